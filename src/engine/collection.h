@@ -1,0 +1,70 @@
+// File: engine/collection.h
+// Collection: the running state of one collection: its published description, its segments, its row counts.
+// Thread rule: info(), segments() and row counts may be read from any thread; everything under "Writer side" belongs to
+// the sequencer thread (and to recovery before that thread starts).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/collection_info.h"
+#include "segment/growing_segment.h"
+#include "segment/sealed_segment.h"
+
+namespace quiver::engine {
+
+class Collection {
+ public:
+  explicit Collection(std::shared_ptr<const CollectionInfo> info) : id_(info->id), info_(std::move(info)) {}
+
+  [[nodiscard]] int64_t id() const { return id_; }
+  /// The current description.
+  [[nodiscard]] std::shared_ptr<const CollectionInfo> info() const {
+    const std::lock_guard lock(mutex_);
+    return info_;
+  }
+  void set_info(std::shared_ptr<const CollectionInfo> info) {
+    const std::lock_guard lock(mutex_);
+    info_ = std::move(info);
+  }
+
+  /// All segments that hold rows, sealed and growing, as one consistent list.
+  [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments() const;
+  [[nodiscard]] std::vector<std::shared_ptr<segment::SealedSegment>> sealed_segments() const;
+  [[nodiscard]] std::vector<std::shared_ptr<segment::GrowingSegment>> growing_segments() const;
+
+  /// Exact live rows, of one partition or (-1) of all.
+  [[nodiscard]] int64_t live_rows(int64_t partition_id) const;
+
+  // Writer side.
+  /// The segment that takes new rows; nullptr until the first insert after start, seal or schema change.
+  std::shared_ptr<segment::GrowingSegment> active;
+  /// Log offset of the oldest record that only the log and memory hold; UINT64_MAX = none.
+  std::atomic<uint64_t> oldest_log_offset{UINT64_MAX};
+  std::atomic<bool> dropped{false};
+
+  void AddGrowing(std::shared_ptr<segment::GrowingSegment> growing);
+  void AddSealed(std::shared_ptr<segment::SealedSegment> sealed);
+  /// Replaces a growing segment by the sealed one made from it (nullptr: it had no live rows), in one step for readers.
+  void ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed);
+  void ReplaceGrowingLocked(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed);
+  void AddLiveRows(int64_t partition_id, int64_t delta);
+  void ForgetPartition(int64_t partition_id);
+
+  /// Serialises delete application on the segment list against ReplaceGrowing.
+  std::mutex& segments_mutex() { return mutex_; }
+
+ private:
+  const int64_t id_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const CollectionInfo> info_;
+  std::vector<std::shared_ptr<segment::GrowingSegment>> growing_;
+  std::vector<std::shared_ptr<segment::SealedSegment>> sealed_;
+  std::map<int64_t, int64_t> live_rows_;
+};
+
+}  // namespace quiver::engine

@@ -1,0 +1,216 @@
+// File: engine/engine.h
+// Engine: everything durable behind one object. Catalog and DDL, the write path (one sequencer, group commit, visible
+// watermark), sealing, recovery, and read views for the query layer.
+//
+//   QUIVER_ASSIGN_OR_RETURN(auto engine, Engine::Open(file_system, options));
+//   QUIVER_RETURN_IF_ERROR(engine->CreateCollection({.db_name = "default", .schema = schema}));
+//   QUIVER_ASSIGN_OR_RETURN(auto collection, engine->FindCollection("default", "docs"));
+//   engine->Insert({.collection = collection, .batch = std::move(batch)}, [](Result<WriteResult> result) { ... });
+//
+// Thread rule: every method may be called from any thread. DDL methods and Flush block until they are durable: call
+// them from a control thread, never from a network loop. Insert, Upsert and Delete do not block; their callback runs on
+// the commit thread once the write is durable, applied and visible, and must be quick (hand the work on).
+// Reads do not block on writes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/collection_info.h"
+#include "schema/collection_schema.h"
+#include "schema/column.h"
+
+namespace quiver::io {
+class FileSystem;
+}
+namespace quiver::segment {
+class Segment;
+}
+namespace quiver::storage {
+class MetaStore;
+}
+
+namespace quiver::engine {
+
+class Collection;  // engine/collection.h: info() gives the current CollectionInfo
+
+struct EngineOptions {
+  std::string data_dir = "data";
+  bool sync = true;                            ///< false: `durability: async`, acknowledged before fdatasync
+  uint64_t seal_bytes = 128ULL << 20;          ///< a growing segment is sealed at this size
+  uint64_t flush_min_bytes = 4ULL << 20;       ///< Flush seals only growing data of at least this size
+  uint64_t max_log_bytes = 1ULL << 30;         ///< above this, whatever holds the oldest log record is sealed
+  bool auto_load = false;                      ///< compat.auto_load
+  int64_t max_databases = 64;
+  int64_t max_collections = 65536;
+  int64_t max_partitions = 1024;
+  /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
+  std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;
+  /// Tests only: acknowledges without waiting for the fdatasync, to prove that the durability test sees it.
+  bool unsafe_skip_sync = false;
+};
+
+struct CreateCollectionRequest {
+  std::string db_name = "default";
+  CollectionSchema schema;  ///< validated (schema/validation.h), field ids assigned
+  int32_t shards_num = 1;
+  int32_t consistency_level = 2;
+  KeyValues properties;
+  int64_t num_partitions = 0;  ///< with a partition key: logical partitions, 0 = 16
+};
+
+struct WriteRequest {
+  std::shared_ptr<Collection> collection;
+  std::string partition_name;  ///< empty = `_default`, or chosen by partition key
+  ColumnBatch batch;           ///< validated and completed; auto-id primary keys absent
+  std::string request_id;      ///< client's request id, empty = none: a repeated one returns the first result
+  Timestamp schema_timestamp = 0;  ///< the client's cached update_timestamp; 0 = not checked, else must match (code 109)
+};
+
+struct DeleteRequest {
+  std::shared_ptr<Collection> collection;
+  std::string partition_name;             ///< empty = all partitions
+  Column primary_keys;                    ///< type of the primary key
+  std::optional<Timestamp> kill_before;   ///< delete by filter: only versions inserted at or before this timestamp
+};
+
+struct WriteResult {
+  Timestamp timestamp = 0;
+  Column primary_keys;      ///< of the rows written
+  int64_t insert_count = 0;
+  int64_t delete_count = 0; ///< rows that were really removed or replaced
+};
+using WriteCallback = std::function<void(Result<WriteResult>)>;
+
+/// A consistent state of one collection: the segments and the timestamp to read them at. Segments stay valid while the
+/// view lives, whatever is sealed or dropped meanwhile.
+struct ReadView {
+  std::shared_ptr<const CollectionInfo> info;
+  Timestamp timestamp = 0;
+  std::vector<std::shared_ptr<const segment::Segment>> segments;
+  std::vector<int64_t> partition_ids;  ///< rows of these partitions only; empty = all
+};
+
+struct SegmentInfo {
+  int64_t id = 0;
+  int64_t collection_id = 0;
+  int64_t partition_id = -1;  ///< -1: holds several partitions
+  int64_t rows = 0;           ///< stored rows that are not deleted
+  uint64_t bytes = 0;
+  bool sealed = false;
+};
+
+struct FlushResult {
+  Timestamp timestamp = 0;
+  std::vector<int64_t> segment_ids;  ///< sealed by this flush
+};
+
+struct EngineStatistics {
+  uint64_t collections = 0;
+  uint64_t rows = 0;
+  uint64_t growing_bytes = 0;   ///< memory of growing segments
+  uint64_t sealed_bytes = 0;    ///< mapped files
+  uint64_t log_bytes = 0;
+  uint64_t log_syncs = 0;
+  Timestamp watermark = 0;
+};
+
+class Engine {
+ public:
+  /// Opens or creates a data directory and replays its log. Errors: kCorruption (file and offset named), kIo.
+  static Result<std::unique_ptr<Engine>> Open(io::FileSystem& file_system, EngineOptions options);
+  /// Stops taking writes, waits for those in flight, closes everything.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Databases. Names are validated by the caller (schema/validation.h).
+  Status CreateDatabase(const std::string& name, const KeyValues& properties);
+  Status DropDatabase(const std::string& name);  ///< missing = ok
+  Status AlterDatabase(const std::string& name, const KeyValues& set, const std::vector<std::string>& delete_keys);
+  [[nodiscard]] std::vector<DatabaseInfo> ListDatabases() const;
+  [[nodiscard]] Result<DatabaseInfo> DescribeDatabase(const std::string& name) const;
+
+  // Collections. `name` may be an alias where the published server allows it.
+  Status CreateCollection(CreateCollectionRequest request);
+  Status DropCollection(const std::string& db, const std::string& name);  ///< missing = ok
+  Status RenameCollection(const std::string& db, const std::string& name, const std::string& new_db,
+                          const std::string& new_name);
+  Status AlterCollection(const std::string& db, const std::string& name, const KeyValues& set,
+                         const std::vector<std::string>& delete_keys);
+  Status AlterCollectionField(const std::string& db, const std::string& name, const std::string& field,
+                              const KeyValues& set, const std::vector<std::string>& delete_keys);
+  Status AddCollectionField(const std::string& db, const std::string& name, FieldSchema field);
+  /// By name or alias. Errors: kDatabaseNotFound, kCollectionNotFound in the published wording.
+  [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollection(const std::string& db, const std::string& name) const;
+  [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollectionById(int64_t collection_id) const;
+  [[nodiscard]] Result<std::vector<std::shared_ptr<const CollectionInfo>>> ListCollections(const std::string& db) const;
+
+  // Partitions.
+  Status CreatePartition(const std::string& db, const std::string& collection, const std::string& partition);
+  Status DropPartition(const std::string& db, const std::string& collection, const std::string& partition);
+
+  // Aliases.
+  Status CreateAlias(const std::string& db, const std::string& collection, const std::string& alias);
+  Status DropAlias(const std::string& db, const std::string& alias);  ///< missing = ok
+  Status AlterAlias(const std::string& db, const std::string& collection, const std::string& alias);
+  /// Returns the collection's name. Error: kAliasNotFound.
+  [[nodiscard]] Result<std::string> DescribeAlias(const std::string& db, const std::string& alias) const;
+  /// All aliases of a database, or of one collection.
+  [[nodiscard]] Result<std::vector<std::string>> ListAliases(const std::string& db, const std::string& collection) const;
+
+  // Load state. Empty `partitions` = the whole collection.
+  Status Load(const std::string& db, const std::string& collection, const std::vector<std::string>& partitions,
+              int32_t replica_number);
+  Status Release(const std::string& db, const std::string& collection, const std::vector<std::string>& partitions);
+
+  // Indexes. Parameters are checked by the caller (schema/index_params.h); `info.name` empty = the field's name.
+  Status CreateIndex(const std::string& db, const std::string& collection, const std::string& field, IndexInfo info);
+  Status DropIndex(const std::string& db, const std::string& collection, const std::string& field,
+                   const std::string& index_name);
+  Status AlterIndex(const std::string& db, const std::string& collection, const std::string& index_name,
+                    const KeyValues& set, const std::vector<std::string>& delete_keys);
+
+  // Writes.
+  void Insert(WriteRequest request, WriteCallback callback);
+  /// `batch` holds the primary key also for auto-id collections: those rows are deleted and new keys given.
+  void Upsert(WriteRequest request, WriteCallback callback);
+  void Delete(DeleteRequest request, WriteCallback callback);
+
+  /// Seals growing data of the collection (if it is worth a segment) and waits until it is on disk.
+  Result<FlushResult> Flush(const std::shared_ptr<Collection>& collection);
+
+  // Reads.
+  /// Takes a view of the newest visible state, once `guarantee` has passed (waits for a timestamp in the future until
+  /// the deadline). Empty `partitions` = all. Errors: kPartitionNotFound, kCollectionNotLoaded, kPartitionNotLoaded,
+  /// kTimeout.
+  [[nodiscard]] Result<ReadView> OpenView(const Collection& collection, const std::vector<std::string>& partitions,
+                                          Timestamp guarantee, std::chrono::steady_clock::time_point deadline) const;
+  /// As above without the load check (delete by filter on a released collection is refused by the caller, internal
+  /// jobs are not).
+  [[nodiscard]] ReadView ViewAll(const Collection& collection) const;
+  /// Exact number of live rows; empty partition = all.
+  [[nodiscard]] Result<int64_t> RowCount(const Collection& collection, const std::string& partition) const;
+  [[nodiscard]] std::vector<SegmentInfo> ListSegments(const Collection& collection) const;
+
+  /// A fresh timestamp, greater than every one given before, also before a restart.
+  Timestamp AllocateTimestamp();
+  [[nodiscard]] EngineStatistics statistics() const;
+  [[nodiscard]] const EngineOptions& options() const;
+  /// Not ok once writes are refused for good (for example after a failed fdatasync); the reason.
+  [[nodiscard]] Status health() const;
+
+ private:
+  class Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace quiver::engine

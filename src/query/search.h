@@ -1,0 +1,73 @@
+// File: query/search.h
+// Vector search and scalar query over a ReadView. Exact: every segment is scanned (FLAT) under the filter's mask.
+// Thread rule: the functions are pure on an immutable view and may run on any thread; `parallel` lets one request use
+// idle cores of the compute pool.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/engine.h"
+#include "expr/filter.h"
+#include "schema/column.h"
+
+namespace quiver {
+class ThreadPool;
+}
+
+namespace quiver::query {
+
+/// Gives up work early: called between blocks of rows; returning true ends the request with kCancelled.
+using Cancelled = std::function<bool()>;
+
+struct SearchRequest {
+  engine::ReadView view;
+  int64_t field_id = 0;
+  MetricType metric = MetricType::kNone;
+  std::vector<std::string_view> queries;  ///< nq vectors as bytes of the field's own type (sparse: pairs); kept alive by the caller
+  size_t limit = 10;
+  size_t offset = 0;
+  std::shared_ptr<const expr::Filter> filter;  ///< nullptr = all rows
+  std::optional<float> radius;                 ///< range search, published borders
+  std::optional<float> range_filter;
+  int round_decimal = -1;
+  std::vector<int64_t> output_fields;          ///< field ids, vectors among them
+  Cancelled cancelled;
+};
+
+struct SearchResult {
+  Column primary_keys;                ///< hits of all queries, in query order, best first
+  std::vector<float> scores;
+  std::vector<int64_t> hits_per_query;
+  ColumnBatch output;                 ///< one column per output field, in request order, rows aligned with primary_keys
+};
+
+/// Ties are ordered by primary key. Errors: kCorruption naming the segment, kCancelled.
+Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel);
+
+struct QueryRequest {
+  engine::ReadView view;
+  std::shared_ptr<const expr::Filter> filter;  ///< nullptr = all rows
+  std::optional<size_t> limit;                 ///< absent = all matches
+  size_t offset = 0;
+  std::vector<int64_t> output_fields;
+  Cancelled cancelled;
+};
+
+/// Rows in ascending primary key order, so that pages are stable and iterators neither lose nor repeat rows.
+Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* parallel);
+
+/// Number of matching rows.
+Result<int64_t> Count(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
+                      const Cancelled& cancelled);
+
+/// Primary keys of all matching rows (delete by filter).
+Result<Column> MatchingKeys(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
+                            const Cancelled& cancelled);
+
+}  // namespace quiver::query
