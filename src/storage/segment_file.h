@@ -1,0 +1,167 @@
+// File: storage/segment_file.h
+// SegmentFile: one immutable file per sealed segment: columns, insert timestamps, pk index, page statistics; layout in
+// docs/formats.md. Written once by SegmentFileWriter, read mapped.
+//
+//   QUIVER_ASSIGN_OR_RETURN(auto writer, SegmentFileWriter::Create(fs, path, {.rows = n, .pk_field_id = 100}));
+//   for (const Column& column : columns) QUIVER_RETURN_IF_ERROR(writer->AddColumn(column));
+//   QUIVER_RETURN_IF_ERROR(writer->Finish(insert_timestamps, partitions));
+//   QUIVER_ASSIGN_OR_RETURN(auto segment, SegmentFile::Open(fs, path));
+//   QUIVER_ASSIGN_OR_RETURN(ColumnView page, segment->View(101, 4096, 4096));
+//
+// Rows are sorted by partition by the caller; the order is fixed from then on. A segment may hold several versions of one
+// pk (different insert timestamps).
+// Thread rule: a SegmentFile is immutable and safe from many threads; a writer belongs to one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "io/file_system.h"
+#include "schema/column.h"
+
+namespace quiver::storage {
+
+/// Rows per page of statistics.
+inline constexpr uint32_t kSegmentPageRows = 4096;
+/// Most rows of one segment.
+inline constexpr uint64_t kMaxSegmentRows = uint64_t{1} << 31;
+
+/// Rows of one partition: [first_row, first_row + rows).
+struct PartitionRun {
+  int64_t partition_id = 0;
+  uint32_t first_row = 0;
+  uint32_t rows = 0;
+
+  bool operator==(const PartitionRun&) const = default;
+};
+
+/// Facts about one page of a fixed-width scalar column (bool as 0/1). min and max are meaningful when has_values; NaN is
+/// left out of them and shown by has_nan.
+struct PageStatistics {
+  union Bound {
+    int64_t integer;
+    double real;
+  };
+  Bound min{};
+  Bound max{};
+  uint32_t null_count = 0;
+  uint8_t has_values = 0;
+  uint8_t has_nan = 0;
+  uint16_t reserved = 0;
+};
+static_assert(sizeof(PageStatistics) == 24);
+
+/// A column of a segment.
+struct SegmentColumn {
+  int64_t field_id = 0;
+  DataType type = DataType::kNone;
+  DataType element_type = DataType::kNone;
+  uint32_t width = 0;
+  uint64_t null_count = 0;
+  uint64_t byte_size = 0;  ///< of all its sections
+};
+
+/// What the writer must know before the first column. The ids are recorded for `quiver check` and not interpreted.
+struct SegmentFileOptions {
+  uint64_t rows = 0;
+  int64_t pk_field_id = 0;
+  int64_t collection_id = 0;
+  int64_t segment_id = 0;
+  int32_t schema_version = 0;
+};
+
+/// Writes PATH.tmp column by column (so that only one column needs to be in memory), then syncs and renames it.
+class SegmentFileWriter {
+ public:
+  static Result<std::unique_ptr<SegmentFileWriter>> Create(io::FileSystem& file_system, std::string path,
+                                                           const SegmentFileOptions& options);
+  /// Removes the unfinished file.
+  ~SegmentFileWriter();
+  SegmentFileWriter(const SegmentFileWriter&) = delete;
+  SegmentFileWriter& operator=(const SegmentFileWriter&) = delete;
+
+  /// Writes a column of exactly `rows` rows.
+  Status AddColumn(const Column& column);
+  /// Writes a column given as pages one behind another, all of one type, together `rows` rows; values are read where
+  /// they lie.
+  Status AddColumn(int64_t field_id, std::span<const ColumnView> pages);
+  /// Writes timestamps (one per row), the pk index (the pk column must have been added, as INT64 or VARCHAR, without
+  /// nulls) and the footer; the file exists durably when it returns OK. `partitions` cover all rows in order.
+  Status Finish(std::span<const uint64_t> insert_timestamps, std::span<const PartitionRun> partitions);
+  /// Bytes written; final after Finish.
+  [[nodiscard]] uint64_t byte_size() const;
+
+ private:
+  SegmentFileWriter();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A sealed segment's file, mapped. Everything that touches data checks its 1 MiB chunks' checksums on first touch and
+/// answers code 1001 with file and section when they fail; nothing damaged is ever returned.
+class SegmentFile {
+ public:
+  /// Maps the file and checks header and footer only: the time does not depend on the size.
+  static Result<std::shared_ptr<const SegmentFile>> Open(io::FileSystem& file_system, const std::string& path);
+  static Result<std::shared_ptr<const SegmentFile>> Open(std::shared_ptr<const io::MappedFile> file);
+  ~SegmentFile();
+
+  [[nodiscard]] const std::string& path() const;
+  [[nodiscard]] uint64_t byte_size() const;
+  [[nodiscard]] uint32_t rows() const;
+  [[nodiscard]] int64_t pk_field_id() const;
+  [[nodiscard]] int64_t collection_id() const;
+  [[nodiscard]] int64_t segment_id() const;
+  [[nodiscard]] int32_t schema_version() const;
+  /// Smallest and greatest insert timestamp; 0 and 0 without rows.
+  [[nodiscard]] uint64_t min_timestamp() const;
+  [[nodiscard]] uint64_t max_timestamp() const;
+  [[nodiscard]] std::span<const SegmentColumn> columns() const;
+  [[nodiscard]] bool has_column(int64_t field_id) const { return column(field_id) != nullptr; }
+  /// The column's facts, or nullptr.
+  [[nodiscard]] const SegmentColumn* column(int64_t field_id) const;
+  [[nodiscard]] std::span<const PartitionRun> partitions() const;
+  /// Smallest and greatest pk (int64_t or string); nothing without rows. Strings are cut to 64 bytes: the minimum is a
+  /// lower bound, the maximum an upper bound (cut and raised; empty = no bound).
+  using PkBound = std::variant<int64_t, std::string>;
+  [[nodiscard]] const std::optional<PkBound>& min_pk() const;
+  [[nodiscard]] const std::optional<PkBound>& max_pk() const;
+
+  /// Returns the values of rows [first_row, first_row + row_count) where they lie in the mapping; a view that is not
+  /// present() when there is no such column. Valid while this object lives. The offsets of variable-length types are
+  /// checked to lie inside the blob.
+  [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t row_count) const;
+  /// One per row.
+  [[nodiscard]] Result<std::span<const uint64_t>> insert_timestamps() const;
+  /// One per kSegmentPageRows rows; empty for columns that are not fixed-width scalars.
+  [[nodiscard]] Result<std::span<const PageStatistics>> page_statistics(int64_t field_id) const;
+
+  /// Returns the row of the newest version of the key (greatest insert timestamp, then greatest row), or nothing.
+  [[nodiscard]] Result<std::optional<uint32_t>> FindPk(int64_t pk) const;
+  [[nodiscard]] Result<std::optional<uint32_t>> FindPk(std::string_view pk) const;
+  /// Returns all rows of the key, oldest version first.
+  [[nodiscard]] Result<std::span<const uint32_t>> FindPkVersions(int64_t pk) const;
+  [[nodiscard]] Result<std::span<const uint32_t>> FindPkVersions(std::string_view pk) const;
+  /// All rows in pk order, versions of one pk oldest first.
+  [[nodiscard]] Result<std::span<const uint32_t>> rows_by_pk() const;
+
+  /// Checks every checksum and every structure; the error names the section.
+  [[nodiscard]] Status VerifyAll() const;
+  /// The mapping, to advise the system.
+  [[nodiscard]] const io::MappedFile& file() const;
+
+ private:
+  SegmentFile();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace quiver::storage
