@@ -1,7 +1,8 @@
 # quiver_layer(NAME [DEPS layer...] [LIBS external...])
 # A layer is the folder src/NAME. Its *.cc become the static library quiver_NAME; *_test.cc become the program
-# NAME_test (GoogleTest, run by ctest); *_fuzz.cc become one libFuzzer program each (QUIVER_FUZZ=ON); *_bench.cc belong
-# to bench/CMakeLists.txt. New files are picked up by themselves. Headers are included as "NAME/file.h".
+# NAME_test (GoogleTest, run by ctest, labelled NAME); *_fuzz.cc become one libFuzzer program each (QUIVER_FUZZ=ON);
+# *_bench.cc belong to bench/CMakeLists.txt. New files are picked up by themselves. Headers are included as
+# "NAME/file.h".
 # Per-file flags of the instruction-set files stand in src/simd/flags.cmake.
 function(quiver_layer name)
   cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
@@ -38,6 +39,8 @@ function(quiver_layer name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE quiver_${name} GTest::gmock GTest::gtest GTest::gtest_main)
     add_test(NAME ${name}_test COMMAND ${name}_test)
+    set_tests_properties(${name}_test PROPERTIES LABELS ${name})
+    add_dependencies(unit_tests ${name}_test)
   endif()
   if(QUIVER_FUZZ)
     foreach(source ${fuzzers})
@@ -46,6 +49,8 @@ function(quiver_layer name)
       target_link_libraries(${target} PRIVATE quiver_${name})
       target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+      set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzzers)
+      add_dependencies(fuzzers ${target})
     endforeach()
   endif()
 endfunction()
