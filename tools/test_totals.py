@@ -2,7 +2,8 @@
 
 Usage:
   test_totals.py gtest DIR    DIR holds ctest.xml (ctest --output-junit) and one XML report per GoogleTest program
-  test_totals.py script LOG   LOG ends with "N passed, N failed, N skipped" and may hold pytest's short summary lines
+  test_totals.py script LOG   LOG ends with "N passed, N failed, N skipped" and may hold pytest's short summary lines, or
+                              "  skipped: reason" lines
 
 Prints "passed failed skipped", then "F name" for each failed case and "S name: reason" for each skipped one.
 A program that died, timed out or failed after its last case (a leak, a sanitizer report) counts as one failed case.
@@ -87,8 +88,8 @@ def count_script(log):
             counts = [int(group or 0) for group in match.groups()]
         elif line.startswith(("FAILED ", "ERROR ")):
             totals.failures.append(line.split(" ", 1)[1])
-        elif line.startswith("SKIPPED "):
-            totals.skips.append(line.split(" ", 1)[1])
+        elif line.startswith(("SKIPPED ", "  skipped: ")):
+            totals.skips.append(line.strip().split(" ", 1)[1])
     if counts is None:
         totals.fail(f"ended without a result: {last_line(chr(10).join(lines), 'no output')}")
         return totals
