@@ -1,6 +1,6 @@
 // File: io/fault_file_system.h
-// FaultFileSystem: a file system in memory for tests. It keeps apart what was synced and what was only written, for file
-// contents and for directory entries, counts every operation, and fails, tears or crashes at a chosen one.
+// FaultFileSystem: a file system in memory for tests. It keeps apart what was synced and what was only written, for
+// file contents and for directory entries, counts every operation, and fails, tears or crashes at a chosen one.
 //
 //   FaultFileSystem fs;
 //   fs.CrashAt(17);                   // operation 17 happens in part, it and all later ones fail with code 1000

@@ -1,6 +1,6 @@
 // File: io/file_system.h
-// FileSystem: the only way Quiver touches files. PosixFileSystem() is the real one; FaultFileSystem (fault_file_system.h)
-// keeps everything in memory and loses, tears and refuses on command.
+// FileSystem: the only way Quiver touches files. PosixFileSystem() is the real one; FaultFileSystem
+// (fault_file_system.h) keeps everything in memory and loses, tears and refuses on command.
 //
 //   FileSystem& fs = PosixFileSystem();
 //   QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, fs.Create("data/log/0.log"));
@@ -76,8 +76,7 @@ class MappedFile {
   virtual void Advise(size_t /*offset*/, size_t /*length*/, Access /*access*/) const {}
 
  protected:
-  MappedFile(std::string path, const std::byte* data, size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, const std::byte* data, size_t size) : path_(std::move(path)), data_(data), size_(size) {}
 
   std::string path_;
   const std::byte* data_;

@@ -9,9 +9,9 @@
 //
 // Offsets are opaque 64-bit numbers that only grow. An entry's offset is where it begins; Read(x) starts with the first
 // entry at or after x, and the value returned by Append is the offset at which the next entry will begin.
-// Thread rule: one thread appends; Sync, TruncateBefore and the accessors may be called from any thread at the same time.
-// Sync covers every Append that returned before Sync was called. Read may run beside appends and sees entries up to the
-// end_offset() at its start.
+// Thread rule: one thread appends; Sync, TruncateBefore and the accessors may be called from any thread at the same
+// time. Sync covers every Append that returned before Sync was called. Read may run beside appends and sees entries up
+// to the end_offset() at its start.
 #pragma once
 
 #include <cstdint>
@@ -77,15 +77,16 @@ class LogStore {
 };
 
 struct LocalLogOptions {
-  uint64_t segment_bytes = uint64_t{64} << 20;   ///< a new file is begun when the current one has grown past this
+  uint64_t segment_bytes = uint64_t{64} << 20;     ///< a new file is begun when the current one has grown past this
   uint64_t preallocate_bytes = uint64_t{4} << 20;  ///< space is reserved in steps of this; 0 = not at all
-  bool sync = true;   ///< false = Sync returns at once (durability: async); Close and rotation still sync
+  bool sync = true;  ///< false = Sync returns at once (durability: async); Close and rotation still sync
   /// Called after each fdatasync with its duration; from the syncing thread.
   std::function<void(double seconds)> on_sync;
 };
 
-/// Opens or begins the log in `directory` (made when missing). A torn end is cut; a damaged record that had been synced,
-/// a missing file in the middle and a newer format version are refused with the file and the offset (code 1001).
+/// Opens or begins the log in `directory` (made when missing). A torn end is cut; a damaged record that had been
+/// synced, a missing file in the middle and a newer format version are refused with the file and the offset (code
+/// 1001).
 Result<std::unique_ptr<LogStore>> OpenLocalLog(io::FileSystem& file_system, const std::string& directory,
                                                LocalLogOptions options);
 

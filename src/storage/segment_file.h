@@ -8,9 +8,9 @@
 //   QUIVER_ASSIGN_OR_RETURN(auto segment, SegmentFile::Open(fs, path));
 //   QUIVER_ASSIGN_OR_RETURN(ColumnView page, segment->View(101, 4096, 4096));
 //
-// Rows are sorted by partition by the caller; the order is fixed from then on. A segment may hold several versions of one
-// pk (different insert timestamps).
-// Thread rule: a SegmentFile is immutable and safe from many threads; a writer belongs to one thread.
+// Rows are sorted by partition by the caller; the order is fixed from then on. A segment may hold several versions of
+// one pk (different insert timestamps). Thread rule: a SegmentFile is immutable and safe from many threads; a writer
+// belongs to one thread.
 #pragma once
 
 #include <cstddef>
@@ -43,8 +43,8 @@ struct PartitionRun {
   bool operator==(const PartitionRun&) const = default;
 };
 
-/// Facts about one page of a fixed-width scalar column (bool as 0/1). min and max are meaningful when has_values; NaN is
-/// left out of them and shown by has_nan.
+/// Facts about one page of a fixed-width scalar column (bool as 0/1). min and max are meaningful when has_values; NaN
+/// is left out of them and shown by has_nan.
 struct PageStatistics {
   union Bound {
     int64_t integer;
