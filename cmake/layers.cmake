@@ -1,3 +1,5 @@
+include(${CMAKE_CURRENT_LIST_DIR}/rapidjson.cmake)
+
 # quiver_layer(NAME [DEPS layer...] [LIBS external...])
 # A layer is the folder src/NAME. Its *.cc become the static library quiver_NAME; *_test.cc become the program
 # NAME_test (GoogleTest, run by ctest, labelled NAME); *_fuzz.cc become one libFuzzer program each (QUIVER_FUZZ=ON);
