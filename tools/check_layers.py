@@ -24,7 +24,8 @@ CONFINED = [
     (re.compile(r"^nghttp2/|^http_parser\.h$"), {"api", "ops"}, "network protocols stay in api and ops"),
     (re.compile(r"^rocksdb/"), {"storage"}, "RocksDB is behind MetaStore"),
     (re.compile(r"^(liburing\.h|sys/mman\.h|fstream)$"), {"io"}, "files are read and written through io"),
-    (re.compile(r"^(immintrin|x86intrin|arm_neon|arm_sve|[a-z]mmintrin)\.h$"), {"simd"}, "kernels stay in simd"),
+    (re.compile(r"^(immintrin|x86intrin|arm_neon|arm_sve|[a-z]mmintrin)\.h$"), {"base", "simd"},
+     "kernels stay in simd (checksums in base)"),
 ]
 VAGUE_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|misc)(_|$)")
 
