@@ -97,9 +97,8 @@ struct Completion {
   uint64_t connection_id = 0;
   int32_t stream_id = 0;  ///< of the HTTP/2 connection; 0 for HTTP/1.1
   GrpcCode code = GrpcCode::kOk;
-  std::string payload;          ///< the response message, or the error text if `code` is not kOk
-  HttpResponse http;            ///< for HTTP/1.1
-  uint64_t buffered_bytes = 0;  ///< what the request was charged for
+  std::string payload;  ///< the response message, or the error text if `code` is not kOk
+  HttpResponse http;    ///< for HTTP/1.1
 };
 
 /// Where finished calls go: the event loop of the connection, or a test. Complete may be called from any thread.
@@ -109,11 +108,18 @@ class CompletionSink {
   virtual void Complete(Completion completion) = 0;
 };
 
+/// Request bytes held by calls, over all connections of a server.
+struct RequestBudget {
+  uint64_t limit = UINT64_MAX;
+  std::atomic<uint64_t> used = 0;
+};
+
 /// What every call knows of its connection.
 struct ConnectionInfo {
   uint64_t id = 0;
   std::string peer;  ///< "127.0.0.1:51234" or "[::1]:51234"
   std::shared_ptr<CompletionSink> sink;
+  std::shared_ptr<RequestBudget> budget;
 };
 
 /// One unary gRPC call in flight.
@@ -137,6 +143,9 @@ class RpcCall {
   /// Returns the request message: de-framed and decompressed.
   [[nodiscard]] std::string_view message() const { return message_; }
 
+  /// Frees the request message, for a handler that has decoded it and has long work before it. Views of message() end.
+  void ReleaseMessage();
+
   /// Returns when the client stops waiting (`grpc-timeout` counted from arrival); time_point::max() without a limit.
   [[nodiscard]] std::chrono::steady_clock::time_point deadline() const { return deadline_; }
 
@@ -159,8 +168,8 @@ class RpcCall {
 
   void Complete(GrpcCode code, std::string payload);
 
-  std::shared_ptr<const ConnectionInfo> connection_;
-  int32_t stream_id_;
+  const std::shared_ptr<const ConnectionInfo> connection_;
+  const int32_t stream_id_;
   std::atomic<bool> dispatched_ = false;  // before this the connection answers by itself
   std::atomic<bool> finished_ = false;
   std::atomic<bool> cancelled_ = false;
@@ -194,8 +203,8 @@ class HttpCall {
  private:
   friend class Http1Session;
 
-  std::shared_ptr<const ConnectionInfo> connection_;
-  HttpRequest request_;
+  const std::shared_ptr<const ConnectionInfo> connection_;
+  const HttpRequest request_;
   std::atomic<bool> finished_ = false;
   std::atomic<bool> cancelled_ = false;
 };
