@@ -1,6 +1,7 @@
 # Compiler flags, external packages and sanitizers: everything that is the same for all layers.
 
 find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
@@ -21,6 +22,8 @@ add_library(quiver_options INTERFACE)
 target_include_directories(quiver_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 target_compile_options(quiver_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Werror -fno-omit-frame-pointer
+  # Designated initialisers leave the other members at their defaults on purpose.
+  -Wno-missing-field-initializers
   # g++ does not count changes of sign into -Wconversion; clang builds with the same set of warnings.
   $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>)
 target_link_libraries(quiver_options INTERFACE Threads::Threads)

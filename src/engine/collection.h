@@ -34,6 +34,8 @@ class Collection {
 
   /// All segments that hold rows, sealed and growing, as one consistent list.
   [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments() const;
+  /// As segments(), with the oldest timestamp at which this list still shows every row (sealing drops older dead ones).
+  [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments(Timestamp& floor) const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::SealedSegment>> sealed_segments() const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::GrowingSegment>> growing_segments() const;
 
@@ -45,18 +47,17 @@ class Collection {
   std::shared_ptr<segment::GrowingSegment> active;
   /// Log offset of the oldest record that only the log and memory hold; UINT64_MAX = none.
   std::atomic<uint64_t> oldest_log_offset{UINT64_MAX};
+  /// Log offset of the group that holds its newest record.
+  uint64_t newest_log_offset = 0;
   std::atomic<bool> dropped{false};
 
   void AddGrowing(std::shared_ptr<segment::GrowingSegment> growing);
   void AddSealed(std::shared_ptr<segment::SealedSegment> sealed);
   /// Replaces a growing segment by the sealed one made from it (nullptr: it had no live rows), in one step for readers.
-  void ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed);
-  void ReplaceGrowingLocked(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed);
+  void ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed,
+                      Timestamp floor);
   void AddLiveRows(int64_t partition_id, int64_t delta);
   void ForgetPartition(int64_t partition_id);
-
-  /// Serialises delete application on the segment list against ReplaceGrowing.
-  std::mutex& segments_mutex() { return mutex_; }
 
  private:
   const int64_t id_;
@@ -65,6 +66,7 @@ class Collection {
   std::vector<std::shared_ptr<segment::GrowingSegment>> growing_;
   std::vector<std::shared_ptr<segment::SealedSegment>> sealed_;
   std::map<int64_t, int64_t> live_rows_;
+  Timestamp floor_ = 0;
 };
 
 }  // namespace quiver::engine

@@ -35,8 +35,8 @@ struct IndexInfo {
 
 /// What of a collection is loaded. A released collection answers searches with code 101 (unless compat.auto_load).
 struct LoadInfo {
-  bool loaded = false;                   ///< the whole collection, partitions created later included
-  std::vector<int64_t> partition_ids;    ///< else: the partitions that are loaded
+  bool loaded = false;                 ///< the whole collection, partitions created later included
+  std::vector<int64_t> partition_ids;  ///< else: the partitions that are loaded
   int32_t replica_number = 1;
   [[nodiscard]] bool any() const { return loaded || !partition_ids.empty(); }
   [[nodiscard]] bool Covers(int64_t partition_id) const;
@@ -53,7 +53,7 @@ struct CollectionInfo {
   KeyValues properties;
   std::vector<PartitionInfo> partitions;  ///< `_default` first
   std::vector<IndexInfo> indexes;
-  std::vector<std::string> aliases;       ///< sorted
+  std::vector<std::string> aliases;  ///< sorted
   LoadInfo load;
   int64_t next_field_id = kFirstUserFieldId;
 

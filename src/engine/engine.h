@@ -43,16 +43,18 @@ class Collection;  // engine/collection.h: info() gives the current CollectionIn
 
 struct EngineOptions {
   std::string data_dir = "data";
-  bool sync = true;                            ///< false: `durability: async`, acknowledged before fdatasync
-  uint64_t seal_bytes = 128ULL << 20;          ///< a growing segment is sealed at this size
-  uint64_t flush_min_bytes = 4ULL << 20;       ///< Flush seals only growing data of at least this size
-  uint64_t max_log_bytes = 1ULL << 30;         ///< above this, whatever holds the oldest log record is sealed
-  bool auto_load = false;                      ///< compat.auto_load
+  bool sync = true;                       ///< false: `durability: async`, acknowledged before fdatasync
+  uint64_t seal_bytes = 128ULL << 20;     ///< a growing segment is sealed at this size
+  uint64_t flush_min_bytes = 4ULL << 20;  ///< Flush seals only growing data of at least this size
+  uint64_t max_log_bytes = 1ULL << 30;    ///< above this, whatever holds the oldest log record is sealed
+  bool auto_load = false;                 ///< compat.auto_load
   int64_t max_databases = 64;
   int64_t max_collections = 65536;
   int64_t max_partitions = 1024;
   /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
   std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;
+  /// Called after each fdatasync of the log with its duration, from the committer thread.
+  std::function<void(double seconds)> on_log_sync;
   /// Tests only: acknowledges without waiting for the fdatasync, to prove that the durability test sees it.
   bool unsafe_skip_sync = false;
 };
@@ -71,21 +73,22 @@ struct WriteRequest {
   std::string partition_name;  ///< empty = `_default`, or chosen by partition key
   ColumnBatch batch;           ///< validated and completed; auto-id primary keys absent
   std::string request_id;      ///< client's request id, empty = none: a repeated one returns the first result
-  Timestamp schema_timestamp = 0;  ///< the client's cached update_timestamp; 0 = not checked, else must match (code 109)
+  Timestamp schema_timestamp =
+      0;  ///< the client's cached update_timestamp; 0 = not checked, else must match (code 109)
 };
 
 struct DeleteRequest {
   std::shared_ptr<Collection> collection;
-  std::string partition_name;             ///< empty = all partitions
-  Column primary_keys;                    ///< type of the primary key
-  std::optional<Timestamp> kill_before;   ///< delete by filter: only versions inserted at or before this timestamp
+  std::string partition_name;            ///< empty = all partitions
+  Column primary_keys;                   ///< type of the primary key
+  std::optional<Timestamp> kill_before;  ///< delete by filter: only versions inserted at or before this timestamp
 };
 
 struct WriteResult {
   Timestamp timestamp = 0;
-  Column primary_keys;      ///< of the rows written
+  Column primary_keys;  ///< of the rows written
   int64_t insert_count = 0;
-  int64_t delete_count = 0; ///< rows that were really removed or replaced
+  int64_t delete_count = 0;  ///< rows that were really removed or replaced
 };
 using WriteCallback = std::function<void(Result<WriteResult>)>;
 
@@ -115,8 +118,8 @@ struct FlushResult {
 struct EngineStatistics {
   uint64_t collections = 0;
   uint64_t rows = 0;
-  uint64_t growing_bytes = 0;   ///< memory of growing segments
-  uint64_t sealed_bytes = 0;    ///< mapped files
+  uint64_t growing_bytes = 0;  ///< memory of growing segments
+  uint64_t sealed_bytes = 0;   ///< mapped files
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   Timestamp watermark = 0;
@@ -149,7 +152,8 @@ class Engine {
                               const KeyValues& set, const std::vector<std::string>& delete_keys);
   Status AddCollectionField(const std::string& db, const std::string& name, FieldSchema field);
   /// By name or alias. Errors: kDatabaseNotFound, kCollectionNotFound in the published wording.
-  [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollection(const std::string& db, const std::string& name) const;
+  [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollection(const std::string& db,
+                                                                   const std::string& name) const;
   [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollectionById(int64_t collection_id) const;
   [[nodiscard]] Result<std::vector<std::shared_ptr<const CollectionInfo>>> ListCollections(const std::string& db) const;
 
@@ -164,7 +168,8 @@ class Engine {
   /// Returns the collection's name. Error: kAliasNotFound.
   [[nodiscard]] Result<std::string> DescribeAlias(const std::string& db, const std::string& alias) const;
   /// All aliases of a database, or of one collection.
-  [[nodiscard]] Result<std::vector<std::string>> ListAliases(const std::string& db, const std::string& collection) const;
+  [[nodiscard]] Result<std::vector<std::string>> ListAliases(const std::string& db,
+                                                             const std::string& collection) const;
 
   // Load state. Empty `partitions` = the whole collection.
   Status Load(const std::string& db, const std::string& collection, const std::vector<std::string>& partitions,

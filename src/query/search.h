@@ -29,22 +29,23 @@ struct SearchRequest {
   engine::ReadView view;
   int64_t field_id = 0;
   MetricType metric = MetricType::kNone;
-  std::vector<std::string_view> queries;  ///< nq vectors as bytes of the field's own type (sparse: pairs); kept alive by the caller
+  std::vector<std::string_view>
+      queries;  ///< nq vectors as bytes of the field's own type (sparse: pairs); kept alive by the caller
   size_t limit = 10;
   size_t offset = 0;
   std::shared_ptr<const expr::Filter> filter;  ///< nullptr = all rows
   std::optional<float> radius;                 ///< range search, published borders
   std::optional<float> range_filter;
   int round_decimal = -1;
-  std::vector<int64_t> output_fields;          ///< field ids, vectors among them
+  std::vector<int64_t> output_fields;  ///< field ids, vectors among them
   Cancelled cancelled;
 };
 
 struct SearchResult {
-  Column primary_keys;                ///< hits of all queries, in query order, best first
+  Column primary_keys;  ///< hits of all queries, in query order, best first
   std::vector<float> scores;
   std::vector<int64_t> hits_per_query;
-  ColumnBatch output;                 ///< one column per output field, in request order, rows aligned with primary_keys
+  ColumnBatch output;  ///< one column per output field, in request order, rows aligned with primary_keys
 };
 
 /// Ties are ordered by primary key. Errors: kCorruption naming the segment, kCancelled.

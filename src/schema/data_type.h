@@ -48,15 +48,17 @@ MetricType ParseMetricType(std::string_view name);
 /// Returns whether larger scores are better.
 constexpr bool IsSimilarity(MetricType metric) { return metric == MetricType::kIp || metric == MetricType::kCosine; }
 
-constexpr bool IsVector(DataType type) {
-  return type >= DataType::kBinaryVector && type <= DataType::kArrayOfVector;
-}
+constexpr bool IsVector(DataType type) { return type >= DataType::kBinaryVector && type <= DataType::kArrayOfVector; }
 /// Dense vectors have a fixed number of bytes per row.
-constexpr bool IsDenseVector(DataType type) { return IsVector(type) && type < DataType::kArrayOfVector && type != DataType::kSparseFloatVector; }
+constexpr bool IsDenseVector(DataType type) {
+  return IsVector(type) && type < DataType::kArrayOfVector && type != DataType::kSparseFloatVector;
+}
 constexpr bool IsInteger(DataType type) { return type >= DataType::kInt8 && type <= DataType::kInt64; }
 constexpr bool IsFloating(DataType type) { return type == DataType::kFloat || type == DataType::kDouble; }
 constexpr bool IsNumeric(DataType type) { return IsInteger(type) || IsFloating(type); }
-constexpr bool IsString(DataType type) { return type == DataType::kString || type == DataType::kVarChar || type == DataType::kText; }
+constexpr bool IsString(DataType type) {
+  return type == DataType::kString || type == DataType::kVarChar || type == DataType::kText;
+}
 /// Scalars of fixed width: bool, integers, floats.
 constexpr bool IsFixedScalar(DataType type) { return type == DataType::kBool || IsNumeric(type); }
 

@@ -64,11 +64,54 @@ struct BinaryKernels {
   Function superstructure = nullptr;  ///< row is a superset of the query
 };
 
+/// Rows as small integer codes, packed for the code filter: codes[group][dim_padded / 4][kGroup rows][4 values], each
+/// value in [1, row_max], zero at value `row_zero`. The arrays have groups * kGroup entries. Row x is approximated by
+/// x' = scale * (code - row_zero).
+struct CodeRows {
+  const uint8_t* codes = nullptr;
+  size_t groups = 0;
+  const float* scale = nullptr;
+  const float* error = nullptr;     ///< at least |x - x'|
+  const float* norm = nullptr;      ///< at least |x|, with the slack that float rounding needs
+  const float* handicap = nullptr;  ///< taken off the bound (L2: |x|^2 / 2); +inf for rows that do not exist
+};
+
+/// Queries as signed codes in [-query_max, query_max], row-major, dim_padded apart; q' = scale * code. Arrays of
+/// `count`.
+struct CodeQueries {
+  const int8_t* codes = nullptr;
+  size_t count = 0;
+  const int32_t* bias = nullptr;  ///< -row_zero * (sum of the query's codes)
+  const float* scale = nullptr;
+  const float* norm = nullptr;   ///< at least |q'|
+  const float* error = nullptr;  ///< at least |q - q'|
+  const float* floor = nullptr;  ///< bounds below it are dropped
+};
+
+/// Decides with integer products which (query, row) pairs need an exact score. By Cauchy-Schwarz
+///   q.x <= q'.x' + |q'| |x - x'| + |q - q'| |x|,
+/// so a pair whose bound (right side less the row's handicap) is below the query's floor cannot be a hit.
+struct CodeKernels {
+  static constexpr size_t kGroup = 16;        ///< rows per packed group
+  static constexpr size_t kDimMultiple = 32;  ///< dim_padded is dim rounded up to this
+  int row_max = 0;                            ///< 0: this level has no code kernels
+  int row_zero = 0;
+  int query_max = 0;
+  /// Writes masks[q * rows.groups + g]: bit r is set unless the bound of row r of group g is below query q's floor (NaN
+  /// sets the bit).
+  void (*filter)(const CodeRows& rows, const CodeQueries& queries, size_t dim_padded, uint16_t* masks) = nullptr;
+  /// Encodes one row into place `slot` of a group: codes at group + d / 4 * 64 + slot * 4 + d % 4, padding included.
+  /// Gives the scale, the squared norm of the row and the squared norm of its residual.
+  void (*encode)(const float* row, size_t dim, size_t slot, uint8_t* group, float* scale, float* norm2,
+                 float* error2) = nullptr;
+};
+
 /// All kernels of one level.
 struct KernelTable {
   Level level = Level::kBaseline;
   DenseKernels f32, f16, bf16, int8;
   BinaryKernels binary;
+  CodeKernels codes;
   /// Widens rows to float: out[i * dim + d].
   void (*f16_to_f32)(const void* in, size_t count, float* out) = nullptr;
   void (*bf16_to_f32)(const void* in, size_t count, float* out) = nullptr;

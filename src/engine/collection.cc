@@ -1,0 +1,72 @@
+#include "engine/collection.h"
+
+#include <algorithm>
+
+namespace quiver::engine {
+
+std::vector<std::shared_ptr<const segment::Segment>> Collection::segments() const {
+  Timestamp floor = 0;
+  return segments(floor);
+}
+
+std::vector<std::shared_ptr<const segment::Segment>> Collection::segments(Timestamp& floor) const {
+  const std::lock_guard lock(mutex_);
+  floor = floor_;
+  std::vector<std::shared_ptr<const segment::Segment>> all;
+  all.reserve(sealed_.size() + growing_.size());
+  all.insert(all.end(), sealed_.begin(), sealed_.end());
+  all.insert(all.end(), growing_.begin(), growing_.end());
+  return all;
+}
+
+std::vector<std::shared_ptr<segment::SealedSegment>> Collection::sealed_segments() const {
+  const std::lock_guard lock(mutex_);
+  return sealed_;
+}
+
+std::vector<std::shared_ptr<segment::GrowingSegment>> Collection::growing_segments() const {
+  const std::lock_guard lock(mutex_);
+  return growing_;
+}
+
+int64_t Collection::live_rows(int64_t partition_id) const {
+  const std::lock_guard lock(mutex_);
+  if (partition_id != -1) {
+    const auto found = live_rows_.find(partition_id);
+    return found == live_rows_.end() ? 0 : found->second;
+  }
+  int64_t total = 0;
+  for (const auto& [id, rows] : live_rows_) total += rows;
+  return total;
+}
+
+void Collection::AddGrowing(std::shared_ptr<segment::GrowingSegment> growing) {
+  const std::lock_guard lock(mutex_);
+  growing_.push_back(std::move(growing));
+}
+
+void Collection::AddSealed(std::shared_ptr<segment::SealedSegment> sealed) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [partition_id, rows] : sealed->LiveRowsByPartition()) live_rows_[partition_id] += rows;
+  sealed_.push_back(std::move(sealed));
+}
+
+void Collection::ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed,
+                                Timestamp floor) {
+  const std::lock_guard lock(mutex_);
+  floor_ = std::max(floor_, floor);
+  std::erase_if(growing_, [&](const auto& candidate) { return candidate.get() == growing; });
+  if (sealed != nullptr) sealed_.push_back(std::move(sealed));
+}
+
+void Collection::AddLiveRows(int64_t partition_id, int64_t delta) {
+  const std::lock_guard lock(mutex_);
+  live_rows_[partition_id] += delta;
+}
+
+void Collection::ForgetPartition(int64_t partition_id) {
+  const std::lock_guard lock(mutex_);
+  live_rows_.erase(partition_id);
+}
+
+}  // namespace quiver::engine

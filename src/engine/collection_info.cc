@@ -1,0 +1,279 @@
+#include "engine/collection_info.h"
+
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <algorithm>
+
+namespace quiver::engine {
+
+namespace {
+
+using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
+
+void WriteString(Writer& writer, const char* key, std::string_view value) {
+  writer.Key(key);
+  writer.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+}
+
+void WriteInt(Writer& writer, const char* key, int64_t value) {
+  writer.Key(key);
+  writer.Int64(value);
+}
+
+void WriteUint(Writer& writer, const char* key, uint64_t value) {
+  writer.Key(key);
+  writer.Uint64(value);
+}
+
+void WriteKeyValues(Writer& writer, const char* key, const KeyValues& pairs) {
+  writer.Key(key);
+  writer.StartArray();
+  for (const auto& [name, value] : pairs) {
+    writer.StartArray();
+    writer.String(name.data(), static_cast<rapidjson::SizeType>(name.size()));
+    writer.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+    writer.EndArray();
+  }
+  writer.EndArray();
+}
+
+/// Reads members of one JSON object; remembers the first one that is missing or of the wrong type.
+class Reader {
+ public:
+  explicit Reader(const rapidjson::Value& object) : object_(object) {}
+
+  std::string String(const char* key) {
+    const auto* value = Member(key);
+    if (value == nullptr || !value->IsString()) return Fail<std::string>(key);
+    return {value->GetString(), value->GetStringLength()};
+  }
+  int64_t Int(const char* key) {
+    const auto* value = Member(key);
+    if (value == nullptr || !value->IsInt64()) return Fail<int64_t>(key);
+    return value->GetInt64();
+  }
+  uint64_t Uint(const char* key) {
+    const auto* value = Member(key);
+    if (value == nullptr || !value->IsUint64()) return Fail<uint64_t>(key);
+    return value->GetUint64();
+  }
+  bool Bool(const char* key) {
+    const auto* value = Member(key);
+    if (value == nullptr || !value->IsBool()) return Fail<bool>(key);
+    return value->GetBool();
+  }
+  KeyValues Pairs(const char* key) {
+    KeyValues pairs;
+    for (const auto& item : Array(key)) {
+      if (!item.IsArray() || item.Size() != 2 || !item[0].IsString() || !item[1].IsString()) {
+        return Fail<KeyValues>(key);
+      }
+      pairs.emplace_back(std::string(item[0].GetString(), item[0].GetStringLength()),
+                         std::string(item[1].GetString(), item[1].GetStringLength()));
+    }
+    return pairs;
+  }
+  rapidjson::Value::ConstArray Array(const char* key) {
+    static const rapidjson::Value kEmpty(rapidjson::kArrayType);
+    const auto* value = Member(key);
+    if (value == nullptr || !value->IsArray()) {
+      Fail<int>(key);
+      return kEmpty.GetArray();
+    }
+    return value->GetArray();
+  }
+  [[nodiscard]] Status status() const { return status_; }
+
+ private:
+  const rapidjson::Value* Member(const char* key) {
+    if (!object_.IsObject()) return nullptr;
+    const auto found = object_.FindMember(key);
+    return found == object_.MemberEnd() ? nullptr : &found->value;
+  }
+  template <typename T>
+  T Fail(const char* key) {
+    if (status_.ok()) status_ = Error(StatusCode::kCorruption, "catalog entry: bad or missing member {}", key);
+    return {};
+  }
+
+  const rapidjson::Value& object_;
+  Status status_;
+};
+
+Result<rapidjson::Document> ParseObject(std::string_view json) {
+  rapidjson::Document document;
+  document.Parse(json.data(), json.size());
+  if (document.HasParseError() || !document.IsObject()) {
+    return Error(StatusCode::kCorruption, "catalog entry is not a JSON object: {}", json.substr(0, 80));
+  }
+  return document;
+}
+
+constexpr int64_t kFormatVersion = 1;
+
+}  // namespace
+
+bool LoadInfo::Covers(int64_t partition_id) const {
+  return loaded || std::find(partition_ids.begin(), partition_ids.end(), partition_id) != partition_ids.end();
+}
+
+const PartitionInfo* CollectionInfo::FindPartition(std::string_view partition_name) const {
+  for (const PartitionInfo& partition : partitions) {
+    if (partition.name == partition_name) return &partition;
+  }
+  return nullptr;
+}
+
+const PartitionInfo* CollectionInfo::FindPartitionById(int64_t partition_id) const {
+  for (const PartitionInfo& partition : partitions) {
+    if (partition.id == partition_id) return &partition;
+  }
+  return nullptr;
+}
+
+const IndexInfo* CollectionInfo::FindIndex(std::string_view index_name) const {
+  for (const IndexInfo& index : indexes) {
+    if (index.name == index_name) return &index;
+  }
+  return nullptr;
+}
+
+const IndexInfo* CollectionInfo::FindIndexOnField(int64_t field_id) const {
+  for (const IndexInfo& index : indexes) {
+    if (index.field_id == field_id) return &index;
+  }
+  return nullptr;
+}
+
+std::string CollectionInfoToJson(const CollectionInfo& info) {
+  rapidjson::StringBuffer buffer;
+  Writer writer(buffer);
+  writer.StartObject();
+  WriteInt(writer, "version", kFormatVersion);
+  WriteInt(writer, "id", info.id);
+  WriteString(writer, "database", info.db_name);
+  WriteString(writer, "schema", SchemaToJson(*info.schema));
+  WriteUint(writer, "created", info.created);
+  WriteUint(writer, "updated", info.updated);
+  WriteInt(writer, "shards", info.shards_num);
+  WriteInt(writer, "consistency_level", info.consistency_level);
+  WriteKeyValues(writer, "properties", info.properties);
+  writer.Key("partitions");
+  writer.StartArray();
+  for (const PartitionInfo& partition : info.partitions) {
+    writer.StartObject();
+    WriteInt(writer, "id", partition.id);
+    WriteString(writer, "name", partition.name);
+    WriteUint(writer, "created", partition.created);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  writer.Key("indexes");
+  writer.StartArray();
+  for (const IndexInfo& index : info.indexes) {
+    writer.StartObject();
+    WriteInt(writer, "id", index.id);
+    WriteString(writer, "name", index.name);
+    WriteInt(writer, "field_id", index.field_id);
+    WriteString(writer, "index_type", index.index_type);
+    WriteString(writer, "metric_type", index.metric_type);
+    WriteKeyValues(writer, "params", index.params);
+    WriteUint(writer, "created", index.created);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  writer.Key("aliases");
+  writer.StartArray();
+  for (const std::string& alias : info.aliases) {
+    writer.String(alias.data(), static_cast<rapidjson::SizeType>(alias.size()));
+  }
+  writer.EndArray();
+  writer.Key("loaded");
+  writer.Bool(info.load.loaded);
+  writer.Key("loaded_partitions");
+  writer.StartArray();
+  for (const int64_t id : info.load.partition_ids) writer.Int64(id);
+  writer.EndArray();
+  WriteInt(writer, "replicas", info.load.replica_number);
+  WriteInt(writer, "next_field_id", info.next_field_id);
+  writer.EndObject();
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+Result<CollectionInfo> CollectionInfoFromJson(std::string_view json) {
+  QUIVER_ASSIGN_OR_RETURN(const rapidjson::Document document, ParseObject(json));
+  Reader reader(document);
+  if (reader.Int("version") > kFormatVersion) {
+    return Error(StatusCode::kCorruption, "catalog entry has a newer format than this binary: {}",
+                 reader.Int("version"));
+  }
+  CollectionInfo info;
+  info.id = reader.Int("id");
+  info.db_name = reader.String("database");
+  QUIVER_ASSIGN_OR_RETURN(CollectionSchema schema, SchemaFromJson(reader.String("schema")));
+  info.schema = std::make_shared<const CollectionSchema>(std::move(schema));
+  info.created = reader.Uint("created");
+  info.updated = reader.Uint("updated");
+  info.shards_num = static_cast<int32_t>(reader.Int("shards"));
+  info.consistency_level = static_cast<int32_t>(reader.Int("consistency_level"));
+  info.properties = reader.Pairs("properties");
+  for (const auto& item : reader.Array("partitions")) {
+    Reader partition(item);
+    info.partitions.push_back({partition.Int("id"), partition.String("name"), partition.Uint("created")});
+    QUIVER_RETURN_IF_ERROR(partition.status());
+  }
+  for (const auto& item : reader.Array("indexes")) {
+    Reader index(item);
+    info.indexes.push_back({.id = index.Int("id"),
+                            .name = index.String("name"),
+                            .field_id = index.Int("field_id"),
+                            .index_type = index.String("index_type"),
+                            .metric_type = index.String("metric_type"),
+                            .params = index.Pairs("params"),
+                            .created = index.Uint("created")});
+    QUIVER_RETURN_IF_ERROR(index.status());
+  }
+  for (const auto& item : reader.Array("aliases")) {
+    if (item.IsString()) info.aliases.emplace_back(item.GetString(), item.GetStringLength());
+  }
+  info.load.loaded = reader.Bool("loaded");
+  for (const auto& item : reader.Array("loaded_partitions")) {
+    if (item.IsInt64()) info.load.partition_ids.push_back(item.GetInt64());
+  }
+  info.load.replica_number = static_cast<int32_t>(reader.Int("replicas"));
+  info.next_field_id = reader.Int("next_field_id");
+  QUIVER_RETURN_IF_ERROR(reader.status());
+  return info;
+}
+
+std::string DatabaseInfoToJson(const DatabaseInfo& info) {
+  rapidjson::StringBuffer buffer;
+  Writer writer(buffer);
+  writer.StartObject();
+  WriteInt(writer, "version", kFormatVersion);
+  WriteInt(writer, "id", info.id);
+  WriteString(writer, "name", info.name);
+  WriteUint(writer, "created", info.created);
+  WriteKeyValues(writer, "properties", info.properties);
+  writer.EndObject();
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+Result<DatabaseInfo> DatabaseInfoFromJson(std::string_view json) {
+  QUIVER_ASSIGN_OR_RETURN(const rapidjson::Document document, ParseObject(json));
+  Reader reader(document);
+  if (reader.Int("version") > kFormatVersion) {
+    return Error(StatusCode::kCorruption, "catalog entry has a newer format than this binary: {}",
+                 reader.Int("version"));
+  }
+  DatabaseInfo info{.id = reader.Int("id"),
+                    .name = reader.String("name"),
+                    .created = reader.Uint("created"),
+                    .properties = reader.Pairs("properties")};
+  QUIVER_RETURN_IF_ERROR(reader.status());
+  return info;
+}
+
+}  // namespace quiver::engine

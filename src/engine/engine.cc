@@ -1,0 +1,147 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+
+#include "engine/engine_impl.h"
+
+namespace quiver::engine {
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Open(io::FileSystem& file_system, EngineOptions options) {
+  auto impl = std::make_unique<Impl>(file_system, std::move(options));
+  QUIVER_RETURN_IF_ERROR(impl->Open());
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+void Engine::Insert(WriteRequest request, WriteCallback callback) {
+  impl_->Insert(std::move(request), std::move(callback), false);
+}
+
+void Engine::Upsert(WriteRequest request, WriteCallback callback) {
+  impl_->Insert(std::move(request), std::move(callback), true);
+}
+
+void Engine::Delete(DeleteRequest request, WriteCallback callback) {
+  impl_->Delete(std::move(request), std::move(callback));
+}
+
+Result<FlushResult> Engine::Flush(const std::shared_ptr<Collection>& collection) { return impl_->Flush(collection); }
+
+void Engine::Impl::FillView(const Collection& collection, ReadView& view) const {
+  // The timestamp is taken before the list, so that the list has every row up to it. A segment sealed in between may
+  // lack rows that were alive at that older timestamp: then the newer one is taken.
+  Timestamp floor = 0;
+  do {
+    view.timestamp = watermark.load(std::memory_order_acquire);
+    view.segments = collection.segments(floor);
+  } while (view.timestamp < floor);
+}
+
+Result<ReadView> Engine::OpenView(const Collection& collection, const std::vector<std::string>& partitions,
+                                  Timestamp guarantee, std::chrono::steady_clock::time_point deadline) const {
+  // A client may name a moment that its own clock has reached and ours has not: wait for our clock, then for the
+  // watermark only as far as writes were given timestamps below it.
+  if (guarantee > impl_->clock->Current()) {
+    const int64_t ahead_ms = TimestampMs(guarantee) - std::chrono::duration_cast<std::chrono::milliseconds>(
+                                                          std::chrono::system_clock::now().time_since_epoch())
+                                                          .count();
+    if (ahead_ms > 0) {
+      const auto reached = std::chrono::steady_clock::now() + std::chrono::milliseconds(ahead_ms);
+      if (reached > deadline) {
+        return Error(StatusCode::kTimeout, "deadline exceeded while waiting for guarantee timestamp {}", guarantee);
+      }
+      std::this_thread::sleep_until(reached);
+    }
+  }
+  ReadView view;
+  view.info = collection.info();
+  const CollectionInfo& info = *view.info;
+  for (const std::string& name : partitions) {
+    const PartitionInfo* partition = info.FindPartition(name);
+    if (partition == nullptr) return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", name);
+    if (std::find(view.partition_ids.begin(), view.partition_ids.end(), partition->id) == view.partition_ids.end()) {
+      view.partition_ids.push_back(partition->id);
+    }
+  }
+  if (!impl_->options.auto_load) {
+    if (!info.load.any()) {
+      return Error(StatusCode::kCollectionNotLoaded, "collection not loaded[collection={}]", info.name());
+    }
+    for (const int64_t id : view.partition_ids) {
+      if (!info.load.Covers(id)) {
+        return Error(StatusCode::kPartitionNotLoaded, "partition not loaded[partition={}]",
+                     info.FindPartitionById(id)->name);
+      }
+    }
+    if (view.partition_ids.empty() && !info.load.loaded) view.partition_ids = info.load.partition_ids;
+  }
+  impl_->FillView(collection, view);
+  return view;
+}
+
+ReadView Engine::ViewAll(const Collection& collection) const {
+  ReadView view;
+  view.info = collection.info();
+  impl_->FillView(collection, view);
+  return view;
+}
+
+Result<int64_t> Engine::RowCount(const Collection& collection, const std::string& partition) const {
+  if (partition.empty()) return collection.live_rows(-1);
+  const auto info = collection.info();
+  const PartitionInfo* found = info->FindPartition(partition);
+  if (found == nullptr) return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", partition);
+  return collection.live_rows(found->id);
+}
+
+std::vector<SegmentInfo> Engine::ListSegments(const Collection& collection) const {
+  std::vector<SegmentInfo> all;
+  for (const auto& sealed : collection.sealed_segments()) {
+    const auto runs = sealed->file().partitions();
+    all.push_back({.id = sealed->id(),
+                   .collection_id = collection.id(),
+                   .partition_id = runs.size() == 1 ? runs.front().partition_id : -1,
+                   .rows = static_cast<int64_t>(sealed->row_count()) - sealed->deleted_count(),
+                   .bytes = sealed->byte_size(),
+                   .sealed = true});
+  }
+  for (const auto& growing : collection.growing_segments()) {
+    all.push_back({.id = growing->id(),
+                   .collection_id = collection.id(),
+                   .partition_id = -1,
+                   .rows = static_cast<int64_t>(growing->row_count()) - growing->deleted_count(),
+                   .bytes = growing->byte_size(),
+                   .sealed = false});
+  }
+  return all;
+}
+
+Timestamp Engine::AllocateTimestamp() {
+  const Result<Timestamp> timestamp = impl_->clock->Allocate();
+  // The clock fails only when its mark cannot be stored: the newest timestamp given is still a truthful answer.
+  return timestamp.ok() ? *timestamp : impl_->clock->Current();
+}
+
+EngineStatistics Engine::statistics() const {
+  EngineStatistics statistics;
+  {
+    const std::shared_lock lock(impl_->catalog_mutex);
+    statistics.collections = impl_->collections.size();
+    for (const auto& [id, collection] : impl_->collections) {
+      statistics.rows += static_cast<uint64_t>(collection->live_rows(-1));
+      for (const auto& growing : collection->growing_segments()) statistics.growing_bytes += growing->byte_size();
+      for (const auto& sealed : collection->sealed_segments()) statistics.sealed_bytes += sealed->byte_size();
+    }
+  }
+  statistics.log_bytes = impl_->log->byte_size();
+  statistics.log_syncs = impl_->log->sync_count();
+  statistics.watermark = impl_->watermark.load(std::memory_order_acquire);
+  return statistics;
+}
+
+const EngineOptions& Engine::options() const { return impl_->options; }
+Status Engine::health() const { return impl_->Health(); }
+
+}  // namespace quiver::engine

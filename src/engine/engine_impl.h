@@ -1,0 +1,237 @@
+// File: engine/engine_impl.h
+// Engine::Impl: state and threads of the engine. Private to src/engine; its parts are write_path.cc (sequencer,
+// commit), ddl.cc (catalog changes), seal.cc (sealing, checkpoints, clean-up), recovery.cc (open, replay).
+//
+// Threads:
+//   sequencer  takes queued operations in order, gives timestamps, appends them to the log, applies them in memory.
+//              It is the only thread that changes the catalog maps and the write side of segments.
+//   committer  one fdatasync for all groups appended meanwhile; then advances the watermark and answers.
+//   sealer     writes frozen growing segments to files, checkpoints, cuts the log, removes what was dropped.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/hybrid_clock.h"
+#include "engine/collection.h"
+#include "engine/engine.h"
+#include "engine/log_record.h"
+#include "io/file_system.h"
+#include "storage/log_store.h"
+#include "storage/meta_store.h"
+#include "storage/object_store.h"
+
+namespace quiver::engine {
+
+/// One catalog change, worked out on the sequencer: what the MetaStore is to hold, and how memory follows.
+struct CatalogChange {
+  std::vector<storage::MetaOperation> operations;  ///< empty = nothing to change
+  std::function<void(Timestamp)> apply;
+  std::vector<std::shared_ptr<Collection>> dropped;  ///< whose objects go once the change is durable
+};
+
+/// Something queued for the sequencer.
+struct Operation {
+  enum class Kind : uint8_t { kWrite, kDelete, kDdl, kInternal };
+  Kind kind = Kind::kInternal;
+  std::shared_ptr<Collection> collection;
+  Timestamp schema_timestamp = 0;
+  WriteRecord write;
+  std::vector<uint32_t> rows;  ///< of write.batch, the last one of each key
+  bool fresh_keys = false;     ///< keys given by us: no older version can exist
+  DeleteRecord deletion;
+  std::string payload;
+  std::function<Result<CatalogChange>(Timestamp)> prepare;
+  std::function<void()> run;  ///< kInternal
+  std::function<void(Operation&)> done;
+
+  // Filled on the way.
+  Timestamp timestamp = 0;
+  Status status;
+  WriteResult result;
+  CatalogChange change;
+};
+
+struct SealTask {
+  std::shared_ptr<Collection> collection;
+  std::shared_ptr<segment::GrowingSegment> growing;  ///< nullptr: only deletes are checkpointed
+  Timestamp freeze_timestamp = 0;
+  uint64_t freeze_offset = 0;  ///< the log before it is covered once this is sealed
+  bool cleanup = false;        ///< remove the objects of a dropped collection instead
+  std::function<void(Status, int64_t segment_id)> done;
+};
+
+class Engine::Impl {
+ public:
+  Impl(io::FileSystem& file_system, EngineOptions options);
+  ~Impl();
+
+  // recovery.cc
+  Status Open();
+
+  // write_path.cc
+  void Insert(WriteRequest request, WriteCallback callback, bool upsert);
+  void Delete(DeleteRequest request, WriteCallback callback);
+  void Enqueue(std::unique_ptr<Operation> operation);
+  /// Runs `function` on the sequencer and waits for it.
+  Status RunOnSequencer(std::function<void()> function);
+  /// Runs one catalog change and waits until it is durable.
+  Status RunDdl(std::function<Result<CatalogChange>(Timestamp)> prepare);
+  Status WaitForWatermark(Timestamp timestamp, std::chrono::steady_clock::time_point deadline);
+
+  // seal.cc
+  Result<FlushResult> Flush(const std::shared_ptr<Collection>& collection);
+  /// Sequencer only: ends the active growing segment, which holds every row up to `freeze_timestamp`, and queues it for
+  /// sealing. The log before `log_offset` is not needed for this collection afterwards. `done` runs on the sealer
+  /// thread.
+  void Freeze(const std::shared_ptr<Collection>& collection, Timestamp freeze_timestamp, uint64_t log_offset,
+              std::function<void(Status, int64_t)> done);
+
+  // ddl.cc: catalog look-ups. *Locked ones need catalog_mutex or the sequencer thread.
+  [[nodiscard]] Result<std::shared_ptr<Collection>> Find(const std::string& db, const std::string& name) const;
+  [[nodiscard]] Result<std::shared_ptr<Collection>> FindLocked(const std::string& db, const std::string& name,
+                                                               bool follow_alias = true) const;
+
+  /// Takes timestamp and segments that fit together.
+  void FillView(const Collection& collection, ReadView& view) const;
+
+  struct DatabaseNames {
+    std::map<std::string, int64_t> collections;
+    std::map<std::string, int64_t> aliases;
+  };
+
+  io::FileSystem& file_system;
+  const EngineOptions options;
+
+  mutable std::shared_mutex catalog_mutex;
+  std::map<std::string, DatabaseInfo> databases;
+  std::map<std::string, DatabaseNames> names;
+  std::unordered_map<int64_t, std::shared_ptr<Collection>> collections;
+
+  std::unique_ptr<HybridClock> clock;
+  std::atomic<Timestamp> watermark{0};
+  mutable std::mutex health_mutex;
+  Status health;  ///< first error that ended writing
+
+  std::unique_ptr<storage::LogStore> log;
+  std::unique_ptr<storage::MetaStore> meta;
+  std::unique_ptr<storage::ObjectStore> objects;
+  std::unique_ptr<io::FileLock> lock;
+
+  [[nodiscard]] Status Health() const;
+  void SetUnhealthy(const Status& status);
+
+  /// Puts a collection into the maps; catalog_mutex held or recovery.
+  void Publish(const std::shared_ptr<Collection>& collection);
+
+ private:
+  struct RememberedRequest {
+    uint64_t content_hash;
+    WriteResult result;
+  };
+
+  void StartThreads();
+  void SequencerLoop();
+  void CommitterLoop();
+  void SealerLoop();
+
+  // write_path.cc
+  void ProcessData(std::span<std::unique_ptr<Operation>> group);
+  void ProcessDdl(std::unique_ptr<Operation> operation);
+  Status CheckWrite(Operation& operation);
+  void ApplyWrite(Operation& operation);
+  void ApplyDelete(Operation& operation);
+  /// Applies a write record found in the log.
+  Status ReplayWrite(Operation& operation);
+  /// Kills the live version of each key; returns how many there were.
+  int64_t KillKeys(Collection& collection, const Column& keys, std::span<const uint32_t> rows, Timestamp timestamp,
+                   Timestamp kill_before, int64_t partition_id);
+  /// Operations that were appended together; everything in the log before `end_offset` belongs to it or to earlier
+  /// ones.
+  struct Group {
+    std::vector<std::unique_ptr<Operation>> operations;
+    uint64_t end_offset = 0;
+  };
+  void HandToCommitter(std::vector<std::unique_ptr<Operation>> operations);
+  void FinishGroup(std::vector<std::unique_ptr<Operation>>& group);
+  void CapLog();
+  void RememberRequest(const Operation& operation);
+
+  // seal.cc
+  void Seal(SealTask& task);
+  Result<std::shared_ptr<segment::SealedSegment>> WriteSegment(const SealTask& task, std::vector<uint32_t>& kept,
+                                                               std::string& object_name);
+  Status Checkpoint(const SealTask& task, const segment::SealedSegment* sealed, const std::string& object_name);
+  void RemoveDropped(const SealTask& task);
+  void CutLog();
+
+  // recovery.cc
+  Status LoadCatalog();
+  Status LoadSegments(Collection& collection, std::vector<std::string>& referenced);
+  Status ReplayDdl(Timestamp& newest);
+  Status ReplayData();
+  Status SweepObjects(std::vector<std::string> referenced);
+
+  std::mutex queue_mutex_;
+  std::condition_variable queue_ready_;
+  std::vector<std::unique_ptr<Operation>> queue_;
+  uint64_t queue_bytes_ = 0;
+  bool stopping_ = false;
+
+  std::mutex commit_mutex_;
+  std::condition_variable commit_ready_;
+  std::vector<Group> committing_;
+  bool sequencer_done_ = false;
+  /// The log before it is durable and its catalog changes are in the MetaStore.
+  std::atomic<uint64_t> finished_offset_{0};
+
+  std::mutex watermark_mutex_;
+  std::condition_variable watermark_moved_;
+  int watermark_waiters_ = 0;
+
+  std::mutex seal_mutex_;
+  std::condition_variable seal_ready_;
+  std::deque<SealTask> seal_queue_;
+  bool sealer_stop_ = false;
+
+  // Sequencer only.
+  Timestamp last_timestamp_ = 0;
+  bool log_cap_requested_ = false;
+  std::unordered_map<std::string, RememberedRequest> requests_;
+  std::deque<std::string> request_order_;
+  std::unordered_map<int64_t, Timestamp> checkpoints_;  ///< per collection, during replay
+
+  std::thread sequencer_;
+  std::thread committer_;
+  std::thread sealer_;
+};
+
+// Keys of the MetaStore (docs/formats.md).
+std::string CollectionKey(int64_t collection_id);
+std::string DatabaseKey(const std::string& name);
+std::string SegmentPrefix(int64_t collection_id);
+std::string SegmentKey(int64_t collection_id, int64_t segment_id);
+std::string CheckpointKey(int64_t collection_id);
+inline constexpr std::string_view kCollectionPrefix = "collection/";
+inline constexpr std::string_view kDatabasePrefix = "database/";
+inline constexpr std::string_view kAppliedDdlKey = "system/applied_ddl";
+inline constexpr std::string_view kClockKey = "system/clock";
+inline constexpr std::string_view kFormatKey = "system/format";
+
+/// A sealed segment's entry in the MetaStore.
+struct SegmentManifest {
+  std::string object;
+  std::string delta;  ///< empty = none
+};
+std::string EncodeManifest(const SegmentManifest& manifest);
+Result<SegmentManifest> DecodeManifest(std::string_view text);
+
+}  // namespace quiver::engine

@@ -1,0 +1,252 @@
+// Opening a data directory: catalog, sealed segments, then the log on top of them.
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/logging.h"
+#include "engine/engine_impl.h"
+
+namespace quiver::engine {
+
+namespace {
+
+/// Version of the directory as a whole; raised when an older binary could no longer read it.
+constexpr int64_t kDirectoryFormat = 1;
+
+Result<uint64_t> ParseNumber(std::string_view key, std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Error(StatusCode::kCorruption, "metadata key {} holds no number: {}", key, text);
+  }
+  return value;
+}
+
+Result<uint64_t> ReadNumber(storage::MetaStore& meta, std::string_view key) {
+  QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> text, meta.Get(key));
+  if (!text) return uint64_t{0};
+  return ParseNumber(key, *text);
+}
+
+Status WriteNumber(storage::MetaStore& meta, std::string_view key, uint64_t value) {
+  storage::MetaTransaction transaction;
+  transaction.Put(std::string(key), std::to_string(value));
+  const auto outcome = meta.Commit(transaction);
+  return outcome.ok() ? meta.Sync() : outcome.status();
+}
+
+}  // namespace
+
+Engine::Impl::Impl(io::FileSystem& fs, EngineOptions engine_options)
+    : file_system(fs), options(std::move(engine_options)) {}
+
+Engine::Impl::~Impl() {
+  // The sealer needs the sequencer, the sequencer hands to the committer: they end in that order.
+  {
+    const std::lock_guard guard(seal_mutex_);
+    sealer_stop_ = true;
+    seal_ready_.notify_all();
+  }
+  if (sealer_.joinable()) sealer_.join();
+  {
+    const std::lock_guard guard(queue_mutex_);
+    stopping_ = true;
+    queue_ready_.notify_all();
+  }
+  if (sequencer_.joinable()) sequencer_.join();
+  if (committer_.joinable()) committer_.join();
+  for (SealTask& task : seal_queue_) {
+    if (task.done) task.done(Error(StatusCode::kNotReady, "service not ready: the server is stopping"), 0);
+  }
+  if (log != nullptr && Health().ok() && !options.unsafe_skip_sync) {
+    if (const Status closed = log->Close(); !closed.ok()) {
+      QUIVER_LOG(error, "closing the log failed: {}", closed.ToString());
+    }
+  }
+}
+
+void Engine::Impl::StartThreads() {
+  sequencer_ = std::thread([this] { SequencerLoop(); });
+  committer_ = std::thread([this] { CommitterLoop(); });
+  sealer_ = std::thread([this] { SealerLoop(); });
+}
+
+Status Engine::Impl::Open() {
+  QUIVER_RETURN_IF_ERROR(file_system.CreateDirectories(options.data_dir));
+  QUIVER_ASSIGN_OR_RETURN(lock, file_system.Lock(options.data_dir));
+  const std::string meta_directory = io::JoinPath(options.data_dir, "meta");
+  if (options.open_meta_store) {
+    QUIVER_ASSIGN_OR_RETURN(meta, options.open_meta_store(meta_directory));
+  } else {
+    QUIVER_ASSIGN_OR_RETURN(meta, storage::OpenLocalMeta(meta_directory));
+  }
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t format, ReadNumber(*meta, kFormatKey));
+  if (format > kDirectoryFormat) {
+    return Error(StatusCode::kCorruption, "data directory {} has format {}; this binary knows formats up to {}",
+                 options.data_dir, format, kDirectoryFormat);
+  }
+  storage::LocalLogOptions log_options;
+  log_options.on_sync = options.on_log_sync;
+  QUIVER_ASSIGN_OR_RETURN(log, storage::OpenLocalLog(file_system, io::JoinPath(options.data_dir, "log"), log_options));
+  if (log->torn_bytes() > 0) {
+    QUIVER_LOG(warn, "the log ended in {} torn bytes of unacknowledged writes; they were cut off", log->torn_bytes());
+  }
+  QUIVER_ASSIGN_OR_RETURN(objects, storage::OpenLocalObjects(file_system, io::JoinPath(options.data_dir, "objects")));
+
+  Timestamp newest = 0;
+  QUIVER_RETURN_IF_ERROR(ReplayDdl(newest));
+  if (format == 0) QUIVER_RETURN_IF_ERROR(WriteNumber(*meta, kFormatKey, kDirectoryFormat));
+
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t mark, ReadNumber(*meta, kClockKey));
+  clock = std::make_unique<HybridClock>(std::max(mark, newest),
+                                        [this](Timestamp high) { return WriteNumber(*meta, kClockKey, high); });
+
+  QUIVER_RETURN_IF_ERROR(LoadCatalog());
+  if (databases.empty()) {
+    QUIVER_ASSIGN_OR_RETURN(const Timestamp created, clock->Allocate());
+    const DatabaseInfo info{.id = 1, .name = "default", .created = created, .properties = {}};
+    storage::MetaTransaction transaction;
+    transaction.Put(DatabaseKey(info.name), DatabaseInfoToJson(info));
+    QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+    QUIVER_RETURN_IF_ERROR(meta->Sync());
+    databases[info.name] = info;
+    names[info.name];
+  }
+  std::vector<std::string> referenced;
+  for (const auto& [id, collection] : collections) QUIVER_RETURN_IF_ERROR(LoadSegments(*collection, referenced));
+  QUIVER_RETURN_IF_ERROR(SweepObjects(std::move(referenced)));
+  QUIVER_RETURN_IF_ERROR(ReplayData());
+
+  // What was replayed may have been written but never synced; it is shown from now on, so it must not vanish again.
+  QUIVER_RETURN_IF_ERROR(log->Sync());
+  QUIVER_RETURN_IF_ERROR(meta->Sync());
+  finished_offset_.store(log->end_offset());
+  QUIVER_ASSIGN_OR_RETURN(const Timestamp now, clock->Allocate());
+  last_timestamp_ = now;
+  watermark.store(now);
+  StartThreads();
+  return Status::Ok();
+}
+
+Status Engine::Impl::ReplayDdl(Timestamp& newest) {
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t applied, ReadNumber(*meta, kAppliedDdlKey));
+  return log->Read(log->begin_offset(), [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
+    newest = std::max(newest, entry.timestamp);
+    if (entry.kind != static_cast<uint8_t>(LogKind::kDdl) || entry.timestamp <= applied) return Status::Ok();
+    auto record = DecodeDdlRecord(entry.payload);
+    if (!record.ok()) return record.status().WithContext(fmt::format("log offset {}", offset));
+    storage::MetaTransaction transaction;
+    transaction.operations = std::move(record->operations);
+    transaction.Put(std::string(kAppliedDdlKey), std::to_string(entry.timestamp));
+    const auto committed = meta->Commit(transaction);
+    return committed.ok() ? Status::Ok() : committed.status();
+  });
+}
+
+Status Engine::Impl::LoadCatalog() {
+  QUIVER_ASSIGN_OR_RETURN(const auto stored_databases, meta->Scan(kDatabasePrefix));
+  for (const auto& [key, value] : stored_databases) {
+    auto info = DatabaseInfoFromJson(value);
+    if (!info.ok()) return info.status().WithContext(key);
+    names[info->name];
+    databases[info->name] = *std::move(info);
+  }
+  QUIVER_ASSIGN_OR_RETURN(const auto stored_collections, meta->Scan(kCollectionPrefix));
+  for (const auto& [key, value] : stored_collections) {
+    auto info = CollectionInfoFromJson(value);
+    if (!info.ok()) return info.status().WithContext(key);
+    Publish(std::make_shared<Collection>(std::make_shared<const CollectionInfo>(*std::move(info))));
+  }
+  return Status::Ok();
+}
+
+Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::string>& referenced) {
+  QUIVER_ASSIGN_OR_RETURN(checkpoints_[collection.id()], ReadNumber(*meta, CheckpointKey(collection.id())));
+  const std::shared_ptr<const CollectionInfo> info = collection.info();
+  QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(SegmentPrefix(collection.id())));
+  for (const auto& [key, value] : entries) {
+    QUIVER_ASSIGN_OR_RETURN(const SegmentManifest manifest, DecodeManifest(value));
+    QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(manifest.object));
+    QUIVER_ASSIGN_OR_RETURN(auto file, storage::SegmentFile::Open(std::move(mapped)));
+    referenced.push_back(manifest.object);
+    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file));
+    if (!manifest.delta.empty()) {
+      referenced.push_back(manifest.delta);
+      QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));
+      QUIVER_ASSIGN_OR_RETURN(const storage::DeltaContent content, storage::ReadDeltaFile(file_system, delta->path()));
+      for (const storage::RowDelete& deleted : content.deletes) {
+        if (deleted.row >= sealed->row_count()) {
+          return Error(StatusCode::kCorruption, "delta {} names row {} of a segment with {} rows", manifest.delta,
+                       deleted.row, sealed->row_count());
+        }
+        sealed->DeleteRow(deleted.row, deleted.timestamp);
+      }
+      sealed->SetSavedDeletes(content.deletes.size());
+    }
+    for (const storage::PartitionRun& run : sealed->file().partitions()) {
+      // A dropped partition: its rows were never visible in this life of the process, so any early timestamp will do.
+      if (info->FindPartitionById(run.partition_id) == nullptr) sealed->DeletePartition(run.partition_id, 1);
+    }
+    collection.AddSealed(sealed);
+  }
+  return Status::Ok();
+}
+
+Status Engine::Impl::SweepObjects(std::vector<std::string> referenced) {
+  std::sort(referenced.begin(), referenced.end());
+  for (const char* prefix : {"segment/", "delta/"}) {
+    QUIVER_ASSIGN_OR_RETURN(const auto found, objects->List(prefix));
+    for (const storage::ObjectInfo& object : found) {
+      if (std::binary_search(referenced.begin(), referenced.end(), object.name)) continue;
+      QUIVER_RETURN_IF_ERROR(objects->Remove(object.name));
+    }
+  }
+  QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan("segment/"));
+  for (const auto& [key, value] : entries) {
+    const std::string_view rest = std::string_view(key).substr(std::string_view("segment/").size());
+    QUIVER_ASSIGN_OR_RETURN(const uint64_t id, ParseNumber(key, rest.substr(0, rest.find('/'))));
+    if (collections.contains(static_cast<int64_t>(id))) continue;
+    storage::MetaTransaction transaction;
+    transaction.Delete(key);
+    QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+  }
+  return Status::Ok();
+}
+
+Status Engine::Impl::ReplayData() {
+  uint64_t records = 0;
+  uint64_t rows = 0;
+  QUIVER_RETURN_IF_ERROR(log->Read(log->begin_offset(), [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
+    const auto found = collections.find(static_cast<int64_t>(entry.stream));
+    if (entry.kind == static_cast<uint8_t>(LogKind::kDdl) || found == collections.end()) return Status::Ok();
+    const std::shared_ptr<Collection>& collection = found->second;
+    if (entry.timestamp <= checkpoints_[collection->id()]) return Status::Ok();
+    Operation operation;
+    operation.collection = collection;
+    operation.timestamp = entry.timestamp;
+    collection->oldest_log_offset.store(std::min(collection->oldest_log_offset.load(), offset));
+    collection->newest_log_offset = offset;
+    ++records;
+    const auto damaged = [&](const Status& status) { return status.WithContext(fmt::format("log offset {}", offset)); };
+    if (entry.kind == static_cast<uint8_t>(LogKind::kWrite)) {
+      auto record = DecodeWriteRecord(entry.payload);
+      if (!record.ok()) return damaged(record.status());
+      operation.write = *std::move(record);
+      QUIVER_RETURN_IF_ERROR(ReplayWrite(operation));
+      rows += operation.rows.size();
+    } else if (entry.kind == static_cast<uint8_t>(LogKind::kDelete)) {
+      auto record = DecodeDeleteRecord(entry.payload);
+      if (!record.ok()) return damaged(record.status());
+      operation.deletion = *std::move(record);
+      ApplyDelete(operation);
+    } else {
+      return damaged(Error(StatusCode::kCorruption, "record kind not known to this binary: {}", entry.kind));
+    }
+    return Status::Ok();
+  }));
+  checkpoints_.clear();
+  if (records > 0) QUIVER_LOG(info, "replayed {} log records with {} rows", records, rows);
+  return Status::Ok();
+}
+
+}  // namespace quiver::engine

@@ -1,0 +1,127 @@
+#include "query/match.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+
+#include "schema/default_column.h"
+
+namespace quiver::query {
+
+namespace {
+
+using segment::kPageRows;
+using segment::kPageWords;
+using segment::Segment;
+
+/// One page of a segment as a source for filter evaluation; keeps the first read error.
+class SegmentPage final : public expr::ColumnSource {
+ public:
+  SegmentPage(const Segment& segment, uint32_t page)
+      : segment_(segment), first_row_(page * kPageRows), rows_(std::min(segment.row_count() - first_row_, kPageRows)) {}
+  [[nodiscard]] size_t row_count() const override { return rows_; }
+  [[nodiscard]] ColumnView column(int64_t field_id) const override {
+    Result<ColumnView> view = segment_.View(field_id, first_row_, rows_);
+    if (view.ok()) return *view;
+    if (status_.ok()) status_ = view.status();
+    return {};
+  }
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  const Segment& segment_;
+  uint32_t first_row_;
+  uint32_t rows_;
+  mutable Status status_;
+};
+
+Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filter, uint64_t* mask, uint32_t& count) {
+  const SegmentPage source(segment, page);
+  uint64_t matching[kPageWords] = {};
+  filter.Evaluate(source, matching);
+  QUIVER_RETURN_IF_ERROR(source.status());
+  count = 0;
+  for (uint32_t word = 0; word < kPageWords; ++word) {
+    mask[word] &= matching[word];
+    count += static_cast<uint32_t>(std::popcount(mask[word]));
+  }
+  return Status::Ok();
+}
+
+Status Stopped() { return Error(StatusCode::kCancelled, "request was cancelled"); }
+
+/// Visits the pages that hold the named keys.
+Status VisitKeys(const engine::ReadView& view, const Segment& segment, const expr::Filter& filter,
+                 const expr::Filter::PrimaryKeys& keys, bool evaluate, uint32_t first_page, uint32_t last_page,
+                 const PageVisitor& visit) {
+  std::map<uint32_t, std::vector<uint64_t>> pages;
+  const auto look_up = [&](const segment::KeyView& key) -> Status {
+    QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> row, segment.FindVisible(key, view.timestamp));
+    if (!row || *row / kPageRows < first_page || *row / kPageRows >= last_page) return Status::Ok();
+    const auto& partitions = view.partition_ids;
+    if (!partitions.empty() &&
+        std::find(partitions.begin(), partitions.end(), segment.partition_of(*row)) == partitions.end()) {
+      return Status::Ok();
+    }
+    std::vector<uint64_t>& mask = pages[*row / kPageRows];
+    mask.resize(kPageWords);
+    mask[*row % kPageRows / 64] |= 1ULL << (*row % 64);
+    return Status::Ok();
+  };
+  for (const int64_t key : keys.ints) QUIVER_RETURN_IF_ERROR(look_up(key));
+  for (const std::string& key : keys.strings) QUIVER_RETURN_IF_ERROR(look_up(std::string_view(key)));
+  for (auto& [page, mask] : pages) {
+    uint32_t count = 0;
+    for (const uint64_t word : mask) count += static_cast<uint32_t>(std::popcount(word));
+    if (evaluate) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, filter, mask.data(), count));
+    if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask.data(), count));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+bool NamesKeys(const expr::Filter* filter) {
+  return filter != nullptr && (filter->primary_keys() != nullptr || filter->primary_key_candidates() != nullptr);
+}
+
+Status VisitMatches(const engine::ReadView& view, size_t segment_index, uint32_t first_page, uint32_t last_page,
+                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit) {
+  const Segment& segment = *view.segments[segment_index];
+  if (filter != nullptr && filter->always_false()) return Status::Ok();
+  if (filter != nullptr && filter->always_true()) filter = nullptr;
+  if (NamesKeys(filter)) {
+    const bool exact = filter->primary_keys() != nullptr;
+    const auto& keys = exact ? *filter->primary_keys() : *filter->primary_key_candidates();
+    return VisitKeys(view, segment, *filter, keys, !exact, first_page, last_page, visit);
+  }
+  for (uint32_t page = first_page; page < last_page; ++page) {
+    if (cancelled && cancelled()) return Stopped();
+    uint64_t mask[kPageWords];
+    uint32_t count = segment.FillVisible(page, view.timestamp, view.partition_ids, mask);
+    if (count == 0) continue;
+    if (filter != nullptr) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, mask, count));
+    if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask, count));
+  }
+  return Status::Ok();
+}
+
+Result<Column> FetchColumn(const engine::ReadView& view, const FieldSchema& field, std::span<const uint64_t> rows) {
+  Column column = Column::Make(field.field_id, field.type, field.dim, field.element_type);
+  column.Reserve(rows.size());
+  std::optional<Column> fallback;
+  for (const uint64_t id : rows) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView value, view.segments[SegmentOf(id)]->View(field.field_id, RowOf(id), 1));
+    if (!value.present()) {
+      if (!fallback) fallback = DefaultColumn(field, 1);
+      column.AppendRows(*fallback, {0});
+    } else if (value.IsNull(0)) {
+      column.AppendNull();
+    } else {
+      column.Append(value.Bytes(0));
+    }
+  }
+  return column;
+}
+
+}  // namespace quiver::query

@@ -1,0 +1,93 @@
+// File: segment/growing_segment.h
+// GrowingSegment: rows in memory, searchable at once. Columns are cut into chunks of kPageRows rows that never move, so
+// readers take no lock:
+//
+//   chunk { per field: fixed values | string_views into the arena; valid bytes;  insert_ts[]; delete_ts[]; partition[]
+//   }
+//
+// Thread rule: one writer (the sequencer) calls Append and Delete; any number of readers. The writer publishes rows by
+// a release store of row_count; a reader that sees a count sees the rows below it. Delete timestamps are atomics. The
+// pk map is behind a reader-writer lock that is held for one probe or one batch of insertions.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <atomic>
+#include <memory>
+#include <shared_mutex>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "schema/collection_schema.h"
+#include "segment/segment.h"
+
+namespace quiver::segment {
+
+class GrowingSegment final : public Segment {
+ public:
+  /// `schema` fixes the columns; rows of a later schema go to a new segment.
+  GrowingSegment(int64_t id, std::shared_ptr<const CollectionSchema> schema);
+  ~GrowingSegment() override;
+  GrowingSegment(const GrowingSegment&) = delete;
+  GrowingSegment& operator=(const GrowingSegment&) = delete;
+
+  [[nodiscard]] int64_t id() const override { return id_; }
+  [[nodiscard]] bool sealed() const override { return false; }
+  [[nodiscard]] uint32_t row_count() const override { return row_count_.load(std::memory_order_acquire); }
+  [[nodiscard]] uint64_t byte_size() const override { return byte_size_.load(std::memory_order_relaxed); }
+  [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override;
+  uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
+                       uint64_t* mask) const override;
+  [[nodiscard]] bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const override;
+  [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
+  [[nodiscard]] int64_t partition_of(uint32_t row) const override;
+
+  [[nodiscard]] const std::shared_ptr<const CollectionSchema>& schema() const { return schema_; }
+  [[nodiscard]] Timestamp insert_ts(uint32_t row) const;
+  [[nodiscard]] Timestamp delete_ts(uint32_t row) const;
+  [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_relaxed); }
+
+  // Writer side.
+  /// Appends rows of `batch` (columns missing in it become NULL or the field's default). `partitions` has one id per
+  /// row. The caller has deleted older versions of these keys; within a batch the caller passes only the last row of a
+  /// key.
+  void Append(const ColumnBatch& batch, std::span<const uint32_t> rows, std::span<const int64_t> partitions,
+              Timestamp timestamp);
+  /// Deletes the live version of `key` if it was inserted at or before `kill_before` and (partition != -1) lies there.
+  std::optional<DeleteOutcome> Delete(const KeyView& key, Timestamp timestamp, Timestamp kill_before,
+                                      int64_t partition_id);
+  /// Deletes every live row of a partition (drop partition); returns how many.
+  uint32_t DeletePartition(int64_t partition_id, Timestamp timestamp);
+
+ private:
+  struct Chunk;
+  struct Field;
+  struct Arena;
+
+  [[nodiscard]] const Chunk& ChunkOf(uint32_t row) const;
+  Chunk& EnsureChunk(uint32_t row);
+  [[nodiscard]] std::optional<uint32_t> NewestRow(const KeyView& key) const;
+  [[nodiscard]] KeyView KeyOfRow(uint32_t row) const;
+  std::string_view Intern(std::string_view bytes);
+
+  const int64_t id_;
+  const std::shared_ptr<const CollectionSchema> schema_;
+  std::vector<Field> fields_;
+  int64_t pk_slot_ = 0;
+  /// Fixed directory so that chunk pointers never move: segments are sealed long before it is full.
+  static constexpr uint32_t kMaxChunks = 1024;
+  std::unique_ptr<std::atomic<Chunk*>[]> chunks_;
+  std::unique_ptr<Arena> arena_;
+  std::atomic<uint32_t> row_count_{0};
+  std::atomic<uint32_t> deleted_count_{0};
+  std::atomic<uint64_t> byte_size_{0};
+  mutable std::shared_mutex keys_mutex_;
+  absl::flat_hash_map<int64_t, uint32_t> int_keys_;
+  absl::flat_hash_map<std::string_view, uint32_t> string_keys_;
+};
+
+/// Most rows that one growing segment can hold; the sequencer starts a new one before.
+inline constexpr uint32_t kMaxGrowingRows = 1024U * kPageRows;
+
+}  // namespace quiver::segment

@@ -1,0 +1,68 @@
+// File: segment/sealed_segment.h
+// SealedSegment: the immutable file of a segment plus what changes about it: delete timestamps in memory.
+// Thread rule: one writer (the sequencer, or recovery) calls Delete; any number of readers. Delete timestamps are
+// atomics in an array that is made at the first delete and published by one atomic pointer.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "segment/segment.h"
+#include "storage/delta_file.h"
+#include "storage/segment_file.h"
+
+namespace quiver::segment {
+
+class SealedSegment final : public Segment {
+ public:
+  explicit SealedSegment(std::shared_ptr<const storage::SegmentFile> file);
+  ~SealedSegment() override;
+  SealedSegment(const SealedSegment&) = delete;
+  SealedSegment& operator=(const SealedSegment&) = delete;
+
+  [[nodiscard]] int64_t id() const override { return file_->segment_id(); }
+  [[nodiscard]] bool sealed() const override { return true; }
+  [[nodiscard]] uint32_t row_count() const override { return file_->rows(); }
+  [[nodiscard]] uint64_t byte_size() const override { return file_->byte_size(); }
+  [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
+    return file_->View(field_id, first_row, rows);
+  }
+  uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
+                       uint64_t* mask) const override;
+  [[nodiscard]] bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const override;
+  [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
+  [[nodiscard]] int64_t partition_of(uint32_t row) const override;
+
+  [[nodiscard]] const storage::SegmentFile& file() const { return *file_; }
+  [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_acquire); }
+  [[nodiscard]] Timestamp delete_ts(uint32_t row) const;
+  /// Live rows of each partition run, for statistics.
+  [[nodiscard]] std::vector<std::pair<int64_t, int64_t>> LiveRowsByPartition() const;
+  /// All deletes with a timestamp at or before `until`, by row.
+  [[nodiscard]] std::vector<storage::RowDelete> DeletesUntil(Timestamp until) const;
+
+  // Writer side.
+  /// As GrowingSegment::Delete.
+  Result<std::optional<DeleteOutcome>> Delete(const KeyView& key, Timestamp timestamp, Timestamp kill_before,
+                                              int64_t partition_id);
+  uint32_t DeletePartition(int64_t partition_id, Timestamp timestamp);
+  /// Marks a row deleted, whatever it is (recovery, hand-over from a growing segment). No effect on a deleted row.
+  bool DeleteRow(uint32_t row, Timestamp timestamp);
+
+  /// Deletes that are in no delta file yet.
+  [[nodiscard]] bool HasUnsavedDeletes(Timestamp until) const;
+  void SetSavedDeletes(uint64_t count) { saved_deletes_.store(count, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<Timestamp>* EnsureDeletes();
+
+  const std::shared_ptr<const storage::SegmentFile> file_;
+  std::unique_ptr<std::atomic<Timestamp>[]> deletes_owner_;
+  std::atomic<std::atomic<Timestamp>*> deletes_{nullptr};
+  std::atomic<uint32_t> deleted_count_{0};
+  std::atomic<uint64_t> saved_deletes_{0};
+};
+
+}  // namespace quiver::segment

@@ -1,0 +1,76 @@
+// File: segment/segment.h
+// Segment: a set of rows of one collection, growing (memory and log) or sealed (mapped file), read page by page.
+// A row is visible at T when insert_ts <= T < delete_ts; a version is deleted at most once.
+// Thread rule: all methods are const and may be called from any thread while the segment lives.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/status.h"
+#include "schema/column.h"
+
+namespace quiver::segment {
+
+using Timestamp = uint64_t;
+
+/// Rows per page: the unit of filter evaluation and of growing memory.
+inline constexpr uint32_t kPageRows = 4096;
+/// 64-bit words of a page's row mask.
+inline constexpr uint32_t kPageWords = kPageRows / 64;
+/// Delete timestamp of a live row.
+inline constexpr Timestamp kNotDeleted = std::numeric_limits<Timestamp>::max();
+
+/// A primary key by value, for lookups.
+using KeyView = std::variant<int64_t, std::string_view>;
+
+/// Reads row `row` of a primary key column.
+inline KeyView KeyAt(const Column& column, size_t row) {
+  if (column.is_fixed()) return column.Get<int64_t>(row);
+  return column.Bytes(row);
+}
+inline KeyView KeyAt(const ColumnView& column, size_t row) {
+  if (column.width != 0) return column.Get<int64_t>(row);
+  return column.Bytes(row);
+}
+
+class Segment {
+ public:
+  virtual ~Segment() = default;
+  [[nodiscard]] virtual int64_t id() const = 0;
+  [[nodiscard]] virtual bool sealed() const = 0;
+  /// Rows stored, deleted ones included. May grow; rows below a returned count never change.
+  [[nodiscard]] virtual uint32_t row_count() const = 0;
+  /// Bytes of memory (growing) or of mapped file (sealed).
+  [[nodiscard]] virtual uint64_t byte_size() const = 0;
+
+  /// Values of a field for rows [first_row, first_row + rows). A growing segment needs the range inside one page; a
+  /// sealed one gives any range. A field added after this segment was made gives a view that is not present().
+  [[nodiscard]] virtual Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const = 0;
+
+  /// Fills mask bits of rows [page * kPageRows, ...) that are visible at `timestamp` and lie in one of `partitions`
+  /// (empty = all); returns how many. `mask` has kPageWords words and is overwritten; bits past the end are zero.
+  virtual uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
+                               uint64_t* mask) const = 0;
+  /// Returns whether every stored row is visible at `timestamp` and in `partitions`: then no mask is needed.
+  [[nodiscard]] virtual bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const = 0;
+
+  /// The row of `key` that is visible at `timestamp`, if any. Keys are unique at every timestamp. Error: kCorruption.
+  [[nodiscard]] virtual Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const = 0;
+  [[nodiscard]] virtual int64_t partition_of(uint32_t row) const = 0;
+
+  [[nodiscard]] uint32_t page_count() const { return (row_count() + kPageRows - 1) / kPageRows; }
+};
+
+/// Outcome of applying one delete to a segment.
+struct DeleteOutcome {
+  uint32_t row;
+  int64_t partition_id;
+};
+
+}  // namespace quiver::segment

@@ -1,0 +1,268 @@
+// File: simd/kernels_avx2.cc
+// Kernels of the avx2 level (AVX2, FMA, F16C).
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "simd/dense_loops.h"
+#include "simd/level_tables.h"
+
+namespace quiver::simd {
+namespace {
+
+/// Lanes 0..n-1 set, for masked loads of the last n < 8 floats.
+__m256i TailMask(size_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+}
+
+float SumLanes(__m256 v) {
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  sum = _mm_add_ss(sum, _mm_movehdup_ps(sum));
+  return _mm_cvtss_f32(sum);
+}
+
+int32_t SumLanes(__m256i v) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return _mm_cvtsi128_si32(sum);
+}
+
+struct FloatLanes {
+  using Vec = __m256;
+  using Acc = __m256;
+  using Query = float;
+  static constexpr size_t kLanes = 8;
+  static constexpr size_t kScanRows = 4;
+  static constexpr size_t kTileRows = 2;
+  static constexpr size_t kTileQueries = 3;
+  static Acc Zero() { return _mm256_setzero_ps(); }
+  static Vec LoadQuery(const float* at) { return _mm256_loadu_ps(at); }
+  static Vec LoadQueryTail(const float* at, size_t n) { return _mm256_maskload_ps(at, TailMask(n)); }
+  static Vec Sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
+  static Acc MulAdd(Acc acc, Vec a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
+  static float Reduce(Acc a, Acc b) { return SumLanes(_mm256_add_ps(a, b)); }
+};
+
+struct F32 : FloatLanes {
+  static constexpr size_t kBytes = 4;
+  static Vec LoadRow(const std::byte* at) { return _mm256_loadu_ps(reinterpret_cast<const float*>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) {
+    return _mm256_maskload_ps(reinterpret_cast<const float*>(at), TailMask(n));
+  }
+};
+
+__m128i LoadBytes(const std::byte* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
+
+__m128i LoadBytesTail(const void* at, size_t bytes) {
+  __m128i value = _mm_setzero_si128();
+  __builtin_memcpy(&value, at, bytes);
+  return value;
+}
+
+struct F16 : FloatLanes {
+  static constexpr size_t kBytes = 2;
+  static Vec LoadRow(const std::byte* at) { return _mm256_cvtph_ps(LoadBytes(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return _mm256_cvtph_ps(LoadBytesTail(at, n * kBytes)); }
+};
+
+__m256 WidenBrainHalf(__m128i half) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16)); }
+
+struct Bf16 : FloatLanes {
+  static constexpr size_t kBytes = 2;
+  static Vec LoadRow(const std::byte* at) { return WidenBrainHalf(LoadBytes(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenBrainHalf(LoadBytesTail(at, n * kBytes)); }
+};
+
+struct Int8 {
+  using Vec = __m256i;
+  using Acc = __m256i;
+  using Query = int8_t;
+  static constexpr size_t kLanes = 16;
+  static constexpr size_t kBytes = 1;
+  static constexpr size_t kScanRows = 4;
+  static constexpr size_t kTileRows = 2;
+  static constexpr size_t kTileQueries = 3;
+  static Acc Zero() { return _mm256_setzero_si256(); }
+  static Vec LoadRow(const std::byte* at) { return _mm256_cvtepi8_epi16(LoadBytes(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return _mm256_cvtepi8_epi16(LoadBytesTail(at, n)); }
+  static Vec LoadQuery(const int8_t* at) { return LoadRow(reinterpret_cast<const std::byte*>(at)); }
+  static Vec LoadQueryTail(const int8_t* at, size_t n) {
+    return LoadRowTail(reinterpret_cast<const std::byte*>(at), n);
+  }
+  static Vec Sub(Vec a, Vec b) { return _mm256_sub_epi16(a, b); }
+  static Acc MulAdd(Acc acc, Vec a, Vec b) { return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)); }
+  static float Reduce(Acc a, Acc b) { return static_cast<float>(SumLanes(_mm256_add_epi32(a, b))); }
+};
+
+template <class Element>
+void Widen(const void* in, size_t count, float* out) {
+  const auto* bytes = static_cast<const std::byte*>(in);
+  size_t i = 0;
+  for (; i + 8 <= count; i += 8) _mm256_storeu_ps(out + i, Element::LoadRow(bytes + i * 2));
+  if (i < count) _mm256_maskstore_ps(out + i, TailMask(count - i), Element::LoadRowTail(bytes + i * 2, count - i));
+}
+
+// Code filter. vpmaddubsw multiplies unsigned row codes with signed query codes and adds pairs in 16 bits. 63 * 31 * 2
+// fits eight times, so eight steps (32 dimensions) are added up before widening to 32 bits: 64 products per cycle on a
+// core with two multipliers, against 16 of fp32.
+constexpr int kRowMax = 63;
+constexpr int kRowZero = 32;
+constexpr int kQueryMax = 31;
+constexpr size_t kStepsBeforeWidening = 8;
+static_assert(2 * kRowMax * kQueryMax * static_cast<int>(kStepsBeforeWidening) <= 32767);
+static_assert(CodeKernels::kDimMultiple == 4 * kStepsBeforeWidening && CodeKernels::kGroup == 16);
+
+template <size_t kQueries>
+void FilterGroup(const CodeRows& rows, size_t group, const CodeQueries& queries, size_t query, size_t dim_padded,
+                 uint16_t* masks) {
+  const uint8_t* codes = rows.codes + group * CodeKernels::kGroup * dim_padded;
+  const int8_t* query_codes[kQueries];
+  for (size_t q = 0; q < kQueries; ++q) query_codes[q] = queries.codes + (query + q) * dim_padded;
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i wide[kQueries][2];
+  for (size_t q = 0; q < kQueries; ++q) wide[q][0] = wide[q][1] = _mm256_set1_epi32(queries.bias[query + q]);
+  for (size_t d = 0; d < dim_padded; d += CodeKernels::kDimMultiple) {
+    __m256i narrow[kQueries][2];
+    for (size_t q = 0; q < kQueries; ++q) narrow[q][0] = narrow[q][1] = _mm256_setzero_si256();
+#pragma GCC unroll 8
+    for (size_t step = 0; step < kStepsBeforeWidening; ++step) {
+      const uint8_t* at = codes + (d / 4 + step) * 64;
+      const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+      const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32));
+      for (size_t q = 0; q < kQueries; ++q) {
+        int32_t four;
+        __builtin_memcpy(&four, query_codes[q] + d + 4 * step, sizeof(four));
+        const __m256i broadcast = _mm256_set1_epi32(four);
+        narrow[q][0] = _mm256_add_epi16(narrow[q][0], _mm256_maddubs_epi16(low, broadcast));
+        narrow[q][1] = _mm256_add_epi16(narrow[q][1], _mm256_maddubs_epi16(high, broadcast));
+      }
+    }
+    for (size_t q = 0; q < kQueries; ++q) {
+      wide[q][0] = _mm256_add_epi32(wide[q][0], _mm256_madd_epi16(narrow[q][0], ones));
+      wide[q][1] = _mm256_add_epi32(wide[q][1], _mm256_madd_epi16(narrow[q][1], ones));
+    }
+  }
+  const size_t first = group * CodeKernels::kGroup;
+  for (size_t q = 0; q < kQueries; ++q) {
+    unsigned mask = 0;
+    for (size_t half = 0; half < 2; ++half) {
+      const size_t at = first + 8 * half;
+      const __m256 scale = _mm256_mul_ps(_mm256_loadu_ps(rows.scale + at), _mm256_set1_ps(queries.scale[query + q]));
+      __m256 bound =
+          _mm256_sub_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(wide[q][half]), scale), _mm256_loadu_ps(rows.handicap + at));
+      bound = _mm256_fmadd_ps(_mm256_loadu_ps(rows.error + at), _mm256_set1_ps(queries.norm[query + q]), bound);
+      bound = _mm256_fmadd_ps(_mm256_loadu_ps(rows.norm + at), _mm256_set1_ps(queries.error[query + q]), bound);
+      const __m256 keep = _mm256_cmp_ps(bound, _mm256_set1_ps(queries.floor[query + q]), _CMP_NLT_UQ);
+      mask |= static_cast<unsigned>(_mm256_movemask_ps(keep)) << (8 * half);
+    }
+    masks[(query + q) * rows.groups + group] = static_cast<uint16_t>(mask);
+  }
+}
+
+void Filter(const CodeRows& rows, const CodeQueries& queries, size_t dim_padded, uint16_t* masks) {
+  size_t q = 0;
+  for (; q + 4 <= queries.count; q += 4) {
+    for (size_t g = 0; g < rows.groups; ++g) FilterGroup<4>(rows, g, queries, q, dim_padded, masks);
+  }
+  for (; q < queries.count; ++q) {
+    for (size_t g = 0; g < rows.groups; ++g) FilterGroup<1>(rows, g, queries, q, dim_padded, masks);
+  }
+}
+
+__m256 Magnitude(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+
+/// Encodes 8 values; adds their squares and the squares of their residuals.
+__m256i EncodeEight(__m256 value, __m256 scale, __m256 inverse, __m256& norm2, __m256& error2) {
+  const __m256i code = _mm256_cvtps_epi32(_mm256_mul_ps(value, inverse));
+  const __m256 residual = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(code), scale, value);
+  norm2 = _mm256_fmadd_ps(value, value, norm2);
+  error2 = _mm256_fmadd_ps(residual, residual, error2);
+  return _mm256_add_epi32(code, _mm256_set1_epi32(kRowZero));
+}
+
+void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* scale_out, float* norm2_out,
+            float* error2_out) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(row);
+  const size_t full = dim / 8 * 8;
+  __m256 most = _mm256_setzero_ps();
+  for (size_t d = 0; d < full; d += 8) most = _mm256_max_ps(Magnitude(F32::LoadRow(bytes + d * 4)), most);
+  if (full < dim) most = _mm256_max_ps(Magnitude(F32::LoadRowTail(bytes + full * 4, dim - full)), most);
+  __m128 half = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+  half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+  half = _mm_max_ss(half, _mm_movehdup_ps(half));
+  const float largest = _mm_cvtss_f32(half);
+
+  constexpr float kSteps = kRowMax - kRowZero;
+  // The smallest scale keeps the inverse finite; rows below it are all residual.
+  const float scale = largest > 1e-30f ? largest / kSteps : 1e-30f;
+  const __m256 scales = _mm256_set1_ps(scale);
+  const __m256 inverse = _mm256_set1_ps(1.0f / scale);
+  __m256 norm2 = _mm256_setzero_ps();
+  __m256 error2 = _mm256_setzero_ps();
+  uint8_t* out = group + slot * 4;
+  const auto store = [&](size_t d, __m256i codes) {
+    const __m256i words = _mm256_packus_epi32(codes, codes);
+    const __m256i packed = _mm256_packus_epi16(words, words);
+    const int32_t low = _mm256_extract_epi32(packed, 0);
+    const int32_t high = _mm256_extract_epi32(packed, 4);
+    __builtin_memcpy(out + d / 4 * 64, &low, 4);
+    __builtin_memcpy(out + (d / 4 + 1) * 64, &high, 4);
+  };
+  for (size_t d = 0; d < full; d += 8) {
+    store(d, EncodeEight(F32::LoadRow(bytes + d * 4), scales, inverse, norm2, error2));
+  }
+  size_t d = full;
+  if (full < dim) {
+    store(d, EncodeEight(F32::LoadRowTail(bytes + full * 4, dim - full), scales, inverse, norm2, error2));
+    d += 8;
+  }
+  const size_t padded = (dim + CodeKernels::kDimMultiple - 1) / CodeKernels::kDimMultiple * CodeKernels::kDimMultiple;
+  for (; d < padded; d += 8) store(d, _mm256_set1_epi32(kRowZero));
+  *scale_out = scale;
+  *norm2_out = SumLanes(norm2);
+  *error2_out = SumLanes(error2);
+}
+
+uint64_t ReadAll(const void* data, size_t bytes) {
+  const auto* at = static_cast<const std::byte*>(data);
+  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+  size_t i = 0;
+  for (; i + 128 <= bytes; i += 128) {
+    __builtin_prefetch(at + i + kPrefetchBytes);
+    __builtin_prefetch(at + i + kPrefetchBytes + 64);
+    for (size_t s = 0; s < 4; ++s) {
+      sums[s] = _mm256_xor_si256(sums[s], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + i + 32 * s)));
+    }
+  }
+  const __m256i sum = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  uint64_t words[4];
+  __builtin_memcpy(words, &sum, sizeof(words));
+  for (; i < bytes; ++i) words[0] ^= static_cast<uint64_t>(at[i]);
+  return words[0] ^ words[1] ^ words[2] ^ words[3];
+}
+
+constexpr KernelTable MakeTable() {
+  KernelTable table;
+  table.level = Level::kAvx2;
+  table.f32 = MakeDenseKernels<F32>();
+  table.f16 = MakeDenseKernels<F16>();
+  table.bf16 = MakeDenseKernels<Bf16>();
+  table.int8 = MakeDenseKernels<Int8>();
+  table.binary = MakeBinaryKernels<F32>();
+  table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
+  table.f16_to_f32 = &Widen<F16>;
+  table.bf16_to_f32 = &Widen<Bf16>;
+  table.read_all = &ReadAll;
+  return table;
+}
+
+}  // namespace
+
+constinit const KernelTable kAvx2Table = MakeTable();
+
+}  // namespace quiver::simd
+
+#endif

@@ -1,0 +1,155 @@
+// File: simd/kernels_baseline.cc
+// Kernels of the baseline level in plain C++ (four-lane vectors of the compiler), for every processor.
+#include "simd/dense_loops.h"
+#include "simd/level_tables.h"
+
+namespace quiver::simd {
+namespace {
+
+template <typename T, size_t kBytes>
+struct VectorOf {
+  typedef T Type __attribute__((vector_size(kBytes)));  // NOLINT: `using` loses the attribute in templates
+};
+using Float4 = VectorOf<float, 16>::Type;
+using Unsigned4 = VectorOf<uint32_t, 16>::Type;
+using Int4 = VectorOf<int32_t, 16>::Type;
+using Short4 = VectorOf<int16_t, 8>::Type;
+using Half4 = VectorOf<uint16_t, 8>::Type;
+using Char4 = VectorOf<int8_t, 4>::Type;
+
+template <class V>
+V LoadAs(const void* at) {
+  V value;
+  __builtin_memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+template <class V>
+V LoadAsTail(const void* at, size_t bytes) {
+  V value{};
+  __builtin_memcpy(&value, at, bytes);
+  return value;
+}
+
+struct FloatLanes {
+  using Vec = Float4;
+  using Acc = Float4;
+  using Query = float;
+  static constexpr size_t kLanes = 4;
+  static constexpr size_t kScanRows = 4;
+  static constexpr size_t kTileRows = 2;
+  static constexpr size_t kTileQueries = 2;
+  static Acc Zero() { return Acc{}; }
+  static Vec LoadQuery(const float* at) { return LoadAs<Float4>(at); }
+  static Vec LoadQueryTail(const float* at, size_t n) { return LoadAsTail<Float4>(at, n * sizeof(float)); }
+  static Vec Sub(Vec a, Vec b) { return a - b; }
+  static Acc MulAdd(Acc acc, Vec a, Vec b) { return acc + a * b; }
+  static float Reduce(Acc a, Acc b) {
+    const Acc sum = a + b;
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+  }
+};
+
+struct F32 : FloatLanes {
+  static constexpr size_t kBytes = 4;
+  static Vec LoadRow(const std::byte* at) { return LoadAs<Float4>(at); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return LoadAsTail<Float4>(at, n * kBytes); }
+};
+
+/// Widens IEEE half floats: moving the bits and scaling by 2^112 is exact, denormals included; the all-ones exponent
+/// (infinity, NaN) needs its own bits.
+Float4 WidenHalf(Half4 half) {
+  const Unsigned4 bits = __builtin_convertvector(half, Unsigned4);
+  const Unsigned4 sign = (bits & 0x8000u) << 16;
+  const Unsigned4 magnitude = (bits & 0x7fffu) << 13;
+  const auto special = (Unsigned4)(magnitude >= (0x7c00u << 13));
+  const Float4 scaled = (Float4)magnitude * 0x1p112f;
+  const Unsigned4 value = (special & (magnitude | 0x7f800000u)) | (~special & (Unsigned4)scaled);
+  return (Float4)(value | sign);
+}
+
+Float4 WidenBrainHalf(Half4 half) { return (Float4)(__builtin_convertvector(half, Unsigned4) << 16); }
+
+struct F16 : FloatLanes {
+  static constexpr size_t kBytes = 2;
+  static Vec LoadRow(const std::byte* at) { return WidenHalf(LoadAs<Half4>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenHalf(LoadAsTail<Half4>(at, n * kBytes)); }
+};
+
+struct Bf16 : FloatLanes {
+  static constexpr size_t kBytes = 2;
+  static Vec LoadRow(const std::byte* at) { return WidenBrainHalf(LoadAs<Half4>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenBrainHalf(LoadAsTail<Half4>(at, n * kBytes)); }
+};
+
+struct Int8 {
+  using Vec = Int4;
+  using Acc = Int4;
+  using Query = int8_t;
+  static constexpr size_t kLanes = 4;
+  static constexpr size_t kBytes = 1;
+  static constexpr size_t kScanRows = 4;
+  static constexpr size_t kTileRows = 2;
+  static constexpr size_t kTileQueries = 2;
+  static Acc Zero() { return Acc{}; }
+  static Vec LoadRow(const std::byte* at) { return __builtin_convertvector(LoadAs<Char4>(at), Int4); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) {
+    return __builtin_convertvector(LoadAsTail<Char4>(at, n), Int4);
+  }
+  static Vec LoadQuery(const int8_t* at) { return __builtin_convertvector(LoadAs<Char4>(at), Int4); }
+  static Vec LoadQueryTail(const int8_t* at, size_t n) {
+    return __builtin_convertvector(LoadAsTail<Char4>(at, n), Int4);
+  }
+  static Vec Sub(Vec a, Vec b) { return a - b; }
+  static Acc MulAdd(Acc acc, Vec a, Vec b) { return acc + a * b; }
+  static float Reduce(Acc a, Acc b) {
+    const Acc sum = a + b;
+    return static_cast<float>(sum[0] + sum[1] + sum[2] + sum[3]);
+  }
+};
+
+template <class Element>
+void Widen(const void* in, size_t count, float* out) {
+  const auto* bytes = static_cast<const std::byte*>(in);
+  size_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    const Float4 value = Element::LoadRow(bytes + i * 2);
+    __builtin_memcpy(out + i, &value, sizeof(value));
+  }
+  if (i < count) {
+    const Float4 value = Element::LoadRowTail(bytes + i * 2, count - i);
+    __builtin_memcpy(out + i, &value, (count - i) * sizeof(float));
+  }
+}
+
+uint64_t ReadAll(const void* data, size_t bytes) {
+  const auto* at = static_cast<const std::byte*>(data);
+  Unsigned4 sums[4] = {};
+  size_t i = 0;
+  for (; i + 64 <= bytes; i += 64) {
+    for (size_t s = 0; s < 4; ++s) sums[s] ^= LoadAs<Unsigned4>(at + i + 16 * s);
+  }
+  for (; i < bytes; ++i) sums[0][0] ^= static_cast<uint32_t>(at[i]);
+  const Unsigned4 sum = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);
+  return (static_cast<uint64_t>(sum[0] ^ sum[2]) << 32) | (sum[1] ^ sum[3]);
+}
+
+constexpr KernelTable MakeTable() {
+  KernelTable table;
+  table.level = Level::kBaseline;
+  table.f32 = MakeDenseKernels<F32>();
+  table.f16 = MakeDenseKernels<F16>();
+  table.bf16 = MakeDenseKernels<Bf16>();
+  table.int8 = MakeDenseKernels<Int8>();
+  table.binary = MakeBinaryKernels<F32>();
+  table.f16_to_f32 = &Widen<F16>;
+  table.bf16_to_f32 = &Widen<Bf16>;
+  table.read_all = &ReadAll;
+  return table;
+}
+
+}  // namespace
+
+constinit const KernelTable kBaselineTable = MakeTable();
+
+}  // namespace quiver::simd

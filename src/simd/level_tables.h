@@ -1,0 +1,15 @@
+// File: simd/level_tables.h
+// The tables of the levels, one per source file. Private to src/simd.
+#pragma once
+
+#include "simd/kernels.h"
+
+namespace quiver::simd {
+
+extern const KernelTable kBaselineTable;
+#if defined(__x86_64__)
+extern const KernelTable kAvx2Table;
+extern const KernelTable kAvx512Table;
+#endif
+
+}  // namespace quiver::simd

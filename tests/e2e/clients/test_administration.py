@@ -1,0 +1,122 @@
+"""Flush, compaction, segments, replicas, resource groups: the calls that tools poll."""
+
+import time
+
+import pytest
+from pymilvus import MilvusException
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from collections_under_test import count, failed, refused, stub, succeeded
+
+ZERO = [0.0] * 8
+
+
+def test_flush_reply_ends_the_poll(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": ZERO} for i in range(100)])
+    reply = succeeded(stub(client).Flush(milvus_pb2.FlushRequest(collection_names=[name])))
+    assert name in reply.coll_segIDs and name in reply.flush_coll_segIDs
+    assert reply.coll_flush_ts[name] > 0
+    segments = list(reply.coll_segIDs[name].data)
+    state = succeeded(stub(client).GetFlushState(milvus_pb2.GetFlushStateRequest(
+        segmentIDs=segments, flush_ts=reply.coll_flush_ts[name], collection_name=name)))
+    assert state.flushed
+
+
+def test_many_flushes_are_no_problem(client, collections, name):
+    collections.create(name)
+    begun = time.monotonic()
+    for i in range(30):
+        client.insert(name, [{"id": i, "vector": ZERO}])
+        client.flush(name)
+    assert time.monotonic() - begun < 20
+    assert client.get_collection_stats(name)["row_count"] == 30
+    assert count(client, name) == 30
+
+
+def test_flush_state_of_unknown_segments(client):
+    assert succeeded(stub(client).GetFlushState(milvus_pb2.GetFlushStateRequest(segmentIDs=[123456789]))).flushed
+
+
+def test_flush_all(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": 1, "vector": ZERO}])
+    begun = time.monotonic()
+    client.flush_all()
+    assert time.monotonic() - begun < 4, "the state must be final when the client asks for it first"
+
+
+def test_compaction_ends(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": ZERO} for i in range(100)])
+    client.flush(name)
+    client.delete(name, filter="id < 50")
+    job = client.compact(name)
+    assert client.get_compaction_state(job) == "Completed"
+    assert count(client, name) == 50
+
+
+def test_segment_lists(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": ZERO} for i in range(100)])
+    client.flush(name)
+    stored = succeeded(stub(client).GetPersistentSegmentInfo(milvus_pb2.GetPersistentSegmentInfoRequest(collectionName=name)))
+    assert sum(one.num_rows for one in stored.infos) == 100
+    loaded = succeeded(stub(client).GetQuerySegmentInfo(milvus_pb2.GetQuerySegmentInfoRequest(collectionName=name)))
+    assert sum(one.num_rows for one in loaded.infos) == 100
+    assert all(one.collectionID == client.describe_collection(name)["collection_id"] for one in loaded.infos)
+
+
+def test_replicas(client, collections, name):
+    collections.create(name)
+    told = client.describe_replica(name)
+    assert len(told) >= 1
+    client.release_collection(name)
+    with pytest.raises(MilvusException):
+        client.describe_replica(name)
+
+
+def test_default_resource_group(client):
+    assert "__default_resource_group" in client.list_resource_groups()
+    told = client.describe_resource_group("__default_resource_group")
+    assert told.name == "__default_resource_group" and told.num_available_node >= 1
+    with refused("resource group not found"):
+        client.describe_resource_group("no_such_group")
+
+
+def test_index_state_calls_of_older_clients(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": ZERO} for i in range(10)])
+    reply = succeeded(stub(client).GetIndexState(milvus_pb2.GetIndexStateRequest(collection_name=name, field_name="vector")))
+    assert reply.state == common_pb2.IndexState.Finished
+    progress = succeeded(stub(client).GetIndexBuildProgress(milvus_pb2.GetIndexBuildProgressRequest(
+        collection_name=name, field_name="vector")))
+    assert progress.total_rows == progress.indexed_rows == 10
+
+
+def test_batch_describe(client, collections, name):
+    collections.create(name, load=False)
+    reply = succeeded(stub(client).BatchDescribeCollection(milvus_pb2.BatchDescribeCollectionRequest(collection_name=[name])))
+    assert [one.collection_name for one in reply.responses] == [name]
+
+
+def test_truncate_or_say_that_it_is_missing(client, collections, name):
+    """Not promised yet: either it empties the collection or it says that it is not implemented."""
+    collections.create(name)
+    client.insert(name, [{"id": 1, "vector": ZERO}])
+    request = milvus_pb2.TruncateCollectionRequest(collection_name=name)
+    reply = stub(client).TruncateCollection(request)
+    if reply.status.code == 0:
+        assert count(client, name) == 0
+    else:
+        failed(reply, code=10)
+        assert count(client, name) == 1
+
+
+def test_ttl_hides_expired_rows(client, collections, name):
+    collections.create(name, properties={"collection.ttl.seconds": 1})
+    client.insert(name, [{"id": 1, "vector": ZERO}])
+    deadline = time.monotonic() + 15
+    while count(client, name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert count(client, name) == 0

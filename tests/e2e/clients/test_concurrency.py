@@ -1,0 +1,131 @@
+"""Many threads on one server: writers, readers, DDL; nothing lost, nothing seen twice, nobody stuck."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pymilvus import MilvusClient, MilvusException
+
+from collections_under_test import Collections, count, vectors
+
+
+def test_writers_and_searchers(server, client, collections, name):
+    collections.create(name)
+    data = vectors(8000, 8, 1)
+    writing = threading.Event()
+    writing.set()
+
+    def write(worker):
+        one = MilvusClient(uri=server.uri)
+        for begin in range(worker * 2000, worker * 2000 + 2000, 100):
+            one.insert(name, [{"id": i, "vector": data[i].tolist()} for i in range(begin, begin + 100)])
+            assert count(one, name, f"id >= {begin} and id < {begin + 100}") == 100
+        one.close()
+
+    def read():
+        one = MilvusClient(uri=server.uri)
+        rounds, last = 0, 0
+        while writing.is_set() or rounds == 0:
+            hits = one.search(name, data=[data[0].tolist()], limit=50)[0]
+            ids = [hit["id"] for hit in hits]
+            assert len(ids) == len(set(ids))
+            now = count(one, name)
+            assert now >= last and now % 100 == 0, "batches are seen whole and never disappear"
+            last, rounds = now, rounds + 1
+        one.close()
+        return rounds
+
+    with ThreadPoolExecutor(8) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        writers = [pool.submit(write, worker) for worker in range(4)]
+        try:
+            for writer in writers:
+                writer.result()
+        finally:
+            writing.clear()
+        assert all(reader.result() > 0 for reader in readers)
+    assert count(client, name) == 8000
+
+
+def test_one_connection_shared_by_fifty_threads(client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": [float(i)] * 8} for i in range(1000)])
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda i: client.query(name, filter=f"id == {i}"), range(400)))
+    assert answers == [[{"id": i}] for i in range(400)]
+
+
+def test_concurrent_upserts_leave_one_row_per_key(server, client, collections, name):
+    collections.create(name)
+
+    def work(worker):
+        one = MilvusClient(uri=server.uri)
+        for turn in range(20):
+            one.upsert(name, [{"id": i, "vector": [float(worker * 100 + turn)] * 8} for i in range(50)])
+        one.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    rows = client.query(name, filter="id >= 0", output_fields=["vector"])
+    assert sorted(row["id"] for row in rows) == list(range(50))
+    assert len({tuple(row["vector"]) for row in rows}) == 1, "each upsert is whole: the last one wins everywhere"
+
+
+def test_delete_against_upsert(client, collections, name):
+    """A delete by filter never kills a row that a racing upsert wrote for another value."""
+    collections.create(name, dynamic=True)
+    client.insert(name, [{"id": i, "vector": [0.0] * 8, "old": True} for i in range(500)])
+
+    def renew():
+        for begin in range(0, 500, 50):
+            client.upsert(name, [{"id": i, "vector": [1.0] * 8, "old": False} for i in range(begin, begin + 50)])
+
+    with ThreadPoolExecutor(2) as pool:
+        renewing = pool.submit(renew)
+        for _ in range(20):
+            client.delete(name, filter="old == true")
+        renewing.result()
+    assert count(client, name, "old == false") == 500
+    assert count(client, name) == 500
+
+
+def test_collections_come_and_go(server, name):
+    def work(worker):
+        one = MilvusClient(uri=server.uri)
+        made = Collections(one)
+        for turn in range(5):
+            mine = f"{name}_{worker}_{turn}"
+            made.create(mine)
+            one.insert(mine, [{"id": 1, "vector": [0.0] * 8}])
+            assert count(one, mine) == 1
+            one.drop_collection(mine)
+            assert not one.has_collection(mine)
+        one.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+
+def test_dropping_under_readers_is_a_clean_error(server, client, collections, name):
+    collections.create(name)
+    client.insert(name, [{"id": i, "vector": [0.0] * 8} for i in range(1000)])
+    dropped = threading.Event()
+
+    def read():
+        one = MilvusClient(uri=server.uri)
+        try:
+            while True:
+                assert len(one.query(name, filter="id >= 0", limit=1000)) == 1000
+        except MilvusException as error:
+            assert dropped.is_set()
+            return error.message
+        finally:
+            one.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read) for _ in range(3)]
+        count(client, name)
+        dropped.set()
+        client.drop_collection(name)
+        for reader in readers:
+            message = reader.result(timeout=60)
+            assert "collection not found" in message or "can't find collection" in message or "not loaded" in message
