@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/crc32c.h"
 #include "io/fault_file_system.h"
 #include "storage/log_store.h"
 
@@ -32,20 +34,39 @@ std::vector<std::string> Payloads(const quiver::storage::LogStore& log, bool& so
   return payloads;
 }
 
+/// Makes the checksums fit wherever something looks like a header, so that what lies behind them is reached too.
+std::string WithChecksums(std::string_view input) {
+  std::string file(input);
+  const std::string_view view = file;
+  const auto put = [&](size_t position, uint32_t value) { std::memcpy(file.data() + position, &value, sizeof(value)); };
+  if (file.size() >= 64) put(60, quiver::Crc32c(view.substr(0, 60)));
+  for (size_t at = 64; at + 64 <= file.size(); at += 8) {
+    if (view.substr(at, 4) != "QREC") continue;
+    uint32_t length = 0;
+    std::memcpy(&length, file.data() + at + 8, sizeof(length));
+    if (length <= file.size() - at - 64) put(at + 12, quiver::Crc32c(view.substr(at + 64, length)));
+    put(at + 4, quiver::Crc32c(view.substr(at + 8, 56)));
+  }
+  return file;
+}
+
 }  // namespace
 
-/// The first byte splits the rest over two files; the second file's name is where its first eight bytes say.
+/// The first byte splits the rest over two files and says whether checksums are made to fit; the second file's name is
+/// where its first eight bytes say.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   quiver::io::FaultFileSystem fs;
   Require(fs.CreateDirectories("log").ok());
-  const size_t cut = std::min<size_t>(size_t{data[0]} * 8, size - 1);
-  Require(fs.WriteFileAtomic("log/00000000000000000000.log", input.substr(1 + cut)).ok());
+  const size_t cut = std::min<size_t>(size_t{data[0] / 2U} * 16, size - 1);
+  const bool fit = data[0] % 2 == 1;
+  const auto contents = [&](std::string_view piece) { return fit ? WithChecksums(piece) : std::string(piece); };
+  Require(fs.WriteFileAtomic("log/00000000000000000000.log", contents(input.substr(1 + cut))).ok());
   if (cut >= 16) {
     uint64_t first = 0;
     for (int i = 0; i < 8; ++i) first |= uint64_t{data[1 + i]} << (8 * i);
-    Require(fs.WriteFileAtomic(fmt::format("log/{:020}.log", first), input.substr(9, cut - 8)).ok());
+    Require(fs.WriteFileAtomic(fmt::format("log/{:020}.log", first), contents(input.substr(9, cut - 8))).ok());
   }
   quiver::storage::LocalLogOptions options;
   options.segment_bytes = 4096;
