@@ -1,0 +1,64 @@
+// File: expr/evaluator.h
+// Evaluator: the executable form of a Predicate. Rows are evaluated in chunks of up to kChunkRows; a result is two bit
+// maps (is the row true, is it known at all), so that three-valued logic is a few word operations. One virtual call per
+// node and chunk, none per row.
+// Thread rule: immutable once built; Evaluate may run on many threads.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "expr/predicate.h"
+#include "schema/column.h"
+
+namespace quiver::expr {
+
+inline constexpr size_t kWordBits = 64;
+inline constexpr size_t kChunkRows = 4096;
+inline constexpr size_t kChunkWords = kChunkRows / kWordBits;
+
+using BitWords = std::array<uint64_t, kChunkWords>;
+
+/// Bit i of is_true: row i satisfies the predicate. Bit i of is_known: it is true or false (is_true is a subset of it).
+struct Truth {
+  BitWords is_true;
+  BitWords is_known;
+};
+
+/// A run of rows to evaluate. `columns[slot]` starts at the first row of the chunk.
+struct Chunk {
+  size_t rows = 0;
+  size_t words = 0;
+  const ColumnView* columns = nullptr;
+};
+
+class Evaluator {
+ public:
+  virtual ~Evaluator() = default;
+  /// Fills the first `chunk.words` words of `out`. Only rows set in `active` matter: the bits of others are left to
+  /// chance (no bit at or beyond chunk.rows is active). Without `need_known`, is_known is left alone, and is_true is 0 for
+  /// unknown rows.
+  virtual void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const = 0;
+  /// Rough price of one row, to run cheap terms first.
+  [[nodiscard]] virtual int cost() const = 0;
+};
+
+using EvaluatorPtr = std::unique_ptr<Evaluator>;
+/// Gives the slot of a field in Chunk::columns.
+using SlotOf = std::function<size_t(int64_t field_id)>;
+
+/// Builds the evaluator of a predicate. The predicate need not outlive it.
+EvaluatorPtr BuildEvaluator(const Predicate& predicate, const SlotOf& slot_of);
+
+// Builders by kind of field; BuildEvaluator chooses.
+EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot);
+EvaluatorPtr BuildArrayEvaluator(const Predicate& predicate, size_t slot);
+EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot);
+EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, size_t right_slot);
+/// True (or false) for every row whose field is not NULL.
+EvaluatorPtr BuildKnownConstant(bool truth, size_t slot);
+
+}  // namespace quiver::expr

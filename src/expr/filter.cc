@@ -1,0 +1,218 @@
+#include "expr/filter.h"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "expr/evaluator.h"
+#include "expr/predicate.h"
+
+namespace quiver::expr {
+namespace {
+
+/// Values of a field that a page does not have (the field is younger than the page): its default, or NULL, for as many
+/// rows as a chunk has. Made when first needed.
+class AbsentColumn {
+ public:
+  explicit AbsentColumn(const FieldSchema& field)
+      : type_(field.type),
+        element_type_(field.element_type),
+        is_dynamic_(field.is_dynamic),
+        default_value_(field.default_value) {}
+
+  ColumnView View() const {
+    std::call_once(once_, [this] { Fill(); });
+    return ViewOf(column_);
+  }
+
+ private:
+  void Fill() const {
+    column_ = Column::Make(0, type_, 0, element_type_);
+    column_.Reserve(kChunkRows);
+    for (size_t row = 0; row < kChunkRows; ++row) {
+      if (is_dynamic_) {
+        column_.Append("{}");  // no keys, which is not NULL
+      } else if (default_value_.has_value()) {
+        AppendDefault();
+      } else {
+        column_.AppendNull();
+      }
+    }
+  }
+
+  void AppendDefault() const {
+    if (const auto* text = std::get_if<std::string>(&*default_value_)) return column_.Append(*text);
+    if (const auto* truth = std::get_if<bool>(&*default_value_)) {
+      return column_.AppendValue<uint8_t>(*truth ? 1 : 0);
+    }
+    const auto* integer = std::get_if<int64_t>(&*default_value_);
+    const double real = integer != nullptr ? static_cast<double>(*integer) : std::get<double>(*default_value_);
+    const int64_t whole = integer != nullptr ? *integer : static_cast<int64_t>(real);
+    switch (type_) {
+      case DataType::kInt8:
+        return column_.AppendValue(static_cast<int8_t>(whole));
+      case DataType::kInt16:
+        return column_.AppendValue(static_cast<int16_t>(whole));
+      case DataType::kInt32:
+        return column_.AppendValue(static_cast<int32_t>(whole));
+      case DataType::kInt64:
+        return column_.AppendValue(whole);
+      case DataType::kFloat:
+        return column_.AppendValue(static_cast<float>(real));
+      case DataType::kDouble:
+        return column_.AppendValue(real);
+      default:
+        return column_.AppendNull();
+    }
+  }
+
+  DataType type_;
+  DataType element_type_;
+  bool is_dynamic_;
+  std::optional<ScalarValue> default_value_;
+  mutable std::once_flag once_;
+  mutable Column column_;
+};
+
+/// The part of a view that begins at row `begin`.
+ColumnView Advance(ColumnView view, size_t begin) {
+  if (view.valid != nullptr) view.valid += begin;
+  if (view.fixed != nullptr) view.fixed += begin * view.width;
+  if (view.strings != nullptr) view.strings += begin;
+  if (view.offsets != nullptr) view.offsets += begin;
+  return view;
+}
+
+class CompiledFilter final : public Filter {
+ public:
+  CompiledFilter(PredicatePtr root, const CollectionSchema& schema) : root_(std::move(root)) {
+    CollectFields(*root_);
+    std::sort(field_ids_.begin(), field_ids_.end());
+    field_ids_.erase(std::unique(field_ids_.begin(), field_ids_.end()), field_ids_.end());
+    for (const int64_t field_id : field_ids_) {
+      absent_.push_back(std::make_unique<AbsentColumn>(*schema.FindById(field_id)));
+    }
+    evaluator_ = BuildEvaluator(*root_, [this](int64_t field_id) {
+      return static_cast<size_t>(std::lower_bound(field_ids_.begin(), field_ids_.end(), field_id) - field_ids_.begin());
+    });
+    FindKeys(*root_, true);
+    if (root_->kind == Predicate::Kind::kAnd) {
+      for (const PredicatePtr& child : root_->children) FindKeys(*child, false);
+    }
+  }
+
+  [[nodiscard]] bool always_true() const override { return root_->is_constant(true); }
+  [[nodiscard]] bool always_false() const override { return root_->is_constant(false); }
+
+  void Evaluate(const ColumnSource& page, uint64_t* mask) const override {
+    constexpr size_t kInlineColumns = 16;
+    std::array<ColumnView, kInlineColumns> inline_views;
+    std::vector<ColumnView> many_views;
+    ColumnView* views = inline_views.data();
+    const size_t count = field_ids_.size();
+    if (count * 2 > kInlineColumns) {
+      many_views.resize(count * 2);
+      views = many_views.data();
+    }
+    for (size_t i = 0; i < count; ++i) views[i] = page.column(field_ids_[i]);
+
+    const size_t rows = page.row_count();
+    BitWords active;
+    Truth truth;
+    for (size_t begin = 0; begin < rows; begin += kChunkRows) {
+      Chunk chunk;
+      chunk.rows = std::min(kChunkRows, rows - begin);
+      chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
+      chunk.columns = views + count;
+      for (size_t i = 0; i < count; ++i) {
+        views[count + i] = views[i].present() ? Advance(views[i], begin) : absent_[i]->View();
+      }
+      for (size_t word = 0; word < chunk.words; ++word) active[word] = ~uint64_t{0};
+      if (const size_t tail = chunk.rows % kWordBits; tail != 0) {
+        active[chunk.words - 1] = (uint64_t{1} << tail) - 1;
+      }
+      evaluator_->Evaluate(chunk, active, false, &truth);
+      uint64_t* out = mask + begin / kWordBits;
+      for (size_t word = 0; word < chunk.words; ++word) out[word] = truth.is_true[word] & active[word];
+    }
+  }
+
+  [[nodiscard]] const PrimaryKeys* primary_keys() const override { return exact_keys_ ? &*primary_keys_ : nullptr; }
+  [[nodiscard]] const PrimaryKeys* primary_key_candidates() const override {
+    return primary_keys_.has_value() ? &*primary_keys_ : nullptr;
+  }
+  [[nodiscard]] const std::vector<int64_t>& field_ids() const override { return field_ids_; }
+  [[nodiscard]] const std::vector<ScalarValue>* partition_key_values() const override {
+    return partition_key_values_.has_value() ? &*partition_key_values_ : nullptr;
+  }
+
+ private:
+  void CollectFields(const Predicate& predicate) {
+    if (predicate.field.type != DataType::kNone) field_ids_.push_back(predicate.field.field_id);
+    if (predicate.right_field.type != DataType::kNone) field_ids_.push_back(predicate.right_field.field_id);
+    for (const PredicatePtr& child : predicate.children) CollectFields(*child);
+  }
+
+  /// Notes the keys of a term `key == x` or `key in [...]`.
+  void FindKeys(const Predicate& term, bool whole_filter) {
+    const bool equality = term.kind == Predicate::Kind::kCompare && term.op == CompareOp::kEqual;
+    if (!equality && term.kind != Predicate::Kind::kIn) return;
+    if (!term.field.is_primary && !term.field.is_partition_key) return;
+    PrimaryKeys keys;
+    if (const auto* ints = std::get_if<Literal::Ints>(&term.value.value)) {
+      keys.ints = *ints;
+    } else if (const auto* strings = std::get_if<Literal::Strings>(&term.value.value)) {
+      keys.strings = *strings;
+    } else if (const auto* integer = std::get_if<int64_t>(&term.value.value)) {
+      keys.ints.push_back(*integer);
+    } else if (const auto* text = std::get_if<std::string>(&term.value.value)) {
+      keys.strings.push_back(*text);
+    } else {
+      return;
+    }
+    const size_t size = keys.ints.size() + keys.strings.size();
+    if (term.field.is_partition_key &&
+        (!partition_key_values_.has_value() || size < partition_key_values_->size())) {
+      std::vector<ScalarValue>& values = partition_key_values_.emplace();
+      values.assign(keys.ints.begin(), keys.ints.end());
+      values.insert(values.end(), keys.strings.begin(), keys.strings.end());
+    }
+    if (term.field.is_primary &&
+        (!primary_keys_.has_value() || size < primary_keys_->ints.size() + primary_keys_->strings.size())) {
+      primary_keys_ = std::move(keys);
+      exact_keys_ = whole_filter;
+    }
+  }
+
+  PredicatePtr root_;
+  std::vector<int64_t> field_ids_;
+  std::vector<std::unique_ptr<AbsentColumn>> absent_;
+  EvaluatorPtr evaluator_;
+  std::optional<PrimaryKeys> primary_keys_;
+  bool exact_keys_ = false;
+  std::optional<std::vector<ScalarValue>> partition_key_values_;
+};
+
+bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
+
+}  // namespace
+
+Result<std::shared_ptr<const Filter>> Filter::Compile(std::string_view text, const CollectionSchema& schema,
+                                                      const TemplateValues& values) {
+  PredicatePtr root;
+  if (IsBlank(text)) {
+    root = std::make_unique<Predicate>();
+    root->constant = true;
+  } else {
+    auto tree = SyntaxTree::Parse(text);
+    if (!tree.ok()) {
+      return tree.status().WithContext(fmt::format("cannot parse expression: {}, error", QuoteForError(text)));
+    }
+    QUIVER_ASSIGN_OR_RETURN(root, Analyze(**tree, text, schema, values));
+  }
+  return std::shared_ptr<const Filter>(std::make_shared<CompiledFilter>(std::move(root), schema));
+}
+
+}  // namespace quiver::expr

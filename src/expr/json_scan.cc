@@ -1,0 +1,329 @@
+#include "expr/json_scan.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "expr/constants.h"
+
+namespace quiver::expr {
+namespace {
+
+const char* SkipBlanks(const char* p, const char* end) {
+  while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) ++p;
+  return p;
+}
+
+/// After an opening quote: returns the position of the closing one, or nullptr; tells of backslashes on the way.
+const char* StringEnd(const char* p, const char* end, bool* escaped) {
+  constexpr int kShort = 24;  // most keys and many values are short: a plain loop beats a call
+  for (int i = 0; i < kShort; ++i, ++p) {
+    if (p >= end) return nullptr;
+    if (*p == '"') return p;
+    if (*p == '\\') {
+      *escaped = true;
+      ++p;
+    }
+  }
+  while (p < end) {
+    const auto* quote = static_cast<const char*>(std::memchr(p, '"', static_cast<size_t>(end - p)));
+    if (quote == nullptr) return nullptr;
+    const auto* slash = static_cast<const char*>(std::memchr(p, '\\', static_cast<size_t>(quote - p)));
+    if (slash == nullptr) return quote;
+    *escaped = true;
+    p = slash + 2;
+  }
+  return nullptr;
+}
+
+/// Reads the value at `p` (no blanks before it); returns the position after it, or nullptr.
+const char* ReadValue(const char* p, const char* end, JsonValue* value) {
+  if (p >= end) return nullptr;
+  const char* const begin = p;
+  switch (*p) {
+    case '"': {
+      value->escaped = false;
+      const char* quote = StringEnd(p + 1, end, &value->escaped);
+      if (quote == nullptr) return nullptr;
+      value->type = JsonType::kString;
+      value->text = {begin + 1, static_cast<size_t>(quote - begin - 1)};
+      return quote + 1;
+    }
+    case '{':
+    case '[': {
+      value->type = *p == '{' ? JsonType::kObject : JsonType::kArray;
+      size_t depth = 0;
+      while (p < end) {
+        const char c = *p++;
+        if (c == '"') {
+          bool escaped = false;
+          p = StringEnd(p, end, &escaped);
+          if (p == nullptr) return nullptr;
+          ++p;
+        } else if (c == '{' || c == '[') {
+          ++depth;
+        } else if (c == '}' || c == ']') {
+          if (--depth == 0) {
+            value->text = {begin, static_cast<size_t>(p - begin)};
+            return p;
+          }
+        }
+      }
+      return nullptr;
+    }
+    default: {
+      while (p < end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' && *p != '\r' && *p != '\t') ++p;
+      value->text = {begin, static_cast<size_t>(p - begin)};
+      if (value->text == "null") {
+        value->type = JsonType::kNull;
+      } else if (value->text == "true" || value->text == "false") {
+        value->type = JsonType::kBool;
+      } else if (*begin == '-' || (*begin >= '0' && *begin <= '9')) {
+        value->type = JsonType::kNumber;
+      } else {
+        return nullptr;
+      }
+      return p;
+    }
+  }
+}
+
+int HexDigit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/// Reads \uXXXX at text[i] (the backslash); returns false where the digits are wrong.
+bool ReadUnicodeEscape(std::string_view text, size_t i, uint32_t* code) {
+  if (i + 6 > text.size() || text[i] != '\\' || text[i + 1] != 'u') return false;
+  *code = 0;
+  for (size_t k = i + 2; k < i + 6; ++k) {
+    const int digit = HexDigit(text[k]);
+    if (digit < 0) return false;
+    *code = *code * 16 + static_cast<uint32_t>(digit);
+  }
+  return true;
+}
+
+void AppendUtf8(uint32_t code, std::string* out) {
+  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
+  if (code < 0x80) {
+    put(code);
+  } else if (code < 0x800) {
+    put(0xC0U | (code >> 6U));
+    put(0x80U | (code & 0x3FU));
+  } else if (code < 0x10000) {
+    put(0xE0U | (code >> 12U));
+    put(0x80U | ((code >> 6U) & 0x3FU));
+    put(0x80U | (code & 0x3FU));
+  } else {
+    put(0xF0U | (code >> 18U));
+    put(0x80U | ((code >> 12U) & 0x3FU));
+    put(0x80U | ((code >> 6U) & 0x3FU));
+    put(0x80U | (code & 0x3FU));
+  }
+}
+
+void DecodeString(std::string_view text, std::string* out) {
+  out->clear();
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\' || i + 1 == text.size()) {
+      out->push_back(text[i]);
+      continue;
+    }
+    const char c = text[i + 1];
+    if (c == 'u') {
+      uint32_t code = 0;
+      if (!ReadUnicodeEscape(text, i, &code)) {
+        out->push_back(c);
+        ++i;
+        continue;
+      }
+      i += 5;
+      uint32_t low = 0;
+      if (code >= 0xD800 && code < 0xDC00 && ReadUnicodeEscape(text, i + 1, &low) && low >= 0xDC00 && low < 0xE000) {
+        code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
+        i += 6;
+      }
+      AppendUtf8(code, out);
+      continue;
+    }
+    ++i;
+    switch (c) {
+      case 'b':
+        out->push_back('\b');
+        break;
+      case 'f':
+        out->push_back('\f');
+        break;
+      case 'n':
+        out->push_back('\n');
+        break;
+      case 'r':
+        out->push_back('\r');
+        break;
+      case 't':
+        out->push_back('\t');
+        break;
+      default:
+        out->push_back(c);
+    }
+  }
+}
+
+/// Steps from the object at `p` (at the brace) to the value of `key`; nullptr where it is missing.
+const char* EnterObject(const char* p, const char* end, const std::string& key) {
+  p = SkipBlanks(p + 1, end);
+  while (p < end && *p == '"') {
+    ++p;
+    bool escaped = false;
+    const char* quote = StringEnd(p, end, &escaped);
+    if (quote == nullptr) return nullptr;
+    const auto length = static_cast<size_t>(quote - p);
+    bool same = false;
+    if (!escaped) {
+      same = length == key.size() && std::memcmp(p, key.data(), length) == 0;
+    } else {
+      std::string decoded;
+      DecodeString({p, length}, &decoded);
+      same = decoded == key;
+    }
+    p = SkipBlanks(quote + 1, end);
+    if (p >= end || *p != ':') return nullptr;
+    p = SkipBlanks(p + 1, end);
+    if (same) return p;
+    JsonValue skipped;
+    p = ReadValue(p, end, &skipped);
+    if (p == nullptr) return nullptr;
+    p = SkipBlanks(p, end);
+    if (p >= end || *p != ',') return nullptr;
+    p = SkipBlanks(p + 1, end);
+  }
+  return nullptr;
+}
+
+const char* EnterArray(const char* p, const char* end, int64_t index) {
+  if (index < 0) return nullptr;
+  p = SkipBlanks(p + 1, end);
+  if (p < end && *p == ']') return nullptr;
+  for (int64_t i = 0; i < index; ++i) {
+    JsonValue skipped;
+    p = ReadValue(p, end, &skipped);
+    if (p == nullptr) return nullptr;
+    p = SkipBlanks(p, end);
+    if (p >= end || *p != ',') return nullptr;
+    p = SkipBlanks(p + 1, end);
+  }
+  return p;
+}
+
+}  // namespace
+
+JsonValue FindJson(std::string_view json, std::span<const PathStep> path) {
+  const char* p = json.data();
+  const char* const end = p + json.size();
+  p = SkipBlanks(p, end);
+  for (const PathStep& step : path) {
+    if (p >= end) return {};
+    if (*p == '{') {
+      p = EnterObject(p, end, step.key);
+    } else if (*p == '[') {
+      p = EnterArray(p, end, step.index);
+    } else {
+      return {};
+    }
+    if (p == nullptr) return {};
+  }
+  JsonValue value;
+  if (ReadValue(p, end, &value) == nullptr) return {};
+  return value;
+}
+
+std::string_view JsonStringText(const JsonValue& value, std::string* buffer) {
+  if (!value.escaped) return value.text;
+  DecodeString(value.text, buffer);
+  return *buffer;
+}
+
+double JsonNumber::ToDouble() const {
+  switch (kind) {
+    case Kind::kInt:
+      return static_cast<double>(integer);
+    case Kind::kUint:
+      return static_cast<double>(natural);
+    default:
+      return real;
+  }
+}
+
+bool ReadJsonNumber(std::string_view text, JsonNumber* number) {
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  if (text.find_first_of(".eE") == std::string_view::npos) {
+    auto result = std::from_chars(begin, end, number->integer);
+    if (result.ec == std::errc() && result.ptr == end) {
+      number->kind = JsonNumber::Kind::kInt;
+      return true;
+    }
+    result = std::from_chars(begin, end, number->natural);
+    if (result.ec == std::errc() && result.ptr == end) {
+      number->kind = JsonNumber::Kind::kUint;
+      return true;
+    }
+  }
+  const auto result = std::from_chars(begin, end, number->real);
+  if (result.ec != std::errc() || result.ptr != end) return false;
+  number->kind = JsonNumber::Kind::kDouble;
+  return true;
+}
+
+std::partial_ordering Compare(const JsonNumber& left, int64_t right) {
+  switch (left.kind) {
+    case JsonNumber::Kind::kInt:
+      return left.integer <=> right;
+    case JsonNumber::Kind::kUint:
+      return std::partial_ordering::greater;  // above every signed value
+    default:
+      return 0 <=> CompareExact(right, left.real);
+  }
+}
+
+std::partial_ordering Compare(const JsonNumber& left, double right) {
+  switch (left.kind) {
+    case JsonNumber::Kind::kInt:
+      return CompareExact(left.integer, right);
+    case JsonNumber::Kind::kUint: {
+      if (std::isnan(right)) return std::partial_ordering::unordered;
+      if (right < 0x1p63) return std::partial_ordering::greater;
+      if (right >= 0x1p64) return std::partial_ordering::less;
+      return left.natural <=> static_cast<uint64_t>(right);  // doubles of this size are whole
+    }
+    default:
+      return left.real <=> right;
+  }
+}
+
+JsonArrayCursor::JsonArrayCursor(const JsonValue& array) {
+  if (array.type != JsonType::kArray || array.text.size() < 2) return;
+  position_ = array.text.data() + 1;
+  end_ = array.text.data() + array.text.size();
+}
+
+bool JsonArrayCursor::Next(JsonValue* element) {
+  if (position_ == nullptr) return false;
+  const char* p = SkipBlanks(position_, end_);
+  position_ = nullptr;
+  if (p >= end_ || *p == ']') return false;
+  if (!first_) {
+    if (*p != ',') return false;
+    p = SkipBlanks(p + 1, end_);
+  }
+  first_ = false;
+  *element = JsonValue{};
+  position_ = ReadValue(p, end_, element);
+  return position_ != nullptr;
+}
+
+}  // namespace quiver::expr

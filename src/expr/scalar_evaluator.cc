@@ -1,0 +1,426 @@
+// Evaluators of BOOL, integer, floating and string fields, and of comparisons between two fields.
+#include <re2/re2.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "expr/like_pattern.h"
+#include "expr/row_loops.h"
+#include "expr/value_set.h"
+
+namespace quiver::expr {
+namespace {
+
+/// Applies a test to every value of a fixed-width column.
+template <typename T, typename Test>
+class FixedEvaluator final : public Evaluator {
+ public:
+  FixedEvaluator(size_t slot, Test test, int cost) : slot_(slot), cost_(cost), test_(std::move(test)) {}
+  void Evaluate(const Chunk& chunk, const BitWords& /*active*/, bool need_known, Truth* out) const override {
+    const ColumnView& view = chunk.columns[slot_];
+    TestFixed<T>(view.fixed, chunk.rows, &out->is_true, test_);
+    ApplyValidity(view, chunk, need_known, out);
+  }
+  [[nodiscard]] int cost() const override { return cost_; }
+
+ private:
+  size_t slot_;
+  int cost_;
+  Test test_;
+};
+
+template <typename T, typename Test>
+EvaluatorPtr MakeFixed(size_t slot, Test test, int cost = kFixedCost) {
+  return std::make_unique<FixedEvaluator<T, Test>>(slot, std::move(test), cost);
+}
+
+/// Applies a test to the active rows of a string column.
+template <typename Test>
+class StringEvaluator final : public Evaluator {
+ public:
+  StringEvaluator(size_t slot, Test test, int cost) : slot_(slot), cost_(cost), test_(std::move(test)) {}
+  void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
+    TestActiveBytes(chunk.columns[slot_], chunk, active, need_known, out, test_);
+  }
+  [[nodiscard]] int cost() const override { return cost_; }
+
+ private:
+  size_t slot_;
+  int cost_;
+  Test test_;
+};
+
+template <typename Test>
+EvaluatorPtr MakeString(size_t slot, Test test, int cost = kStringCost) {
+  return std::make_unique<StringEvaluator<Test>>(slot, std::move(test), cost);
+}
+
+// --- integers --------------------------------------------------------------------------------------------------------
+
+/// A range test in the width of the column, so that a vector register holds as many values as it can.
+template <typename T>
+EvaluatorPtr MakeIntRange(size_t slot, const IntRangeTest& range) {
+  constexpr int64_t kLeast = std::numeric_limits<T>::min();
+  constexpr int64_t kMost = std::numeric_limits<T>::max();
+  if (range.empty || range.least > kMost || range.most < kLeast) return BuildKnownConstant(range.outside, slot);
+  const int64_t least = std::max(range.least, kLeast);
+  const int64_t most = std::min(range.most, kMost);
+  if (least == kLeast && most == kMost) return BuildKnownConstant(!range.outside, slot);
+  using U = std::make_unsigned_t<T>;
+  const T low = static_cast<T>(least);
+  const T high = static_cast<T>(most);
+  if (least == most) {
+    if (range.outside) return MakeFixed<T>(slot, [low](T value) { return value != low; });
+    return MakeFixed<T>(slot, [low](T value) { return value == low; });
+  }
+  if (!range.outside && most == kMost) return MakeFixed<T>(slot, [low](T value) { return value >= low; });
+  if (!range.outside && least == kLeast) return MakeFixed<T>(slot, [high](T value) { return value <= high; });
+  // low <= value <= high is one unsigned comparison.
+  const U base = static_cast<U>(low);
+  const U span = static_cast<U>(static_cast<U>(high) - base);
+  if (range.outside) {
+    return MakeFixed<T>(slot, [base, span](T value) { return static_cast<U>(static_cast<U>(value) - base) > span; });
+  }
+  return MakeFixed<T>(slot, [base, span](T value) { return static_cast<U>(static_cast<U>(value) - base) <= span; });
+}
+
+template <typename T>
+EvaluatorPtr MakeIntSet(size_t slot, const Literal::Ints& values) {
+  if (values.empty()) return BuildKnownConstant(false, slot);
+  constexpr size_t kFew = 8;
+  if (values.size() <= kFew) {
+    std::array<T, kFew> few;
+    size_t count = 0;
+    for (const int64_t value : values) {
+      if (value >= std::numeric_limits<T>::min() && value <= std::numeric_limits<T>::max()) {
+        few[count++] = static_cast<T>(value);
+      }
+    }
+    if (count == 0) return BuildKnownConstant(false, slot);
+    for (size_t i = count; i < kFew; ++i) few[i] = few[0];
+    return MakeFixed<T>(
+        slot,
+        [few](T value) {
+          bool found = false;
+          for (const T one : few) found |= value == one;
+          return found;
+        },
+        kFixedSetCost);
+  }
+  return MakeFixed<T>(
+      slot, [set = IntSet(values)](T value) { return set.Contains(value); }, kFixedSetCost);
+}
+
+template <typename T>
+EvaluatorPtr BuildInt(const Predicate& predicate, size_t slot) {
+  const auto int_of = [](const Literal& literal) { return std::get<int64_t>(literal.value); };
+  switch (predicate.kind) {
+    case Predicate::Kind::kCompare:
+      return MakeIntRange<T>(slot, IntRangeTest::Of(predicate.op, int_of(predicate.value)));
+    case Predicate::Kind::kRange:
+      return MakeIntRange<T>(slot, IntRangeTest::Of(int_of(predicate.value), predicate.lower_inclusive,
+                                                    int_of(predicate.upper), predicate.upper_inclusive));
+    case Predicate::Kind::kIn:
+      return MakeIntSet<T>(slot, std::get<Literal::Ints>(predicate.value.value));
+    default:
+      break;
+  }
+  // Arithmetic, in 64 bits.
+  const int64_t operand = int_of(predicate.operand);
+  const IntRangeTest range = IntRangeTest::Of(predicate.op, int_of(predicate.value));
+  return WithArithmetic(predicate.arithmetic, [&]<ArithmeticOp op>(ArithmeticTag<op>) -> EvaluatorPtr {
+    return MakeFixed<T>(slot, [operand, range](T value) { return range(ApplyInt<op>(value, operand)); }, 2);
+  });
+}
+
+// --- floats ----------------------------------------------------------------------------------------------------------
+
+template <typename T>
+EvaluatorPtr BuildFloat(const Predicate& predicate, size_t slot) {
+  // FLOAT fields compare in single precision: the constant is rounded first, so that `f == 0.1` finds what 0.1 stored.
+  const auto real_of = [](const Literal& literal) { return static_cast<T>(std::get<double>(literal.value)); };
+  switch (predicate.kind) {
+    case Predicate::Kind::kCompare: {
+      const T constant = real_of(predicate.value);
+      return WithCompare(predicate.op, [&]<CompareOp op>(CompareTag<op>) {
+        return MakeFixed<T>(slot, [constant](T value) { return CompareValues<op>(value, constant); });
+      });
+    }
+    case Predicate::Kind::kRange: {
+      const T lower = real_of(predicate.value);
+      const T upper = real_of(predicate.upper);
+      const auto make = [&]<CompareOp lower_op, CompareOp upper_op>(CompareTag<lower_op>, CompareTag<upper_op>) {
+        return MakeFixed<T>(slot, [lower, upper](T value) {
+          return static_cast<int>(CompareValues<lower_op>(value, lower)) &
+                 static_cast<int>(CompareValues<upper_op>(value, upper));
+        });
+      };
+      return WithCompare(predicate.lower_inclusive ? CompareOp::kGreaterEqual : CompareOp::kGreater, [&](auto low) {
+        return WithCompare(predicate.upper_inclusive ? CompareOp::kLessEqual : CompareOp::kLess,
+                           [&](auto high) -> EvaluatorPtr { return make(low, high); });
+      });
+    }
+    case Predicate::Kind::kIn: {
+      Literal::Ints bits;
+      for (const double value : std::get<Literal::Doubles>(predicate.value.value)) {
+        bits.push_back(DoubleBits(static_cast<double>(static_cast<T>(value))));
+      }
+      return MakeFixed<T>(
+          slot, [set = IntSet(bits)](T value) { return set.Contains(DoubleBits(static_cast<double>(value))); },
+          kFixedSetCost);
+    }
+    default:
+      break;
+  }
+  const T operand = real_of(predicate.operand);
+  const T constant = real_of(predicate.value);
+  return WithCompare(predicate.op, [&]<CompareOp op>(CompareTag<op>) -> EvaluatorPtr {
+    const auto make = [&](auto calculate) -> EvaluatorPtr {
+      return MakeFixed<T>(
+          slot,
+          [constant, operand, calculate](T value) {
+            return CompareValues<op>(static_cast<T>(calculate(value, operand)), constant);
+          },
+          2);
+    };
+    switch (predicate.arithmetic) {
+      case ArithmeticOp::kSubtract:
+        return make([](T a, T b) { return a - b; });
+      case ArithmeticOp::kMultiply:
+        return make([](T a, T b) { return a * b; });
+      case ArithmeticOp::kDivide:
+        return make([](T a, T b) { return a / b; });
+      default:
+        return make([](T a, T b) { return a + b; });
+    }
+  });
+}
+
+// --- booleans --------------------------------------------------------------------------------------------------------
+
+EvaluatorPtr BuildBool(const Predicate& predicate, size_t slot) {
+  bool when_true = false;
+  bool when_false = false;
+  if (predicate.kind == Predicate::Kind::kIn) {
+    for (const Literal& item : UnpackList(predicate.value)) {
+      (std::get<bool>(item.value) ? when_true : when_false) = true;
+    }
+  } else {
+    const int constant = std::get<bool>(predicate.value.value) ? 1 : 0;
+    when_true = Satisfies(predicate.op, 1 <=> constant);
+    when_false = Satisfies(predicate.op, 0 <=> constant);
+  }
+  if (when_true == when_false) return BuildKnownConstant(when_true, slot);
+  if (when_true) return MakeFixed<uint8_t>(slot, [](uint8_t value) { return value != 0; });
+  return MakeFixed<uint8_t>(slot, [](uint8_t value) { return value == 0; });
+}
+
+// --- strings ---------------------------------------------------------------------------------------------------------
+
+EvaluatorPtr BuildString(const Predicate& predicate, size_t slot) {
+  const auto text_of = [](const Literal& literal) { return std::get<std::string>(literal.value); };
+  switch (predicate.kind) {
+    case Predicate::Kind::kCompare: {
+      std::string value = text_of(predicate.value);
+      if (predicate.op == CompareOp::kEqual) {
+        return MakeString(slot, [value](std::string_view text) { return text == value; });
+      }
+      return MakeString(slot, StringCompareTest{predicate.op, std::move(value)});
+    }
+    case Predicate::Kind::kRange:
+      return MakeString(slot, StringRangeTest{text_of(predicate.value), text_of(predicate.upper),
+                                              predicate.lower_inclusive, predicate.upper_inclusive});
+    case Predicate::Kind::kIn: {
+      const auto& strings = std::get<Literal::Strings>(predicate.value.value);
+      if (strings.empty()) return BuildKnownConstant(false, slot);
+      return MakeString(slot, [set = StringSet(strings)](std::string_view text) { return set.Contains(text); });
+    }
+    case Predicate::Kind::kLike: {
+      LikePattern pattern(text_of(predicate.value));
+      switch (pattern.form()) {
+        case LikePattern::Form::kAny:
+          return BuildKnownConstant(true, slot);
+        case LikePattern::Form::kEqual:
+          return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text == value; });
+        case LikePattern::Form::kPrefix:
+          return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text.starts_with(value); });
+        case LikePattern::Form::kSuffix:
+          return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text.ends_with(value); });
+        default:
+          return MakeString(
+              slot, [pattern](std::string_view text) { return pattern.Matches(text); }, kLikeCost);
+      }
+    }
+    case Predicate::Kind::kRegex: {
+      auto regex = std::make_shared<RE2>(text_of(predicate.value), RE2::Quiet);
+      return MakeString(
+          slot, [regex](std::string_view text) { return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex); },
+          kRegexCost);
+    }
+    default:
+      return MakeString(slot, [](std::string_view text) { return text.empty(); });
+  }
+}
+
+// --- two fields ------------------------------------------------------------------------------------------------------
+
+/// The array element of a row, or nothing where the position lies beyond the end.
+template <typename Use>
+bool WithElement(std::string_view bytes, DataType element_type, int64_t index, const Use& use) {
+  const ArrayReader reader(bytes, element_type);
+  if (index >= reader.size()) return false;
+  use(reader.Element(static_cast<uint32_t>(index)));
+  return true;
+}
+
+int64_t ReadInt(DataType type, std::string_view bytes) {
+  const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
+  switch (type) {
+    case DataType::kBool:
+      return LoadValue<uint8_t>(data, 0) != 0 ? 1 : 0;
+    case DataType::kInt8:
+      return LoadValue<int8_t>(data, 0);
+    case DataType::kInt16:
+      return LoadValue<int16_t>(data, 0);
+    case DataType::kInt32:
+      return LoadValue<int32_t>(data, 0);
+    default:
+      return LoadValue<int64_t>(data, 0);
+  }
+}
+
+double ReadDouble(DataType type, std::string_view bytes) {
+  const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
+  if (type == DataType::kFloat) return LoadValue<float>(data, 0);
+  if (type == DataType::kDouble) return LoadValue<double>(data, 0);
+  return static_cast<double>(ReadInt(type, bytes));
+}
+
+/// Loads 64 values of a field or array element; returns the mask of rows that have one.
+template <typename T>
+uint64_t LoadWord(const FieldRef& field, const ColumnView& view, size_t word, size_t rows, T* values) {
+  const auto convert = [](DataType type, std::string_view bytes) -> T {
+    if constexpr (std::is_same_v<T, int64_t>) {
+      return ReadInt(type, bytes);
+    } else if constexpr (std::is_same_v<T, double>) {
+      return ReadDouble(type, bytes);
+    } else {
+      return bytes;
+    }
+  };
+  uint64_t valid = ValidWord(view, word, rows);
+  const size_t begin = word * kWordBits;
+  const size_t count = std::min(kWordBits, rows - begin);
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t bit = uint64_t{1} << i;
+    values[i] = T{};
+    if ((valid & bit) == 0) continue;
+    const std::string_view bytes = view.Bytes(begin + i);
+    if (field.type != DataType::kArray) {
+      values[i] = convert(field.type, bytes);
+    } else if (!WithElement(bytes, field.element_type, field.path[0].index,
+                            [&](std::string_view element) { values[i] = convert(field.element_type, element); })) {
+      valid &= ~bit;
+    }
+  }
+  for (size_t i = count; i < kWordBits; ++i) values[i] = T{};
+  return valid;
+}
+
+template <typename Left, typename Right, typename Compare>
+class FieldComparison final : public Evaluator {
+ public:
+  FieldComparison(FieldRef left, FieldRef right, size_t left_slot, size_t right_slot, Compare compare)
+      : left_(std::move(left)),
+        right_(std::move(right)),
+        left_slot_(left_slot),
+        right_slot_(right_slot),
+        compare_(compare) {}
+
+  void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
+    Left left[kWordBits];
+    Right right[kWordBits];
+    uint8_t bytes[kWordBits];
+    for (size_t word = 0; word < chunk.words; ++word) {
+      if (active[word] == 0) {
+        out->is_true[word] = 0;
+        if (need_known) out->is_known[word] = 0;
+        continue;
+      }
+      const uint64_t known = LoadWord(left_, chunk.columns[left_slot_], word, chunk.rows, left) &
+                             LoadWord(right_, chunk.columns[right_slot_], word, chunk.rows, right);
+      for (size_t i = 0; i < kWordBits; ++i) bytes[i] = compare_(left[i], right[i]) ? 1 : 0;
+      out->is_true[word] = PackBytes(bytes) & known;
+      if (need_known) out->is_known[word] = known;
+    }
+  }
+  [[nodiscard]] int cost() const override {
+    return left_.type == DataType::kArray || right_.type == DataType::kArray ? kArrayCost : kFixedSetCost;
+  }
+
+ private:
+  FieldRef left_;
+  FieldRef right_;
+  size_t left_slot_;
+  size_t right_slot_;
+  Compare compare_;
+};
+
+}  // namespace
+
+EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot) {
+  switch (predicate.field.type) {
+    case DataType::kBool:
+      return BuildBool(predicate, slot);
+    case DataType::kInt8:
+      return BuildInt<int8_t>(predicate, slot);
+    case DataType::kInt16:
+      return BuildInt<int16_t>(predicate, slot);
+    case DataType::kInt32:
+      return BuildInt<int32_t>(predicate, slot);
+    case DataType::kInt64:
+      return BuildInt<int64_t>(predicate, slot);
+    case DataType::kFloat:
+      return BuildFloat<float>(predicate, slot);
+    case DataType::kDouble:
+      return BuildFloat<double>(predicate, slot);
+    case DataType::kString:
+    case DataType::kVarChar:
+      return BuildString(predicate, slot);
+    default:
+      return BuildKnownConstant(false, slot);  // an empty `in` list on any other type
+  }
+}
+
+EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, size_t right_slot) {
+  const DataType left = predicate.field.value_type();
+  const DataType right = predicate.right_field.value_type();
+  const auto is_whole = [](DataType type) { return IsInteger(type) || type == DataType::kBool; };
+  return WithCompare(predicate.op, [&]<CompareOp op>(CompareTag<op>) -> EvaluatorPtr {
+    const auto make = [&]<typename L, typename R>(auto compare) -> EvaluatorPtr {
+      return std::make_unique<FieldComparison<L, R, decltype(compare)>>(predicate.field, predicate.right_field,
+                                                                        left_slot, right_slot, compare);
+    };
+    if (IsString(left)) {
+      return make.template operator()<std::string_view, std::string_view>(
+          [](std::string_view a, std::string_view b) { return CompareValues<op>(a, b); });
+    }
+    if (is_whole(left) && is_whole(right)) {
+      return make.template operator()<int64_t, int64_t>(
+          [](int64_t a, int64_t b) { return CompareValues<op>(a, b); });
+    }
+    // Integers of 64 bits are compared with floating values exactly; narrower ones fit a double.
+    if (left == DataType::kInt64) {
+      return make.template operator()<int64_t, double>(
+          [](int64_t a, double b) { return Satisfies(op, CompareExact(a, b)); });
+    }
+    if (right == DataType::kInt64) {
+      return make.template operator()<double, int64_t>(
+          [](double a, int64_t b) { return Satisfies(op, 0 <=> CompareExact(b, a)); });
+    }
+    return make.template operator()<double, double>([](double a, double b) { return CompareValues<op>(a, b); });
+  });
+}
+
+}  // namespace quiver::expr
