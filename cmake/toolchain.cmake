@@ -24,6 +24,8 @@ target_compile_options(quiver_options INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Werror -fno-omit-frame-pointer
   # Designated initialisers leave the other members at their defaults on purpose.
   -Wno-missing-field-initializers
+  # g++ 12 sees overlapping copies in plain assignments of literals to std::string (GCC bug 105651).
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   # g++ does not count changes of sign into -Wconversion; clang builds with the same set of warnings.
   $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>)
 target_link_libraries(quiver_options INTERFACE Threads::Threads)
