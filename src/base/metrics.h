@@ -54,8 +54,8 @@ class alignas(64) Histogram {
   [[nodiscard]] uint64_t count() const;
   [[nodiscard]] double sum() const { return sum_.load(std::memory_order_relaxed); }
   [[nodiscard]] const std::vector<double>& bounds() const { return bounds_; }
-  /// Observations at or below bounds()[i]; index bounds().size() is the total.
-  [[nodiscard]] uint64_t Cumulative(size_t bucket) const;
+  /// Observations at or below bounds()[i], for every i; the last element is the total.
+  [[nodiscard]] std::vector<uint64_t> Cumulative() const;
 
  private:
   const std::vector<double> bounds_;
