@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -33,5 +34,7 @@ Status WriteDeltaFile(io::FileSystem& file_system, const std::string& path, int6
                       std::span<const RowDelete> deletes);
 /// Reads and checks the whole file; damage is code 1001.
 Result<DeltaContent> ReadDeltaFile(io::FileSystem& file_system, const std::string& path);
+/// The same for contents that are in memory; `name` stands in error messages.
+Result<DeltaContent> ParseDelta(std::string_view name, std::string_view contents);
 
 }  // namespace quiver::storage

@@ -298,10 +298,11 @@ Status LocalLog::FindEnd(const std::vector<Scanned>& scanned) {
     // No header can be trusted. The very first file may be torn in its creation; any later one follows synced records.
     return Damaged(files_.front().path, 0, "the file header is not sound");
   }
-  uint64_t offset = newest == 0 ? 0 : scanned[newest - 1].header.synced_through;
-  offset = std::max(offset, files_.front().first_offset);
+  uint64_t synced_through = newest == 0 ? 0 : scanned[newest - 1].header.synced_through;
+  synced_through = std::max(synced_through, files_.front().first_offset);
   size_t index = 0;
-  while (index + 1 < files_.size() && files_[index + 1].first_offset <= offset) ++index;
+  while (index + 1 < files_.size() && files_[index + 1].first_offset <= synced_through) ++index;
+  uint64_t offset = files_[index].first_offset;
 
   uint64_t epoch = 0;
   bool close_mark = false;
@@ -309,7 +310,7 @@ Status LocalLog::FindEnd(const std::vector<Scanned>& scanned) {
     const LogFile& file = files_[index];
     QUIVER_ASSIGN_OR_RETURN(Window window, Window::Open(file_system_, file.path));
     FileReader reader{file.first_offset, std::move(window)};
-    if (!scanned[index].header_sound && file.first_offset < offset) {
+    if (!scanned[index].header_sound && offset < synced_through) {
       return Damaged(file.path, 0, "the file header is not sound, but records behind it had been synced");
     }
     if (scanned[index].header_sound) {
@@ -317,8 +318,10 @@ Status LocalLog::FindEnd(const std::vector<Scanned>& scanned) {
       while (true) {
         QUIVER_ASSIGN_OR_RETURN(const std::optional<RecordHeader> header, reader.HeaderAt(offset));
         if (!header.has_value()) break;
-        QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string_view> payload, reader.PayloadOf(*header));
-        if (!payload.has_value()) break;
+        if (offset >= synced_through) {  // Read checks what is older, from where it is asked to begin
+          QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string_view> payload, reader.PayloadOf(*header));
+          if (!payload.has_value()) break;
+        }
         epoch = std::max(epoch, header->epoch);
         close_mark = header->kind == kCloseKind;
         offset += sizeof(RecordHeader) + Padded(header->payload_length);
@@ -331,8 +334,8 @@ Status LocalLog::FindEnd(const std::vector<Scanned>& scanned) {
     const bool complete = !last && files_[index + 1].first_offset == offset;
     if (complete && scanned[index].header_sound && scanned[index + 1].header_sound) continue;
     // Nothing sound stands at `offset`: the end of the log, unless something later knows better.
-    bool synced = false;
-    if (reader.LimitOffset() > offset) {
+    bool synced = offset < synced_through;
+    if (!synced && reader.LimitOffset() > offset) {
       QUIVER_ASSIGN_OR_RETURN(synced,
                               reader.KnowsSynced(scanned[index].header_sound ? offset : file.first_offset, offset));
     }

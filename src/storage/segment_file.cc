@@ -1,0 +1,541 @@
+// File: storage/segment_file.cc
+#include "storage/segment_file.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "base/crc32c.h"
+#include "storage/internal/segment_format.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace quiver::storage {
+
+using internal::SectionEntry;
+using internal::SectionKind;
+
+namespace internal {
+
+uint64_t HashPk(int64_t pk) { return XXH3_64bits(&pk, sizeof(pk)); }
+uint64_t HashPk(std::string_view pk) { return XXH3_64bits(pk.data(), pk.size()); }
+
+}  // namespace internal
+
+namespace {
+
+/// The sections of one column; null = not there.
+struct ColumnSections {
+  const SectionEntry* fixed = nullptr;
+  const SectionEntry* offsets = nullptr;
+  const SectionEntry* blob = nullptr;
+  const SectionEntry* valid = nullptr;
+  const SectionEntry* statistics = nullptr;
+};
+
+bool KnownType(int32_t type) { return type > 0 && !DataTypeName(static_cast<DataType>(type)).empty(); }
+
+/// Takes a footer apart without trusting its lengths.
+class FooterReader {
+ public:
+  explicit FooterReader(std::string_view bytes) : rest_(bytes) {}
+
+  template <typename T>
+  bool Take(T& value) {
+    if (rest_.size() < sizeof(T)) return false;
+    std::memcpy(&value, rest_.data(), sizeof(T));
+    rest_.remove_prefix(sizeof(T));
+    return true;
+  }
+  template <typename T>
+  bool Take(std::vector<T>& values, uint64_t count) {
+    if (count > rest_.size() / sizeof(T)) return false;
+    values.resize(count);
+    if (count > 0) std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    rest_.remove_prefix(count * sizeof(T));
+    return true;
+  }
+  bool Take(std::string_view& bytes, uint64_t count) {
+    if (count > rest_.size()) return false;
+    bytes = rest_.substr(0, count);
+    rest_.remove_prefix(count);
+    return true;
+  }
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+};
+
+}  // namespace
+
+struct SegmentFile::State {
+  std::shared_ptr<const io::MappedFile> file;
+  internal::SegmentHeader header{};
+  internal::FooterHeader footer{};
+  std::vector<SegmentColumn> columns;
+  std::vector<ColumnSections> column_sections;  // as `columns`
+  std::vector<SectionEntry> sections;
+  std::vector<PartitionRun> partitions;
+  std::vector<uint32_t> checksums;
+  std::optional<PkBound> min_pk;
+  std::optional<PkBound> max_pk;
+  DataType pk_type = DataType::kNone;
+  const SectionEntry* timestamps = nullptr;
+  const SectionEntry* pk_keys = nullptr;
+  const SectionEntry* pk_rows = nullptr;
+  const SectionEntry* pk_filter = nullptr;
+  /// One mark per checksum: set once its chunk has been found sound. A chunk may be checked twice at the same time.
+  mutable std::unique_ptr<std::atomic<uint8_t>[]> verified;
+
+  [[nodiscard]] Status Damaged(std::string_view what) const {
+    return Error(StatusCode::kCorruption, "{} is damaged: {}", file->path(), what);
+  }
+  [[nodiscard]] Status DamagedSection(const SectionEntry& section, std::string_view what) const {
+    const std::string_view name = internal::SectionName(static_cast<SectionKind>(section.kind));
+    return Damaged(section.field_id == 0 ? fmt::format("{}: {}", name, what)
+                                         : fmt::format("{} of field {}: {}", name, section.field_id, what));
+  }
+
+  template <typename T>
+  [[nodiscard]] const T* Data(const SectionEntry& section) const {
+    return reinterpret_cast<const T*>(file->data() + section.offset);
+  }
+
+  Status ReadFooter();
+  Status IndexSections();
+  [[nodiscard]] uint64_t ExpectedLength(const SectionEntry& section, uint32_t width) const;
+  Status VerifyChunk(const SectionEntry& section, uint64_t chunk) const;
+
+  /// Makes sure that bytes [begin, end) of the section are sound.
+  Status Touch(const SectionEntry& section, uint64_t begin, uint64_t end) const {
+    if (begin >= end) return Status::Ok();
+    const uint64_t last = (end - 1) / internal::kChunkBytes;
+    for (uint64_t chunk = begin / internal::kChunkBytes; chunk <= last; ++chunk) {
+      if (verified[section.first_checksum + chunk].load(std::memory_order_acquire) != 0) continue;
+      QUIVER_RETURN_IF_ERROR(VerifyChunk(section, chunk));
+    }
+    return Status::Ok();
+  }
+  Status TouchAll(const SectionEntry& section) const { return Touch(section, 0, section.length); }
+
+  [[nodiscard]] std::ptrdiff_t ColumnIndex(int64_t field_id) const {
+    for (size_t i = 0; i < columns.size(); ++i) {
+      if (columns[i].field_id == field_id) return static_cast<std::ptrdiff_t>(i);
+    }
+    return -1;
+  }
+
+  Result<bool> MayContain(uint64_t hash) const;
+  Result<int64_t> IntKeyAt(uint64_t index) const {
+    QUIVER_RETURN_IF_ERROR(Touch(*pk_keys, index * sizeof(int64_t), (index + 1) * sizeof(int64_t)));
+    return Data<int64_t>(*pk_keys)[index];
+  }
+};
+
+Status SegmentFile::State::ReadFooter() {
+  if (file->size() < sizeof(internal::SegmentHeader) + sizeof(internal::SegmentTrailer)) {
+    return Damaged(fmt::format("it has only {} bytes", file->size()));
+  }
+  std::memcpy(&header, file->data(), sizeof(header));
+  if (header.magic != internal::kSegmentMagic) return Damaged("it does not begin like a segment file");
+  // Looked at before the checksum, since a newer layout may keep that elsewhere.
+  if (header.version > internal::kSegmentVersion) {
+    return Error(StatusCode::kCorruption, "{} has segment format version {}, this version of Quiver reads up to {}",
+                 file->path(), header.version, internal::kSegmentVersion);
+  }
+  if (header.crc != Crc32c(&header, offsetof(internal::SegmentHeader, crc)) || header.version == 0 ||
+      header.header_size != sizeof(header) || header.rows > kMaxSegmentRows) {
+    return Damaged("the header is not sound");
+  }
+  internal::SegmentTrailer trailer;
+  std::memcpy(&trailer, file->data() + file->size() - sizeof(trailer), sizeof(trailer));
+  const uint64_t limit = file->size() - sizeof(trailer);
+  if (trailer.magic != internal::kSegmentTrailerMagic ||
+      trailer.trailer_crc != Crc32c(&trailer, offsetof(internal::SegmentTrailer, trailer_crc)) ||
+      trailer.footer_length > limit || trailer.footer_offset != limit - trailer.footer_length) {
+    return Damaged("the end of the file is not sound");
+  }
+  const std::string_view bytes(reinterpret_cast<const char*>(file->data()) + trailer.footer_offset,
+                               trailer.footer_length);
+  if (trailer.footer_crc != Crc32c(bytes)) return Damaged("the footer is not sound");
+
+  FooterReader reader(bytes);
+  std::vector<internal::ColumnEntry> entries;
+  std::string_view min_bytes;
+  std::string_view max_bytes;
+  if (!reader.Take(footer) || !reader.Take(entries, footer.column_count) ||
+      !reader.Take(sections, footer.section_count) || !reader.Take(partitions, footer.partition_count) ||
+      !reader.Take(checksums, footer.checksum_count) || !reader.Take(min_bytes, footer.min_pk_length) ||
+      !reader.Take(max_bytes, footer.max_pk_length) || !reader.empty()) {
+    return Damaged("the footer does not hold together");
+  }
+  for (const internal::ColumnEntry& entry : entries) {
+    if (!KnownType(entry.type)) return Damaged(fmt::format("field {} has unknown type {}", entry.field_id, entry.type));
+    const auto type = static_cast<DataType>(entry.type);
+    const bool fixed = IsFixedScalar(type) || IsDenseVector(type);
+    if (fixed != (entry.width != 0) || (IsFixedScalar(type) && entry.width != FixedWidth(type, 0)) ||
+        entry.null_count > header.rows || ColumnIndex(entry.field_id) >= 0) {
+      return Damaged(fmt::format("the description of field {} does not hold together", entry.field_id));
+    }
+    columns.push_back({.field_id = entry.field_id,
+                       .type = type,
+                       .element_type = static_cast<DataType>(entry.element_type),
+                       .width = entry.width,
+                       .null_count = entry.null_count,
+                       .byte_size = 0});
+  }
+  uint64_t covered = 0;
+  for (const PartitionRun& run : partitions) {
+    if (run.first_row != covered) return Damaged("partitions do not follow one another");
+    covered += run.rows;
+  }
+  if (covered != header.rows) return Damaged("partitions do not cover all rows");
+
+  const std::ptrdiff_t pk = ColumnIndex(header.pk_field_id);
+  if (pk < 0) return Damaged("it has no primary key");
+  pk_type = columns[static_cast<size_t>(pk)].type;
+  if (pk_type != DataType::kInt64 && pk_type != DataType::kVarChar) return Damaged("the primary key has a wrong type");
+  if (header.rows > 0) {
+    if (pk_type == DataType::kInt64) {
+      int64_t min = 0;
+      int64_t max = 0;
+      FooterReader min_reader(min_bytes);
+      FooterReader max_reader(max_bytes);
+      if (!min_reader.Take(min) || !max_reader.Take(max)) return Damaged("it has no primary key bounds");
+      min_pk = min;
+      max_pk = max;
+    } else {
+      min_pk = std::string(min_bytes);
+      max_pk = std::string(max_bytes);
+    }
+  }
+  return IndexSections();
+}
+
+/// Returns how long a section of this kind has to be; UINT64_MAX = any length.
+uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_t width) const {
+  const uint64_t rows = header.rows;
+  switch (static_cast<SectionKind>(section.kind)) {
+    case SectionKind::kFixed: return rows * width;
+    case SectionKind::kOffsets: return (rows + 1) * sizeof(uint64_t);
+    case SectionKind::kBlob: return UINT64_MAX;
+    case SectionKind::kValid: return rows;
+    case SectionKind::kPageStatistics: return (rows + kSegmentPageRows - 1) / kSegmentPageRows * sizeof(PageStatistics);
+    case SectionKind::kInsertTimestamps: return rows * sizeof(uint64_t);
+    case SectionKind::kPkKeys: return rows * sizeof(int64_t);
+    case SectionKind::kPkRows: return rows * sizeof(uint32_t);
+    case SectionKind::kPkFilter: return internal::FilterBlocks(rows) * internal::kFilterBlockBytes;
+  }
+  return UINT64_MAX;
+}
+
+/// Gives every section its place and checks that it lies where it may and has the length it must have.
+Status SegmentFile::State::IndexSections() {
+  column_sections.resize(columns.size());
+  for (const SectionEntry& section : sections) {
+    const auto kind = static_cast<SectionKind>(section.kind);
+    const bool of_column = kind <= SectionKind::kPageStatistics;
+    const std::ptrdiff_t index = of_column ? ColumnIndex(section.field_id) : -1;
+    if (section.kind == 0 || kind > SectionKind::kPkFilter || (of_column && index < 0)) {
+      return Damaged(fmt::format("a section of kind {} of field {} is unknown", section.kind, section.field_id));
+    }
+    const uint32_t width = of_column ? columns[static_cast<size_t>(index)].width : 0;
+    const uint64_t expected = ExpectedLength(section, width);
+    const uint64_t chunks =
+        section.length / internal::kChunkBytes + (section.length % internal::kChunkBytes != 0 ? 1 : 0);
+    if (section.offset % internal::kSmallAlignment != 0 || section.offset > file->size() ||
+        section.length > file->size() - section.offset || (expected != UINT64_MAX && section.length != expected) ||
+        section.checksum_count != chunks || section.first_checksum > checksums.size() ||
+        chunks > checksums.size() - section.first_checksum) {
+      return DamagedSection(section, "it does not fit into the file");
+    }
+    const SectionEntry** place = nullptr;
+    ColumnSections* of = of_column ? &column_sections[static_cast<size_t>(index)] : nullptr;
+    switch (kind) {
+      case SectionKind::kFixed: place = &of->fixed; break;
+      case SectionKind::kOffsets: place = &of->offsets; break;
+      case SectionKind::kBlob: place = &of->blob; break;
+      case SectionKind::kValid: place = &of->valid; break;
+      case SectionKind::kPageStatistics: place = &of->statistics; break;
+      case SectionKind::kInsertTimestamps: place = &timestamps; break;
+      case SectionKind::kPkKeys: place = &pk_keys; break;
+      case SectionKind::kPkRows: place = &pk_rows; break;
+      case SectionKind::kPkFilter: place = &pk_filter; break;
+    }
+    if (*place != nullptr) return DamagedSection(section, "it is there twice");
+    *place = &section;
+    if (of_column) columns[static_cast<size_t>(index)].byte_size += section.length;
+  }
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const ColumnSections& of = column_sections[i];
+    const bool complete = columns[i].width != 0 ? of.fixed != nullptr && of.offsets == nullptr && of.blob == nullptr
+                                                : of.fixed == nullptr && of.offsets != nullptr && of.blob != nullptr;
+    const bool null_marks = (of.valid != nullptr) == (columns[i].null_count > 0);
+    if (!complete || !null_marks || IsFixedScalar(columns[i].type) != (of.statistics != nullptr)) {
+      return Damaged(fmt::format("sections of field {} are missing", columns[i].field_id));
+    }
+  }
+  if (timestamps == nullptr || pk_rows == nullptr || pk_filter == nullptr ||
+      (pk_type == DataType::kInt64) != (pk_keys != nullptr)) {
+    return Damaged("sections are missing");
+  }
+  verified = std::make_unique<std::atomic<uint8_t>[]>(checksums.size());
+  return Status::Ok();
+}
+
+Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chunk) const {
+  const uint64_t begin = chunk * internal::kChunkBytes;
+  const uint64_t end = std::min(begin + internal::kChunkBytes, section.length);
+  if (Crc32c(Data<char>(section) + begin, end - begin) != checksums[section.first_checksum + chunk]) {
+    return DamagedSection(section, fmt::format("the checksum of bytes {} to {} does not match", begin, end));
+  }
+  // What is used as an index is checked once here, so that no reader has to.
+  if (section.kind == static_cast<uint32_t>(SectionKind::kOffsets)) {
+    const auto* offsets = Data<uint64_t>(section);
+    const uint64_t first = begin / sizeof(uint64_t);
+    const uint64_t last = end / sizeof(uint64_t);
+    uint64_t before = first == 0 ? 0 : offsets[first - 1];
+    for (uint64_t i = first; i < last; ++i) {
+      if (offsets[i] < before) return DamagedSection(section, fmt::format("offset {} is out of order", i));
+      before = offsets[i];
+    }
+  }
+  if (section.kind == static_cast<uint32_t>(SectionKind::kPkRows)) {
+    const auto* rows = Data<uint32_t>(section);
+    for (uint64_t i = begin / sizeof(uint32_t); i < end / sizeof(uint32_t); ++i) {
+      if (rows[i] >= header.rows) return DamagedSection(section, fmt::format("entry {} is no row", i));
+    }
+  }
+  verified[section.first_checksum + chunk].store(1, std::memory_order_release);
+  return Status::Ok();
+}
+
+Result<bool> SegmentFile::State::MayContain(uint64_t hash) const {
+  const uint64_t block = internal::FilterBlockOf(hash, pk_filter->length / internal::kFilterBlockBytes);
+  const uint64_t begin = block * internal::kFilterBlockBytes;
+  QUIVER_RETURN_IF_ERROR(Touch(*pk_filter, begin, begin + internal::kFilterBlockBytes));
+  const uint32_t* words = Data<uint32_t>(*pk_filter) + begin / sizeof(uint32_t);
+  bool all = true;
+  for (size_t word = 0; word < internal::kFilterBlockBytes / sizeof(uint32_t); ++word) {
+    all &= (words[word] & internal::FilterBit(hash, word)) != 0;
+  }
+  return all;
+}
+
+SegmentFile::SegmentFile() : state_(std::make_unique<State>()) {}
+SegmentFile::~SegmentFile() = default;
+
+Result<std::shared_ptr<const SegmentFile>> SegmentFile::Open(io::FileSystem& file_system, const std::string& path) {
+  QUIVER_ASSIGN_OR_RETURN(std::shared_ptr<const io::MappedFile> file, file_system.Map(path));
+  return Open(std::move(file));
+}
+
+Result<std::shared_ptr<const SegmentFile>> SegmentFile::Open(std::shared_ptr<const io::MappedFile> file) {
+  std::shared_ptr<SegmentFile> segment(new SegmentFile());
+  segment->state_->file = std::move(file);
+  QUIVER_RETURN_IF_ERROR(segment->state_->ReadFooter());
+  return std::shared_ptr<const SegmentFile>(std::move(segment));
+}
+
+const std::string& SegmentFile::path() const { return state_->file->path(); }
+uint64_t SegmentFile::byte_size() const { return state_->file->size(); }
+uint32_t SegmentFile::rows() const { return static_cast<uint32_t>(state_->header.rows); }
+int64_t SegmentFile::pk_field_id() const { return state_->header.pk_field_id; }
+int64_t SegmentFile::collection_id() const { return state_->header.collection_id; }
+int64_t SegmentFile::segment_id() const { return state_->header.segment_id; }
+int32_t SegmentFile::schema_version() const { return state_->header.schema_version; }
+uint64_t SegmentFile::min_timestamp() const { return state_->footer.min_timestamp; }
+uint64_t SegmentFile::max_timestamp() const { return state_->footer.max_timestamp; }
+std::span<const SegmentColumn> SegmentFile::columns() const { return state_->columns; }
+std::span<const PartitionRun> SegmentFile::partitions() const { return state_->partitions; }
+const std::optional<SegmentFile::PkBound>& SegmentFile::min_pk() const { return state_->min_pk; }
+const std::optional<SegmentFile::PkBound>& SegmentFile::max_pk() const { return state_->max_pk; }
+const io::MappedFile& SegmentFile::file() const { return *state_->file; }
+
+const SegmentColumn* SegmentFile::column(int64_t field_id) const {
+  const std::ptrdiff_t index = state_->ColumnIndex(field_id);
+  return index < 0 ? nullptr : &state_->columns[static_cast<size_t>(index)];
+}
+
+Result<ColumnView> SegmentFile::View(int64_t field_id, uint32_t first_row, uint32_t row_count) const {
+  const State& state = *state_;
+  const std::ptrdiff_t index = state.ColumnIndex(field_id);
+  if (index < 0) return ColumnView();
+  if (first_row > rows() || row_count > rows() - first_row) {
+    return Error(StatusCode::kInternal, "rows {} to {} of a segment of {} rows", first_row,
+                 uint64_t{first_row} + row_count, rows());
+  }
+  const SegmentColumn& column = state.columns[static_cast<size_t>(index)];
+  const ColumnSections& sections = state.column_sections[static_cast<size_t>(index)];
+  const uint64_t end_row = uint64_t{first_row} + row_count;
+  ColumnView view;
+  view.type = column.type;
+  view.element_type = column.element_type;
+  view.width = column.width;
+  view.rows = row_count;
+  if (sections.valid != nullptr) {
+    QUIVER_RETURN_IF_ERROR(state.Touch(*sections.valid, first_row, end_row));
+    view.valid = state.Data<uint8_t>(*sections.valid) + first_row;
+  }
+  if (column.width != 0) {
+    QUIVER_RETURN_IF_ERROR(state.Touch(*sections.fixed, uint64_t{first_row} * column.width, end_row * column.width));
+    view.fixed = state.Data<std::byte>(*sections.fixed) + uint64_t{first_row} * column.width;
+    return view;
+  }
+  QUIVER_RETURN_IF_ERROR(
+      state.Touch(*sections.offsets, first_row * sizeof(uint64_t), (end_row + 1) * sizeof(uint64_t)));
+  view.offsets = state.Data<uint64_t>(*sections.offsets) + first_row;
+  view.blob = state.Data<char>(*sections.blob);
+  const uint64_t begin = view.offsets[0];
+  const uint64_t end = view.offsets[row_count];
+  if (begin > end || end > sections.blob->length) {
+    return state.DamagedSection(*sections.offsets,
+                                fmt::format("rows {} to {} lie outside the values", first_row, end_row));
+  }
+  QUIVER_RETURN_IF_ERROR(state.Touch(*sections.blob, begin, end));
+  return view;
+}
+
+Result<std::span<const uint64_t>> SegmentFile::insert_timestamps() const {
+  QUIVER_RETURN_IF_ERROR(state_->TouchAll(*state_->timestamps));
+  return std::span<const uint64_t>(state_->Data<uint64_t>(*state_->timestamps), rows());
+}
+
+Result<std::span<const PageStatistics>> SegmentFile::page_statistics(int64_t field_id) const {
+  const std::ptrdiff_t index = state_->ColumnIndex(field_id);
+  const SectionEntry* section = index < 0 ? nullptr : state_->column_sections[static_cast<size_t>(index)].statistics;
+  if (section == nullptr) return std::span<const PageStatistics>();
+  QUIVER_RETURN_IF_ERROR(state_->TouchAll(*section));
+  return std::span<const PageStatistics>(state_->Data<PageStatistics>(*section),
+                                         section->length / sizeof(PageStatistics));
+}
+
+Result<std::span<const uint32_t>> SegmentFile::rows_by_pk() const {
+  QUIVER_RETURN_IF_ERROR(state_->TouchAll(*state_->pk_rows));
+  return std::span<const uint32_t>(state_->Data<uint32_t>(*state_->pk_rows), rows());
+}
+
+namespace {
+
+/// Returns the first index in [low, high) for which `before(index)` is false; `before` gives Result<bool>.
+template <typename Before>
+Result<uint64_t> PartitionPoint(uint64_t low, uint64_t high, const Before& before) {
+  while (low < high) {
+    const uint64_t middle = low + (high - low) / 2;
+    QUIVER_ASSIGN_OR_RETURN(const bool is_before, before(middle));
+    if (is_before) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+std::optional<uint32_t> Newest(std::span<const uint32_t> versions) {
+  return versions.empty() ? std::nullopt : std::optional(versions.back());
+}
+
+}  // namespace
+
+Result<std::span<const uint32_t>> SegmentFile::FindPkVersions(int64_t pk) const {
+  const State& state = *state_;
+  using Rows = std::span<const uint32_t>;
+  if (rows() == 0 || state.pk_type != DataType::kInt64) return Rows();
+  if (pk < std::get<int64_t>(*state.min_pk) || pk > std::get<int64_t>(*state.max_pk)) return Rows();
+  QUIVER_ASSIGN_OR_RETURN(const bool may_contain, state.MayContain(internal::HashPk(pk)));
+  if (!may_contain) return Rows();
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t begin, PartitionPoint(0, rows(), [&](uint64_t i) -> Result<bool> {
+                            QUIVER_ASSIGN_OR_RETURN(const int64_t key, state.IntKeyAt(i));
+                            return key < pk;
+                          }));
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t end, PartitionPoint(begin, rows(), [&](uint64_t i) -> Result<bool> {
+                            QUIVER_ASSIGN_OR_RETURN(const int64_t key, state.IntKeyAt(i));
+                            return key <= pk;
+                          }));
+  QUIVER_RETURN_IF_ERROR(state.Touch(*state.pk_rows, begin * sizeof(uint32_t), end * sizeof(uint32_t)));
+  return Rows(state.Data<uint32_t>(*state.pk_rows) + begin, end - begin);
+}
+
+Result<std::span<const uint32_t>> SegmentFile::FindPkVersions(std::string_view pk) const {
+  const State& state = *state_;
+  using Rows = std::span<const uint32_t>;
+  if (rows() == 0 || state.pk_type != DataType::kVarChar) return Rows();
+  const auto& max = std::get<std::string>(*state.max_pk);
+  if (pk < std::get<std::string>(*state.min_pk) || (!max.empty() && pk > max)) return Rows();
+  QUIVER_ASSIGN_OR_RETURN(const bool may_contain, state.MayContain(internal::HashPk(pk)));
+  if (!may_contain) return Rows();
+  const auto compare = [&](uint64_t i) -> Result<int> {
+    QUIVER_RETURN_IF_ERROR(state.Touch(*state.pk_rows, i * sizeof(uint32_t), (i + 1) * sizeof(uint32_t)));
+    const uint32_t row = state.Data<uint32_t>(*state.pk_rows)[i];
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, View(pk_field_id(), row, 1));
+    return view.Bytes(0).compare(pk);
+  };
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t begin, PartitionPoint(0, rows(), [&](uint64_t i) -> Result<bool> {
+                            QUIVER_ASSIGN_OR_RETURN(const int order, compare(i));
+                            return order < 0;
+                          }));
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t end, PartitionPoint(begin, rows(), [&](uint64_t i) -> Result<bool> {
+                            QUIVER_ASSIGN_OR_RETURN(const int order, compare(i));
+                            return order <= 0;
+                          }));
+  QUIVER_RETURN_IF_ERROR(state.Touch(*state.pk_rows, begin * sizeof(uint32_t), end * sizeof(uint32_t)));
+  return Rows(state.Data<uint32_t>(*state.pk_rows) + begin, end - begin);
+}
+
+Result<std::optional<uint32_t>> SegmentFile::FindPk(int64_t pk) const {
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const uint32_t> versions, FindPkVersions(pk));
+  return Newest(versions);
+}
+
+Result<std::optional<uint32_t>> SegmentFile::FindPk(std::string_view pk) const {
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const uint32_t> versions, FindPkVersions(pk));
+  return Newest(versions);
+}
+
+Status SegmentFile::VerifyAll() const {
+  const State& state = *state_;
+  for (const SectionEntry& section : state.sections) QUIVER_RETURN_IF_ERROR(state.TouchAll(section));
+  for (const SegmentColumn& column : state.columns) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, View(column.field_id, 0, rows()));
+    const uint64_t nulls =
+        view.valid == nullptr ? 0 : static_cast<uint64_t>(std::count(view.valid, view.valid + view.rows, uint8_t{0}));
+    if (nulls != column.null_count) return state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls));
+  }
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, insert_timestamps());
+  for (const uint64_t stamp : stamps) {
+    if (stamp < min_timestamp() || stamp > max_timestamp())
+      return state.Damaged("an insert timestamp is out of bounds");
+  }
+
+  // The pk index: every row once, in order, with the key that the column holds, and in the filter.
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const uint32_t> order, rows_by_pk());
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView keys, View(pk_field_id(), 0, rows()));
+  std::vector<bool> seen(rows());
+  const bool integers = state.pk_type == DataType::kInt64;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const uint32_t row = order[i];
+    if (seen[row]) return state.DamagedSection(*state.pk_rows, fmt::format("row {} is there twice", row));
+    seen[row] = true;
+    if (integers && state.Data<int64_t>(*state.pk_keys)[i] != keys.Get<int64_t>(row)) {
+      return state.DamagedSection(*state.pk_keys, fmt::format("the key of row {} differs from its column", row));
+    }
+    const uint64_t hash = integers ? internal::HashPk(keys.Get<int64_t>(row)) : internal::HashPk(keys.Bytes(row));
+    QUIVER_ASSIGN_OR_RETURN(const bool may_contain, state.MayContain(hash));
+    if (!may_contain) return state.DamagedSection(*state.pk_filter, fmt::format("the key of row {} is missing", row));
+    if (i == 0) continue;
+    const uint32_t before = order[i - 1];
+    const int compared = integers ? (keys.Get<int64_t>(before) < keys.Get<int64_t>(row)    ? -1
+                                     : keys.Get<int64_t>(before) == keys.Get<int64_t>(row) ? 0
+                                                                                           : 1)
+                                  : keys.Bytes(before).compare(keys.Bytes(row));
+    if (compared > 0 || (compared == 0 && std::pair(stamps[before], before) >= std::pair(stamps[row], row))) {
+      return state.DamagedSection(*state.pk_rows, fmt::format("entry {} is out of order", i));
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace quiver::storage
