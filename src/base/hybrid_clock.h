@@ -39,8 +39,8 @@ class HybridClock {
   using WallClockFn = std::function<int64_t()>;
 
   /// How far ahead the mark is stored, and how close an allocation may come before the mark is raised.
-  static constexpr int64_t kMarkAheadMs = 10'000;
-  static constexpr int64_t kMarkSlackMs = 3'000;
+  static constexpr int64_t kMarkAheadMs = 3'000;
+  static constexpr int64_t kMarkSlackMs = 1'000;
 
   /// `persisted_high_mark` is the last mark that was stored (0 = none): the clock starts above it.
   HybridClock(Timestamp persisted_high_mark, PersistFn persist, WallClockFn wall_clock = {});

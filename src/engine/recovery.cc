@@ -58,7 +58,11 @@ Engine::Impl::~Impl() {
   for (SealTask& task : seal_queue_) {
     if (task.done) task.done(Error(StatusCode::kNotReady, "service not ready: the server is stopping"), 0);
   }
-  if (log != nullptr && Health().ok() && !options.unsafe_skip_sync) {
+  if (log != nullptr && clock != nullptr && Health().ok() && !options.unsafe_skip_sync) {
+    // No timestamp is given any more: the next start need not skip the time up to the mark.
+    if (const Status stored = WriteNumber(*meta, kClockKey, clock->Current()); !stored.ok()) {
+      QUIVER_LOG(warn, "storing the clock failed: {}", stored.ToString());
+    }
     if (const Status closed = log->Close(); !closed.ok()) {
       QUIVER_LOG(error, "closing the log failed: {}", closed.ToString());
     }

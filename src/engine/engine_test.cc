@@ -1,0 +1,492 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <map>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "base/logging.h"
+#include "engine/collection.h"
+#include "io/fault_file_system.h"
+#include "segment/segment.h"
+#include "storage/meta_store.h"
+
+namespace quiver::engine {
+namespace {
+
+constexpr int64_t kPk = 100;
+constexpr int64_t kValue = 101;
+constexpr int64_t kVector = 102;
+constexpr int64_t kDim = 4;
+
+/// Lets one memory store outlive the engines that use it.
+class SharedMeta final : public storage::MetaStore {
+ public:
+  explicit SharedMeta(storage::MemoryMetaStore& store) : store_(store) {}
+  Result<std::optional<std::string>> Get(std::string_view key) override { return store_.Get(key); }
+  Result<std::vector<storage::MetaEntry>> Scan(std::string_view prefix, size_t limit, std::string_view after) override {
+    return store_.Scan(prefix, limit, after);
+  }
+  Result<storage::CommitOutcome> Commit(const storage::MetaTransaction& transaction) override {
+    return store_.Commit(transaction);
+  }
+  Status Sync() override { return store_.Sync(); }
+
+ private:
+  storage::MemoryMetaStore& store_;
+};
+
+CollectionSchema MakeSchema(bool auto_id = false) {
+  CollectionSchema schema;
+  schema.name = "docs";
+  schema.auto_id = auto_id;
+  FieldSchema pk;
+  pk.field_id = kPk;
+  pk.name = "id";
+  pk.type = DataType::kInt64;
+  pk.is_primary = true;
+  pk.auto_id = auto_id;
+  FieldSchema value;
+  value.field_id = kValue;
+  value.name = "value";
+  value.type = DataType::kVarChar;
+  value.max_length = 100;
+  FieldSchema vector;
+  vector.field_id = kVector;
+  vector.name = "vector";
+  vector.type = DataType::kFloatVector;
+  vector.dim = kDim;
+  schema.fields = {pk, value, vector};
+  return schema;
+}
+
+ColumnBatch MakeBatch(const std::vector<int64_t>& keys, const std::string& value, bool with_keys = true) {
+  ColumnBatch batch;
+  batch.rows = keys.size();
+  Column pk = Column::Make(kPk, DataType::kInt64);
+  Column text = Column::Make(kValue, DataType::kVarChar);
+  Column vector = Column::Make(kVector, DataType::kFloatVector, kDim);
+  for (const int64_t key : keys) {
+    pk.AppendValue(key);
+    text.Append(value + std::to_string(key));
+    const float values[kDim] = {static_cast<float>(key), 1, 2, 3};
+    vector.Append({reinterpret_cast<const char*>(values), sizeof(values)});
+  }
+  if (with_keys) batch.columns.push_back(std::move(pk));
+  batch.columns.push_back(std::move(text));
+  batch.columns.push_back(std::move(vector));
+  return batch;
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  // Crashes on purpose log an error each; the assertions say what matters.
+  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
+
+  Status TryOpen() {
+    EngineOptions options = options_;
+    options.data_dir = "data";
+    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
+    };
+    auto opened = Engine::Open(files_, options);
+    if (!opened.ok()) return opened.status();
+    engine_ = *std::move(opened);
+    return Status::Ok();
+  }
+  void Open() {
+    const Status status = TryOpen();
+    ASSERT_TRUE(status.ok()) << status.ToString();
+  }
+  void Reopen() {
+    engine_.reset();
+    Open();
+  }
+  void CreateDocs(bool auto_id = false) {
+    const Status created = engine_->CreateCollection({.schema = MakeSchema(auto_id)});
+    ASSERT_TRUE(created.ok()) << created.ToString();
+    ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+  }
+  std::shared_ptr<Collection> Docs() {
+    auto found = engine_->FindCollection("default", "docs");
+    EXPECT_TRUE(found.ok()) << found.status().ToString();
+    return found.ok() ? *found : nullptr;
+  }
+  Result<WriteResult> Insert(const std::vector<int64_t>& keys, const std::string& value, bool with_keys = true,
+                             const std::string& request_id = "", const std::string& partition = "") {
+    std::promise<Result<WriteResult>> promise;
+    engine_->Insert({.collection = Docs(),
+                     .partition_name = partition,
+                     .batch = MakeBatch(keys, value, with_keys),
+                     .request_id = request_id},
+                    [&](Result<WriteResult> result) { promise.set_value(std::move(result)); });
+    return promise.get_future().get();
+  }
+  Result<WriteResult> Delete(const std::vector<int64_t>& keys, std::optional<Timestamp> kill_before = {}) {
+    Column column = Column::Make(kPk, DataType::kInt64);
+    for (const int64_t key : keys) column.AppendValue(key);
+    std::promise<Result<WriteResult>> promise;
+    engine_->Delete({.collection = Docs(), .primary_keys = std::move(column), .kill_before = kill_before},
+                    [&](Result<WriteResult> result) { promise.set_value(std::move(result)); });
+    return promise.get_future().get();
+  }
+  /// All visible rows, key -> value.
+  std::map<int64_t, std::string> Rows() {
+    std::map<int64_t, std::string> rows;
+    const auto collection = Docs();
+    const ReadView view = engine_->ViewAll(*collection);
+    for (const auto& segment : view.segments) {
+      for (uint32_t page = 0; page < segment->page_count(); ++page) {
+        uint64_t mask[segment::kPageWords];
+        segment->FillVisible(page, view.timestamp, {}, mask);
+        for (uint32_t at = 0; at < segment::kPageRows; ++at) {
+          if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
+          const uint32_t row = page * segment::kPageRows + at;
+          const int64_t key = segment->View(kPk, row, 1)->Get<int64_t>(0);
+          EXPECT_FALSE(rows.contains(key)) << "two visible rows of key " << key;
+          rows[key] = std::string(segment->View(kValue, row, 1)->Bytes(0));
+        }
+      }
+    }
+    EXPECT_EQ(engine_->RowCount(*collection, "").ok() ? *engine_->RowCount(*collection, "") : -1,
+              static_cast<int64_t>(rows.size()));
+    return rows;
+  }
+
+  EngineOptions options_;
+  io::FaultFileSystem files_;
+  storage::MemoryMetaStore meta_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, RowsSurviveRestart) {
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1, 2, 3}, "a").ok());
+  ASSERT_TRUE(Delete({2}).ok());
+  const auto updated = Docs()->info()->updated;
+  const auto timestamp = engine_->AllocateTimestamp();
+  Reopen();
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{1, "a1"}, {3, "a3"}}));
+  EXPECT_EQ(Docs()->info()->updated, updated);
+  EXPECT_TRUE(Docs()->info()->load.loaded);
+  EXPECT_GT(engine_->AllocateTimestamp(), timestamp);
+}
+
+TEST_F(EngineTest, NewestVersionOfAKeyWins) {
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1, 2}, "old").ok());
+  const auto second = Insert({2, 3, 3}, "new");
+  ASSERT_TRUE(second.ok());
+  EXPECT_EQ(second->delete_count, 1);
+  const std::map<int64_t, std::string> expected{{1, "old1"}, {2, "new2"}, {3, "new3"}};
+  EXPECT_EQ(Rows(), expected);
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+}
+
+TEST_F(EngineTest, SealedRowsAreUpdatedAndDeleted) {
+  options_.flush_min_bytes = 0;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1, 2, 3, 4}, "a").ok());
+  ASSERT_TRUE(Delete({4}).ok());
+  const auto flushed = engine_->Flush(Docs());
+  ASSERT_TRUE(flushed.ok()) << flushed.status().ToString();
+  ASSERT_EQ(flushed->segment_ids.size(), 1U);
+  ASSERT_TRUE(engine_->ListSegments(*Docs()).front().sealed);
+  ASSERT_TRUE(Insert({2}, "b").ok());
+  ASSERT_TRUE(Delete({3}).ok());
+  const std::map<int64_t, std::string> expected{{1, "a1"}, {2, "b2"}};
+  EXPECT_EQ(Rows(), expected);
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+  // The second flush moves the deletes of the first segment into a delta file.
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  EXPECT_EQ(Rows(), expected);
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+}
+
+TEST_F(EngineTest, SegmentsAreSealedBySizeWhileWritesGoOn) {
+  options_.seal_bytes = 20'000;
+  Open();
+  CreateDocs();
+  std::map<int64_t, std::string> expected;
+  for (int64_t round = 0; round < 40; ++round) {
+    std::vector<int64_t> keys;
+    for (int64_t i = 0; i < 50; ++i) keys.push_back((round * 37 + i) % 1500);
+    const std::string value = "r" + std::to_string(round) + "_";
+    ASSERT_TRUE(Insert(keys, value).ok());
+    for (const int64_t key : keys) expected[key] = value + std::to_string(key);
+    ASSERT_TRUE(Delete({keys[3]}).ok());
+    expected.erase(keys[3]);
+  }
+  EXPECT_EQ(Rows(), expected);
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+}
+
+TEST_F(EngineTest, DeleteSparesVersionsNewerThanItsReadTimestamp) {
+  Open();
+  CreateDocs();
+  const auto first = Insert({1, 2}, "a");
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(Insert({2}, "b").ok());
+  ASSERT_TRUE(Delete({1, 2}, first->timestamp).ok());
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{2, "b2"}}));
+  Reopen();
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{2, "b2"}}));
+}
+
+TEST_F(EngineTest, RepeatedRequestGetsTheFirstAnswer) {
+  Open();
+  CreateDocs(true);
+  const auto first = Insert({7, 8}, "a", false, "request-1");
+  ASSERT_TRUE(first.ok());
+  const auto repeated = Insert({7, 8}, "a", false, "request-1");
+  ASSERT_TRUE(repeated.ok());
+  EXPECT_EQ(repeated->primary_keys.Get<int64_t>(1), first->primary_keys.Get<int64_t>(1));
+  EXPECT_EQ(Rows().size(), 2U);
+  Reopen();
+  ASSERT_TRUE(Insert({7, 8}, "a", false, "request-1").ok());
+  EXPECT_EQ(Rows().size(), 2U);
+  // The same id on other rows is another request.
+  ASSERT_TRUE(Insert({9}, "b", false, "request-1").ok());
+  EXPECT_EQ(Rows().size(), 3U);
+}
+
+TEST_F(EngineTest, DroppedPartitionStaysEmpty) {
+  options_.flush_min_bytes = 0;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(engine_->Release("default", "docs", {}).ok());
+  ASSERT_TRUE(engine_->CreatePartition("default", "docs", "p").ok());
+  ASSERT_TRUE(Insert({1}, "a").ok());
+  ASSERT_TRUE(Insert({2}, "a", true, "", "p").ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  ASSERT_TRUE(Insert({3}, "a", true, "", "p").ok());
+  ASSERT_TRUE(engine_->DropPartition("default", "docs", "p").ok());
+  const std::map<int64_t, std::string> expected{{1, "a1"}};
+  EXPECT_EQ(Rows(), expected);
+  EXPECT_EQ(Insert({4}, "a", true, "", "p").status().message(), "partition not found[partition=p]");
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+}
+
+TEST_F(EngineTest, DroppedCollectionLeavesNothing) {
+  options_.flush_min_bytes = 0;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1}, "a").ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  const auto old = Docs();
+  ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
+  EXPECT_EQ(engine_->FindCollection("default", "docs").status().message(),
+            "collection not found[database=default][collection=docs]");
+  std::promise<Status> answer;
+  engine_->Insert({.collection = old, .batch = MakeBatch({5}, "x")},
+                  [&](Result<WriteResult> result) { answer.set_value(result.status()); });
+  EXPECT_EQ(answer.get_future().get().code(), StatusCode::kCollectionNotFound);
+  CreateDocs();
+  EXPECT_TRUE(Rows().empty());
+  Reopen();
+  EXPECT_TRUE(Rows().empty());
+}
+
+TEST_F(EngineTest, AliasesFollowTheirCollection) {
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(engine_->CreateAlias("default", "docs", "d").ok());
+  ASSERT_TRUE(engine_->CreateAlias("default", "docs", "d").ok());
+  EXPECT_EQ((*engine_->FindCollection("default", "d"))->id(), Docs()->id());
+  EXPECT_EQ(engine_->DropCollection("default", "d").message(), "cannot drop the collection via alias = d");
+  EXPECT_FALSE(engine_->DropCollection("default", "docs").ok());
+  ASSERT_TRUE(engine_->RenameCollection("default", "docs", "", "papers").ok());
+  EXPECT_EQ(*engine_->DescribeAlias("default", "d"), "papers");
+  Reopen();
+  EXPECT_EQ(*engine_->DescribeAlias("default", "d"), "papers");
+  ASSERT_TRUE(engine_->DropAlias("default", "d").ok());
+  EXPECT_EQ(engine_->DescribeAlias("default", "d").status().code(), StatusCode::kAliasNotFound);
+}
+
+TEST_F(EngineTest, FailedSyncEndsAcknowledgements) {
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1}, "a").ok());
+  files_.FailAt(files_.operations() + 1, io::Fault::kError, 1000);
+  const auto failed = Insert({2}, "a");
+  EXPECT_FALSE(failed.ok());
+  EXPECT_FALSE(Insert({3}, "a").ok());
+  EXPECT_FALSE(engine_->health().ok());
+  // Reads go on, without what was never acknowledged.
+  EXPECT_TRUE(engine_->ViewAll(*Docs()).timestamp > 0);
+}
+
+TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhileSegmentsAreSealed) {
+  options_.seal_bytes = 30'000;
+  options_.flush_min_bytes = 0;
+  Open();
+  CreateDocs();
+  constexpr int kWriters = 3;
+  constexpr int64_t kKeys = 40;
+  const auto keys_of = [](int writer) {
+    std::vector<int64_t> keys;
+    for (int64_t i = 0; i < kKeys; ++i) keys.push_back(writer * 1000 + i);
+    return keys;
+  };
+  for (int writer = 0; writer < kWriters; ++writer) ASSERT_TRUE(Insert(keys_of(writer), "r0_").ok());
+  std::atomic<int> writing{kWriters};
+  std::vector<std::thread> threads;
+  for (int writer = 0; writer < kWriters; ++writer) {
+    threads.emplace_back([&, writer] {
+      for (int round = 1; round <= 40; ++round) {
+        const auto written = Insert(keys_of(writer), "r" + std::to_string(round) + "_");
+        EXPECT_TRUE(written.ok()) << written.status().ToString();
+        if (written.ok()) {
+          EXPECT_EQ(written->delete_count, kKeys);
+        }
+      }
+      --writing;
+    });
+  }
+  threads.emplace_back([&] {
+    while (writing > 0) EXPECT_TRUE(engine_->Flush(Docs()).ok());
+  });
+  const auto collection = Docs();
+  int views = 0;
+  while (writing > 0 || views == 0) {
+    const ReadView view = engine_->ViewAll(*collection);
+    ++views;
+    std::map<int, std::map<std::string, int>> rounds;  // writer -> round -> visible keys
+    for (const auto& segment : view.segments) {
+      for (uint32_t page = 0; page < segment->page_count(); ++page) {
+        uint64_t mask[segment::kPageWords];
+        segment->FillVisible(page, view.timestamp, {}, mask);
+        for (uint32_t at = 0; at < segment::kPageRows; ++at) {
+          if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
+          const uint32_t row = page * segment::kPageRows + at;
+          const int64_t key = segment->View(kPk, row, 1)->Get<int64_t>(0);
+          const std::string value(segment->View(kValue, row, 1)->Bytes(0));
+          ++rounds[static_cast<int>(key / 1000)][value.substr(0, value.find('_'))];
+        }
+      }
+    }
+    ASSERT_EQ(rounds.size(), static_cast<size_t>(kWriters));
+    for (const auto& [writer, counts] : rounds) {
+      ASSERT_EQ(counts.size(), 1U) << "rows of two batches of writer " << writer << " are visible at once";
+      ASSERT_EQ(counts.begin()->second, kKeys);
+    }
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(Rows().size(), static_cast<size_t>(kWriters * kKeys));
+}
+
+/// Runs a random history until the file system "crashes", and returns what was acknowledged. Values carry the round, so
+/// that a lost or resurrected version shows.
+struct History {
+  std::map<int64_t, std::string> acknowledged;
+  std::set<int64_t> uncertain;  ///< keys of operations that were not acknowledged
+};
+
+class CrashTest : public EngineTest {
+ protected:
+  History Run(uint64_t seed, int steps) {
+    std::mt19937_64 random(seed);
+    History history;
+    for (int step = 0; step < steps; ++step) {
+      std::vector<int64_t> keys;
+      const auto count = 1 + random() % 20;
+      for (uint64_t i = 0; i < count; ++i) keys.push_back(static_cast<int64_t>(random() % 200));
+      const std::string value = "s" + std::to_string(step) + "_";
+      const auto choice = random() % 10;
+      if (choice < 6) {
+        const bool ok = Insert(keys, value).ok();
+        for (const int64_t key : keys) {
+          if (ok) {
+            history.acknowledged[key] = value + std::to_string(key);
+          } else {
+            history.uncertain.insert(key);
+          }
+        }
+      } else if (choice < 9) {
+        const bool ok = Delete(keys).ok();
+        for (const int64_t key : keys) {
+          if (ok) {
+            history.acknowledged.erase(key);
+          } else {
+            history.uncertain.insert(key);
+          }
+        }
+      } else {
+        (void)engine_->Flush(Docs());
+      }
+      if (files_.crashed()) break;
+    }
+    return history;
+  }
+
+  /// Compares everything acknowledged with what is there; returns the number of differences.
+  int Differences(const History& history) {
+    const auto rows = Rows();
+    int differences = 0;
+    for (int64_t key = 0; key < 200; ++key) {
+      if (history.uncertain.contains(key)) continue;
+      const auto expected = history.acknowledged.find(key);
+      const auto found = rows.find(key);
+      const bool same = expected == history.acknowledged.end()
+                            ? found == rows.end()
+                            : found != rows.end() && found->second == expected->second;
+      if (!same) ++differences;
+    }
+    return differences;
+  }
+};
+
+TEST_F(CrashTest, NoAcknowledgedWriteDependsOnUnsyncedData) {
+  // The crash point walks through the whole history, flushes and checkpoints included.
+  options_.flush_min_bytes = 0;
+  options_.seal_bytes = 4000;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE(seed);
+    files_.CrashAndDropUnsynced();
+    Open();
+    (void)engine_->DropCollection("default", "docs");
+    CreateDocs();
+    files_.CrashAt(files_.operations() + 3 + seed * 7);
+    const History history = Run(seed, 200);
+    engine_.reset();
+    if (seed % 2 == 0) {
+      files_.CrashAndDropUnsynced();
+    } else {
+      files_.CrashAndScramble(seed);
+    }
+    meta_.CrashAndDropUnsynced(seed % 3);
+    Open();
+    EXPECT_EQ(Differences(history), 0);
+    engine_.reset();
+  }
+}
+
+TEST_F(CrashTest, SkippingTheSyncIsNoticed) {
+  options_.unsafe_skip_sync = true;
+  Open();
+  CreateDocs();
+  const History history = Run(1, 50);
+  ASSERT_FALSE(history.acknowledged.empty());
+  engine_.reset();
+  files_.CrashAndDropUnsynced();
+  meta_.CrashAndDropUnsynced();
+  options_.unsafe_skip_sync = false;
+  Open();
+  const bool lost = !engine_->FindCollection("default", "docs").ok() || Differences(history) > 0;
+  EXPECT_TRUE(lost) << "this test cannot see a missing fsync";
+}
+
+}  // namespace
+}  // namespace quiver::engine
