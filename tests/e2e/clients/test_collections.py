@@ -173,7 +173,7 @@ def test_longest_name(client, collections, name):
 STRING_ID = field("id", schema_pb2.VarChar, params={"max_length": 10}, **PK)
 
 
-@pytest.mark.parametrize("fields,text", [
+BAD_SCHEMAS = [
     ([VECTOR], "primary key is not specified"),
     ([field("a", schema_pb2.Int64, **PK), field("b", schema_pb2.Int64, **PK), VECTOR],
      "there are more than one primary key, field name = a, b"),
@@ -207,7 +207,10 @@ STRING_ID = field("id", schema_pb2.VarChar, params={"max_length": 10}, **PK)
       VECTOR], ""),
     ([field("id", schema_pb2.Int64, is_partition_key=True, **PK), VECTOR], ""),
     ([ID, field("n", 77), VECTOR], ""),
-], ids=str)
+]
+
+
+@pytest.mark.parametrize("fields,text", BAD_SCHEMAS, ids=range(len(BAD_SCHEMAS)))
 def test_bad_schemas(client, name, fields, text):
     failed(create_raw(client, name, fields), text)
     assert not client.has_collection(name)
