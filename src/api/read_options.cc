@@ -1,0 +1,91 @@
+#include "api/read_options.h"
+
+#include <charconv>
+
+#include "schema/index_params.h"
+
+namespace quiver::api {
+
+std::optional<int64_t> ParseInt(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+bool ReadFlag(const KeyValues& params, std::string_view key) {
+  const std::string* value = FindValue(params, key);
+  return value != nullptr && ParseBool(*value).value_or(false);
+}
+
+Result<Page> ReadSearchPage(const KeyValues& params, const PageLimits& limits) {
+  Page page;
+  const std::string* topk = FindValue(params, "topk");
+  if (topk == nullptr) topk = FindValue(params, "limit");
+  if (topk == nullptr) return InvalidParameter("topk not found in search_params: invalid parameter");
+  const auto limit = ParseInt(*topk);
+  if (!limit) return InvalidParameter("topk [{}] is invalid: invalid parameter", *topk);
+  if (*limit < 1 || *limit > limits.max_topk) {
+    return InvalidParameter("topk [{}] is invalid, it should be in range [1, {}], but got {}: invalid parameter",
+                            *limit, limits.max_topk, *limit);
+  }
+  page.limit = *limit;
+  if (const std::string* text = FindValue(params, "offset"); text != nullptr) {
+    const auto offset = ParseInt(*text);
+    if (!offset) return InvalidParameter("offset [{}] is invalid: invalid parameter", *text);
+    if (*offset < 0 || *offset > limits.max_window) {
+      return InvalidParameter("offset [{}] is invalid, it should be in range [0, {}], but got {}: invalid parameter",
+                              *offset, limits.max_window, *offset);
+    }
+    page.offset = *offset;
+  }
+  if (page.offset + page.limit > limits.max_window) {
+    return InvalidParameter("(offset+limit) should be in range [1, {}], but got {}: invalid parameter",
+                            limits.max_window, page.offset + page.limit);
+  }
+  return page;
+}
+
+Result<std::optional<Page>> ReadQueryPage(const KeyValues& params, const PageLimits& limits) {
+  const std::string* limit_text = FindValue(params, "limit");
+  if (limit_text == nullptr) return std::optional<Page>();
+  const auto limit = ParseInt(*limit_text);
+  if (!limit) return InvalidParameter("limit [{}] is invalid: invalid parameter", *limit_text);
+  if (*limit == -1) return std::optional<Page>();  // what one SDK sends for "no limit"
+  Page page{.limit = *limit};
+  if (const std::string* text = FindValue(params, "offset"); text != nullptr) {
+    const auto offset = ParseInt(*text);
+    if (!offset) return InvalidParameter("offset [{}] is invalid: invalid parameter", *text);
+    if (*offset < 0) {
+      return InvalidParameter(
+          "invalid max query result window, offset [{}] is invalid, should be gte than 0: invalid parameter", *offset);
+    }
+    page.offset = *offset;
+  }
+  if (page.limit <= 0) {
+    return InvalidParameter(
+        "invalid max query result window, limit [{}] is invalid, should be greater than 0: invalid parameter",
+        page.limit);
+  }
+  if (page.limit > limits.max_window || page.offset > limits.max_window - page.limit) {
+    return InvalidParameter(
+        "invalid max query result window, (offset+limit) should be in range [1, {}], but got {}: invalid parameter",
+        limits.max_window, static_cast<double>(page.offset) + static_cast<double>(page.limit));
+  }
+  return std::optional<Page>(page);
+}
+
+Status CheckCollectionId(const KeyValues& params, int64_t collection_id) {
+  const std::string* text = FindValue(params, "collection_id");
+  if (text == nullptr) return Status::Ok();
+  const auto id = ParseInt(*text);
+  if (!id) return InvalidParameter("collection_id [{}] is invalid: invalid parameter", *text);
+  if (*id != 0 && *id != collection_id) {
+    return InvalidParameter(
+        "Input collection id is not consistent to collectionID in the context,alias or database may have changed: "
+        "invalid parameter");
+  }
+  return Status::Ok();
+}
+
+}  // namespace quiver::api

@@ -1,0 +1,38 @@
+// File: api/read_options.h
+// What search_params and query_params say, besides what an index understands. Thread rule: pure functions.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/status.h"
+#include "schema/collection_schema.h"
+
+namespace quiver::api {
+
+/// Bounds of limit and offset.
+struct PageLimits {
+  int64_t max_topk = 16384;
+  int64_t max_window = 16384;  ///< offset + limit
+};
+
+/// Parses an integer as clients write one; empty where it is none.
+std::optional<int64_t> ParseInt(std::string_view text);
+/// Value of a boolean key, in any spelling that clients use ("True", "true"); false where it is absent.
+bool ReadFlag(const KeyValues& params, std::string_view key);
+
+struct Page {
+  int64_t limit = 0;
+  int64_t offset = 0;
+};
+/// topk and offset of a search, checked, with the published errors.
+Result<Page> ReadSearchPage(const KeyValues& params, const PageLimits& limits);
+/// limit and offset of a query; no limit = all rows. Errors as published.
+Result<std::optional<Page>> ReadQueryPage(const KeyValues& params, const PageLimits& limits);
+
+/// Checks `collection_id`, which iterators send so as not to go on in another collection of the same name.
+Status CheckCollectionId(const KeyValues& params, int64_t collection_id);
+
+}  // namespace quiver::api
