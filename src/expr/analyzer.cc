@@ -19,7 +19,7 @@ struct Operand {
   bool is_template = false;
   std::string template_name;
   Literal constant;
-  FieldRef field;                   // kColumn, kArithmetic, kArrayLength
+  FieldRef field;  // kColumn, kArithmetic, kArrayLength
   ArithmeticOp arithmetic = ArithmeticOp::kNone;
   Literal operand;                  // kArithmetic
   DataType type = DataType::kNone;  // of the value
@@ -80,27 +80,17 @@ bool CastTo(DataType type, Literal* literal) {
 
 std::string_view ArithmeticName(ArithmeticOp op) {
   switch (op) {
-    case ArithmeticOp::kAdd:
-      return "add";
-    case ArithmeticOp::kSubtract:
-      return "subtract";
-    case ArithmeticOp::kMultiply:
-      return "multiply";
-    case ArithmeticOp::kDivide:
-      return "divide";
-    case ArithmeticOp::kModulo:
-      return "modulo";
-    case ArithmeticOp::kBitAnd:
-      return "bitand";
-    case ArithmeticOp::kBitOr:
-      return "bitor";
-    case ArithmeticOp::kBitXor:
-      return "bitxor";
+    case ArithmeticOp::kAdd: return "add";
+    case ArithmeticOp::kSubtract: return "subtract";
+    case ArithmeticOp::kMultiply: return "multiply";
+    case ArithmeticOp::kDivide: return "divide";
+    case ArithmeticOp::kModulo: return "modulo";
+    case ArithmeticOp::kBitAnd: return "bitand";
+    case ArithmeticOp::kBitOr: return "bitor";
+    case ArithmeticOp::kBitXor: return "bitxor";
     case ArithmeticOp::kShiftLeft:
-    case ArithmeticOp::kShiftRight:
-      return "shift";
-    default:
-      return "";
+    case ArithmeticOp::kShiftRight: return "shift";
+    default: return "";
   }
 }
 
@@ -113,103 +103,62 @@ bool NeedsIntegers(ArithmeticOp op) { return op >= ArithmeticOp::kModulo; }
 
 ArithmeticOp ToArithmetic(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kPlus:
-      return ArithmeticOp::kAdd;
-    case TokenKind::kMinus:
-      return ArithmeticOp::kSubtract;
-    case TokenKind::kStar:
-      return ArithmeticOp::kMultiply;
-    case TokenKind::kSlash:
-      return ArithmeticOp::kDivide;
-    case TokenKind::kPercent:
-      return ArithmeticOp::kModulo;
-    case TokenKind::kBitAnd:
-      return ArithmeticOp::kBitAnd;
-    case TokenKind::kBitOr:
-      return ArithmeticOp::kBitOr;
-    case TokenKind::kBitXor:
-      return ArithmeticOp::kBitXor;
-    case TokenKind::kShiftLeft:
-      return ArithmeticOp::kShiftLeft;
-    case TokenKind::kShiftRight:
-      return ArithmeticOp::kShiftRight;
-    default:
-      return ArithmeticOp::kNone;
+    case TokenKind::kPlus: return ArithmeticOp::kAdd;
+    case TokenKind::kMinus: return ArithmeticOp::kSubtract;
+    case TokenKind::kStar: return ArithmeticOp::kMultiply;
+    case TokenKind::kSlash: return ArithmeticOp::kDivide;
+    case TokenKind::kPercent: return ArithmeticOp::kModulo;
+    case TokenKind::kBitAnd: return ArithmeticOp::kBitAnd;
+    case TokenKind::kBitOr: return ArithmeticOp::kBitOr;
+    case TokenKind::kBitXor: return ArithmeticOp::kBitXor;
+    case TokenKind::kShiftLeft: return ArithmeticOp::kShiftLeft;
+    case TokenKind::kShiftRight: return ArithmeticOp::kShiftRight;
+    default: return ArithmeticOp::kNone;
   }
 }
 
 std::string_view OperatorText(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kPlus:
-      return "+";
-    case TokenKind::kMinus:
-      return "-";
-    case TokenKind::kStar:
-      return "*";
-    case TokenKind::kSlash:
-      return "/";
-    case TokenKind::kPercent:
-      return "%";
-    case TokenKind::kPower:
-      return "**";
-    case TokenKind::kShiftLeft:
-      return "<<";
-    case TokenKind::kShiftRight:
-      return ">>";
-    case TokenKind::kBitAnd:
-      return "&";
-    case TokenKind::kBitOr:
-      return "|";
-    case TokenKind::kBitXor:
-      return "^";
-    case TokenKind::kBitNot:
-      return "~";
-    case TokenKind::kLess:
-      return "<";
-    case TokenKind::kLessEqual:
-      return "<=";
-    case TokenKind::kGreater:
-      return ">";
-    case TokenKind::kGreaterEqual:
-      return ">=";
-    case TokenKind::kEqual:
-      return "==";
-    case TokenKind::kNotEqual:
-      return "!=";
-    default:
-      return "";
+    case TokenKind::kPlus: return "+";
+    case TokenKind::kMinus: return "-";
+    case TokenKind::kStar: return "*";
+    case TokenKind::kSlash: return "/";
+    case TokenKind::kPercent: return "%";
+    case TokenKind::kPower: return "**";
+    case TokenKind::kShiftLeft: return "<<";
+    case TokenKind::kShiftRight: return ">>";
+    case TokenKind::kBitAnd: return "&";
+    case TokenKind::kBitOr: return "|";
+    case TokenKind::kBitXor: return "^";
+    case TokenKind::kBitNot: return "~";
+    case TokenKind::kLess: return "<";
+    case TokenKind::kLessEqual: return "<=";
+    case TokenKind::kGreater: return ">";
+    case TokenKind::kGreaterEqual: return ">=";
+    case TokenKind::kEqual: return "==";
+    case TokenKind::kNotEqual: return "!=";
+    default: return "";
   }
 }
 
 CompareOp ToCompare(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kLess:
-      return CompareOp::kLess;
-    case TokenKind::kLessEqual:
-      return CompareOp::kLessEqual;
-    case TokenKind::kGreater:
-      return CompareOp::kGreater;
-    case TokenKind::kGreaterEqual:
-      return CompareOp::kGreaterEqual;
-    case TokenKind::kNotEqual:
-      return CompareOp::kNotEqual;
-    default:
-      return CompareOp::kEqual;
+    case TokenKind::kLess: return CompareOp::kLess;
+    case TokenKind::kLessEqual: return CompareOp::kLessEqual;
+    case TokenKind::kGreater: return CompareOp::kGreater;
+    case TokenKind::kGreaterEqual: return CompareOp::kGreaterEqual;
+    case TokenKind::kNotEqual: return CompareOp::kNotEqual;
+    default: return CompareOp::kEqual;
   }
 }
 
 CompareOp Mirrored(CompareOp op) {
   switch (op) {
-    case CompareOp::kLess:
-      return CompareOp::kGreater;
-    case CompareOp::kLessEqual:
-      return CompareOp::kGreaterEqual;
-    case CompareOp::kGreater:
-      return CompareOp::kLess;
-    case CompareOp::kGreaterEqual:
-      return CompareOp::kLessEqual;
-    default:
-      return op;
+    case CompareOp::kLess: return CompareOp::kGreater;
+    case CompareOp::kLessEqual: return CompareOp::kGreaterEqual;
+    case CompareOp::kGreater: return CompareOp::kLess;
+    case CompareOp::kGreaterEqual: return CompareOp::kLessEqual;
+    default: return op;
   }
 }
 
@@ -237,14 +186,10 @@ PredicatePtr MakeNot(PredicatePtr child) {
 /// Smallest and largest value of an integer type.
 std::pair<int64_t, int64_t> IntegerLimits(DataType type) {
   switch (type) {
-    case DataType::kInt8:
-      return {INT8_MIN, INT8_MAX};
-    case DataType::kInt16:
-      return {INT16_MIN, INT16_MAX};
-    case DataType::kInt32:
-      return {INT32_MIN, INT32_MAX};
-    default:
-      return {INT64_MIN, INT64_MAX};
+    case DataType::kInt8: return {INT8_MIN, INT8_MAX};
+    case DataType::kInt16: return {INT16_MIN, INT16_MAX};
+    case DataType::kInt32: return {INT32_MIN, INT32_MAX};
+    default: return {INT64_MIN, INT64_MAX};
   }
 }
 
@@ -267,7 +212,8 @@ class Analyzer {
  private:
   Status Finish() {
     if (bare_) return error_;
-    return {error_.code(), fmt::format("cannot parse expression: {}, error: {}", QuoteForError(text_), error_.message())};
+    return {error_.code(),
+            fmt::format("cannot parse expression: {}, error: {}", QuoteForError(text_), error_.message())};
   }
 
   template <typename... Args>
@@ -288,8 +234,7 @@ class Analyzer {
 
   static std::string TypeName(const Operand& operand) {
     if (operand.type == DataType::kArray) {
-      const DataType element =
-          operand.is_column() ? operand.field.element_type : ElementTypeOf(operand.constant);
+      const DataType element = operand.is_column() ? operand.field.element_type : ElementTypeOf(operand.constant);
       return fmt::format("Array[{}]", DataTypeName(element));
     }
     return std::string(DataTypeName(operand.type));
@@ -297,8 +242,8 @@ class Analyzer {
 
   bool CastConstant(DataType type, Operand* operand) {
     if (CastTo(type, &operand->constant)) return true;
-    const std::string text = fmt::format("cannot cast value to {}, value: {}", DataTypeName(type),
-                                         DescribeLiteral(operand->constant));
+    const std::string text =
+        fmt::format("cannot cast value to {}, value: {}", DataTypeName(type), DescribeLiteral(operand->constant));
     return operand->is_template ? FailBare("{}", text) : Fail("{}", text);
   }
 
@@ -334,15 +279,13 @@ class Analyzer {
   /// Refuses fields whose type cannot be read by the operators served so far.
   bool CheckServed(const FieldRef& ref, const std::string& name) {
     switch (ref.type) {
-      case DataType::kText:
-        return Fail("filter on text field ({}) is not supported yet", name);
+      case DataType::kText: return Fail("filter on text field ({}) is not supported yet", name);
       case DataType::kTimestamptz:
       case DataType::kArrayOfStruct:
       case DataType::kStruct:
       case DataType::kArrayOfVector:
         return NotSupportedYet(fmt::format("filter on {} field ({})", DataTypeName(ref.type), name));
-      default:
-        return true;
+      default: return true;
     }
   }
 
@@ -372,7 +315,8 @@ class Analyzer {
 
   bool VisitColumn(const Syntax& node, Operand* out) {
     out->kind = Operand::Kind::kColumn;
-    const bool resolved = node.kind == SyntaxKind::kPath ? ResolvePath(node, &out->field) : ResolveName(node, &out->field);
+    const bool resolved =
+        node.kind == SyntaxKind::kPath ? ResolvePath(node, &out->field) : ResolveName(node, &out->field);
     if (!resolved) return false;
     out->type = out->field.value_type();
     return true;
@@ -387,41 +331,26 @@ class Analyzer {
         out->type = TypeOf(out->constant);
         return true;
       case SyntaxKind::kName:
-      case SyntaxKind::kPath:
-        return VisitColumn(node, out);
+      case SyntaxKind::kPath: return VisitColumn(node, out);
       case SyntaxKind::kStructField:
-      case SyntaxKind::kStructIndexField:
-        return ResolveStructField(node);
+      case SyntaxKind::kStructIndexField: return ResolveStructField(node);
       case SyntaxKind::kSubField:
         return Fail("$[{}] can only be used inside element_filter or MATCH_* expressions", node.sub_name);
-      case SyntaxKind::kElementSelf:
-        return Fail("$ can only be used inside element_filter or MATCH_* expressions");
-      case SyntaxKind::kTemplate:
-        return VisitTemplate(node, out);
-      case SyntaxKind::kList:
-        return VisitList(node, out);
-      case SyntaxKind::kUnary:
-        return VisitUnary(node, out);
-      case SyntaxKind::kBinary:
-        return VisitBinary(node, out);
+      case SyntaxKind::kElementSelf: return Fail("$ can only be used inside element_filter or MATCH_* expressions");
+      case SyntaxKind::kTemplate: return VisitTemplate(node, out);
+      case SyntaxKind::kList: return VisitList(node, out);
+      case SyntaxKind::kUnary: return VisitUnary(node, out);
+      case SyntaxKind::kBinary: return VisitBinary(node, out);
       case SyntaxKind::kAnd:
-      case SyntaxKind::kOr:
-        return VisitLogic(node, out);
+      case SyntaxKind::kOr: return VisitLogic(node, out);
       case SyntaxKind::kLike:
-      case SyntaxKind::kRegex:
-        return VisitPattern(node, out);
-      case SyntaxKind::kIn:
-        return VisitIn(node, out);
-      case SyntaxKind::kRange:
-        return VisitRange(node, out);
-      case SyntaxKind::kExists:
-        return VisitExists(node, out);
-      case SyntaxKind::kIsNull:
-        return VisitIsNull(node, out);
-      case SyntaxKind::kCall:
-        return VisitCall(node, out);
-      case SyntaxKind::kTimestamp:
-        return VisitTimestamp(node);
+      case SyntaxKind::kRegex: return VisitPattern(node, out);
+      case SyntaxKind::kIn: return VisitIn(node, out);
+      case SyntaxKind::kRange: return VisitRange(node, out);
+      case SyntaxKind::kExists: return VisitExists(node, out);
+      case SyntaxKind::kIsNull: return VisitIsNull(node, out);
+      case SyntaxKind::kCall: return VisitCall(node, out);
+      case SyntaxKind::kTimestamp: return VisitTimestamp(node);
     }
     return Fail("unsupported expression: {}", tree_.TextOf(node));
   }
@@ -501,8 +430,7 @@ class Analyzer {
 
   bool FoldUnary(const Syntax& node, Literal constant, Operand* out) {
     switch (node.op) {
-      case TokenKind::kPlus:
-        return SetConstant(std::move(constant), out);
+      case TokenKind::kPlus: return SetConstant(std::move(constant), out);
       case TokenKind::kMinus:
         if (const auto* integer = std::get_if<int64_t>(&constant.value)) {
           return SetConstant(Literal{static_cast<int64_t>(0 - static_cast<uint64_t>(*integer))}, out);
@@ -534,7 +462,8 @@ class Analyzer {
     }
     const ArithmeticOp arithmetic = ToArithmetic(node.op);
     if (arithmetic != ArithmeticOp::kNone) {
-      if (left.is_constant() && right.is_constant()) return FoldArithmetic(arithmetic, left.constant, right.constant, out);
+      if (left.is_constant() && right.is_constant())
+        return FoldArithmetic(arithmetic, left.constant, right.constant, out);
       return Calculate(node, arithmetic, std::move(left), std::move(right), out);
     }
     if (left.is_constant() && right.is_constant()) {
@@ -591,7 +520,8 @@ class Analyzer {
     }
     if (op == ArithmeticOp::kShiftLeft || op == ArithmeticOp::kShiftRight) {
       const int64_t amount = std::get<int64_t>(right.constant.value);
-      if (amount < 0 || amount > 63) return Fail("shift amount must be an integer in range [0, 64): {}", tree_.TextOf(node));
+      if (amount < 0 || amount > 63)
+        return Fail("shift amount must be an integer in range [0, 64): {}", tree_.TextOf(node));
     }
     out->kind = Operand::Kind::kArithmetic;
     out->field = std::move(left.field);
@@ -634,8 +564,8 @@ class Analyzer {
         if (operand.type != DataType::kArray) return operand.type;
         return operand.is_column() ? operand.field.element_type : ElementTypeOf(operand.constant);
       };
-      const bool list_with_json = (IsJson(left.type) && right.constant.is_list()) ||
-                                  (IsJson(right.type) && left.constant.is_list());
+      const bool list_with_json =
+          (IsJson(left.type) && right.constant.is_list()) || (IsJson(right.type) && left.constant.is_list());
       if (!(list_with_json && equality) &&
           (list_with_json || !ComparableTypes(scalar_type(left), scalar_type(right)))) {
         return Fail("comparisons between {} and {} are not supported", TypeName(left), TypeName(right));
@@ -676,8 +606,7 @@ class Analyzer {
         predicate->value = std::move(right.constant);
         return SetPredicate(std::move(predicate), out);
       }
-      default:
-        return Fail("not supported to combine multiple fields: {}", tree_.TextOf(node));
+      default: return Fail("not supported to combine multiple fields: {}", tree_.TextOf(node));
     }
   }
 
@@ -700,10 +629,8 @@ class Analyzer {
     const auto [least, most] = IntegerLimits(field.type);
     const int64_t value = std::get<int64_t>(predicate->value.value);
     switch (predicate->op) {
-      case CompareOp::kEqual:
-        return value < least || value > most ? MakeConstant(false) : std::move(predicate);
-      case CompareOp::kNotEqual:
-        return value < least || value > most ? MakeConstant(true) : std::move(predicate);
+      case CompareOp::kEqual: return value < least || value > most ? MakeConstant(false) : std::move(predicate);
+      case CompareOp::kNotEqual: return value < least || value > most ? MakeConstant(true) : std::move(predicate);
       case CompareOp::kLess:
         if (value <= least) return MakeConstant(false);
         return value > most ? MakeConstant(true) : std::move(predicate);
@@ -797,8 +724,7 @@ class Analyzer {
       return Fail("value '{}' in list cannot be casted to {}", DescribeLiteral(offending), DataTypeName(column.type));
     }
     PredicatePtr predicate;
-    if (list.constant.list_size() == 0 && !column.field.nullable && !IsJson(column.type) &&
-        column.field.path.empty()) {
+    if (list.constant.list_size() == 0 && !column.field.nullable && !IsJson(column.type) && column.field.path.empty()) {
       predicate = MakeConstant(false);
     } else {
       predicate = MakePredicate(Predicate::Kind::kIn, std::move(column.field));
@@ -867,7 +793,8 @@ class Analyzer {
       for (size_t i = 0; i < size; ++i) {
         Literal element = list->Element(i);
         if (!element.is_bool()) return fail(i);
-        if (std::find(booleans.begin(), booleans.end(), element) == booleans.end()) booleans.push_back(std::move(element));
+        if (std::find(booleans.begin(), booleans.end(), element) == booleans.end())
+          booleans.push_back(std::move(element));
       }
       list->value = std::move(booleans);
       return true;
@@ -944,7 +871,8 @@ class Analyzer {
   static void MergeEqualities(bool is_and, std::vector<PredicatePtr>* terms) {
     const auto inner_of = [is_and](const Predicate& term) -> const Predicate* {
       if (term.kind == Predicate::Kind::kCompare) {
-        return term.op == (is_and ? CompareOp::kNotEqual : CompareOp::kEqual) && !term.value.is_list() ? &term : nullptr;
+        return term.op == (is_and ? CompareOp::kNotEqual : CompareOp::kEqual) && !term.value.is_list() ? &term
+                                                                                                       : nullptr;
       }
       const Predicate* inner = &term;
       if (is_and) {
@@ -1000,7 +928,8 @@ class Analyzer {
     if (!Visit(*node.children[1], &pattern)) return false;
     if (!pattern.is_constant() || !pattern.constant.is_string()) {
       if (pattern.is_template) {
-        return FailBare("the value of {} expression template variable {{{}}} is not string", word, pattern.template_name);
+        return FailBare("the value of {} expression template variable {{{}}} is not string", word,
+                        pattern.template_name);
       }
       return Fail("the right operand of {} must be a string: {}", word, tree_.TextOf(*node.children[1]));
     }
@@ -1045,7 +974,8 @@ class Analyzer {
     if (field.type == DataType::kArrayOfStruct) return NotSupportedYet("is null on struct array fields");
     PredicatePtr predicate;
     if (!field.path.empty()) {
-      if (field.type == DataType::kArray) return Fail("IsNull/IsNotNull operations are not supported on array elements");
+      if (field.type == DataType::kArray)
+        return Fail("IsNull/IsNotNull operations are not supported on array elements");
       predicate = MakePredicate(Predicate::Kind::kExists, std::move(field));
       if (!node.negated) predicate = MakeNot(std::move(predicate));
       return SetPredicate(std::move(predicate), out);
@@ -1059,33 +989,24 @@ class Analyzer {
 
   bool VisitCall(const Syntax& node, Operand* out) {
     switch (node.function) {
-      case Function::kContains:
-        return VisitContains(node, ContainsMode::kOne, "contains", out);
-      case Function::kContainsAll:
-        return VisitContains(node, ContainsMode::kAll, "contains_all", out);
-      case Function::kContainsAny:
-        return VisitContains(node, ContainsMode::kAny, "contains_any", out);
-      case Function::kArrayLength:
-        return VisitArrayLength(node, out);
+      case Function::kContains: return VisitContains(node, ContainsMode::kOne, "contains", out);
+      case Function::kContainsAll: return VisitContains(node, ContainsMode::kAll, "contains_all", out);
+      case Function::kContainsAny: return VisitContains(node, ContainsMode::kAny, "contains_any", out);
+      case Function::kArrayLength: return VisitArrayLength(node, out);
       case Function::kStartsWith:
       case Function::kEmpty:
-      case Function::kUnknown:
-        return VisitGenericCall(node, out);
+      case Function::kUnknown: return VisitGenericCall(node, out);
       case Function::kTextMatch:
       case Function::kTextMatchFuzzy:
-      case Function::kPhraseMatch:
-        return VisitTextMatch(node);
-      case Function::kRandomSample:
-        return VisitRandomSample(node);
+      case Function::kPhraseMatch: return VisitTextMatch(node);
+      case Function::kRandomSample: return VisitRandomSample(node);
       case Function::kElementFilter:
       case Function::kMatchAll:
       case Function::kMatchAny:
       case Function::kMatchLeast:
       case Function::kMatchMost:
-      case Function::kMatchExact:
-        return VisitStructMatch(node);
-      default:
-        return VisitSpatial(node);
+      case Function::kMatchExact: return VisitStructMatch(node);
+      default: return VisitSpatial(node);
     }
   }
 
@@ -1167,7 +1088,8 @@ class Analyzer {
     return Fail("function {}({}) not found", node.name, types);
   }
 
-  // --- published constructs that are not served yet: their own errors first -------------------------------------------
+  // --- published constructs that are not served yet: their own errors first
+  // -------------------------------------------
 
   bool VisitTextMatch(const Syntax& node) {
     const bool phrase = node.function == Function::kPhraseMatch;
@@ -1192,7 +1114,9 @@ class Analyzer {
       if (node.option > 1000) return Fail("minimum_should_match should be <= 1000, got {}", node.option);
     }
     if (phrase && node.children.size() == 3 && !CheckSlop(*node.children[2])) return false;
-    return NotSupportedYet(phrase ? "phrase_match" : node.function == Function::kTextMatch ? "text_match" : "text_match_fuzzy");
+    return NotSupportedYet(phrase                                  ? "phrase_match"
+                           : node.function == Function::kTextMatch ? "text_match"
+                                                                   : "text_match_fuzzy");
   }
 
   bool CheckSlop(const Syntax& node) {
@@ -1215,13 +1139,15 @@ class Analyzer {
     const Syntax& child = *node.children[0];
     if (!Visit(child, &factor)) return false;
     if (!factor.is_constant() || factor.is_template) {
-      return Fail("\"float factor\" should be a const float expression: \"float factor\" passed: {}", tree_.TextOf(child));
+      return Fail("\"float factor\" should be a const float expression: \"float factor\" passed: {}",
+                  tree_.TextOf(child));
     }
     constexpr double kMargin = 1e-10;
     const double value = factor.constant.is_double() ? std::get<double>(factor.constant.value) : 0;
     if (!(value > kMargin && value < 1 - kMargin)) {
       return Fail(
-          "the sample factor should be between 0 and 1 and not too close to 0 or 1(the difference should be larger than "
+          "the sample factor should be between 0 and 1 and not too close to 0 or 1(the difference should be larger "
+          "than "
           "1e-10), but got {}",
           tree_.TextOf(child));
     }
@@ -1241,8 +1167,10 @@ class Analyzer {
     FieldRef ref;
     const std::string& name = node.children[0]->name;
     const FieldSchema* field = schema_.Find(name);
-    if (field == nullptr || field->type != DataType::kArrayOfStruct) return Fail("struct array field {} not exist", name);
-    if (UsesStructMatch(*node.children[1])) return Fail("nested {} is not supported: {}", node.name, tree_.TextOf(node));
+    if (field == nullptr || field->type != DataType::kArrayOfStruct)
+      return Fail("struct array field {} not exist", name);
+    if (UsesStructMatch(*node.children[1]))
+      return Fail("nested {} is not supported: {}", node.name, tree_.TextOf(node));
     if (node.function == Function::kMatchLeast && node.option < 1) {
       return Fail("threshold of MATCH_LEAST must be >= 1, got {}", node.option);
     }

@@ -30,16 +30,11 @@ T ReadAs(std::string_view bytes) {
 
 int64_t ReadWhole(DataType type, std::string_view bytes) {
   switch (type) {
-    case DataType::kBool:
-      return ReadAs<uint8_t>(bytes) != 0 ? 1 : 0;
-    case DataType::kInt8:
-      return ReadAs<int8_t>(bytes);
-    case DataType::kInt16:
-      return ReadAs<int16_t>(bytes);
-    case DataType::kInt32:
-      return ReadAs<int32_t>(bytes);
-    default:
-      return ReadAs<int64_t>(bytes);
+    case DataType::kBool: return ReadAs<uint8_t>(bytes) != 0 ? 1 : 0;
+    case DataType::kInt8: return ReadAs<int8_t>(bytes);
+    case DataType::kInt16: return ReadAs<int16_t>(bytes);
+    case DataType::kInt32: return ReadAs<int32_t>(bytes);
+    default: return ReadAs<int64_t>(bytes);
   }
 }
 
@@ -75,7 +70,11 @@ template <typename Test>
 class ElementEvaluator final : public Evaluator {
  public:
   ElementEvaluator(size_t slot, const FieldRef& field, Test test, int cost)
-      : slot_(slot), element_type_(field.element_type), index_(field.path[0].index), cost_(cost), test_(std::move(test)) {}
+      : slot_(slot),
+        element_type_(field.element_type),
+        index_(field.path[0].index),
+        cost_(cost),
+        test_(std::move(test)) {}
 
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     const ColumnView& view = chunk.columns[slot_];
@@ -149,9 +148,11 @@ EvaluatorPtr BuildIntElement(const Predicate& predicate, size_t slot) {
                          });
     case Predicate::Kind::kArithmetic: {
       const IntRangeTest range = IntRangeTest::Of(predicate.op, int_of(predicate.value));
-      return MakeElement(slot, field,
-                         [type, range, op = predicate.arithmetic, operand = int_of(predicate.operand)](
-                             std::string_view bytes) { return range(CalculateInt(op, ReadWhole(type, bytes), operand)); });
+      return MakeElement(
+          slot, field,
+          [type, range, op = predicate.arithmetic, operand = int_of(predicate.operand)](std::string_view bytes) {
+            return range(CalculateInt(op, ReadWhole(type, bytes), operand));
+          });
     }
     default: {
       const IntRangeTest range = IntRangeTest::Of(predicate.op, int_of(predicate.value));
@@ -186,7 +187,8 @@ EvaluatorPtr BuildRealElement(const Predicate& predicate, size_t slot) {
                          [type, op = predicate.op, arithmetic = predicate.arithmetic, value = real_of(predicate.value),
                           operand = real_of(predicate.operand)](std::string_view bytes) {
                            // The sum of two floats is exact enough in double that rounding it gives the float sum.
-                           const double result = RoundTo(type, CalculateDouble(arithmetic, ReadReal(type, bytes), operand));
+                           const double result =
+                               RoundTo(type, CalculateDouble(arithmetic, ReadReal(type, bytes), operand));
                            return Satisfies(op, result <=> value);
                          });
     default:
@@ -234,10 +236,8 @@ EvaluatorPtr BuildStringElement(const Predicate& predicate, size_t slot) {
             return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
           },
           kRegexCost);
-    case Predicate::Kind::kEmpty:
-      return MakeElement(slot, field, [](std::string_view text) { return text.empty(); });
-    default:
-      return MakeElement(slot, field, StringCompareTest{predicate.op, text_of(predicate.value)});
+    case Predicate::Kind::kEmpty: return MakeElement(slot, field, [](std::string_view text) { return text.empty(); });
+    default: return MakeElement(slot, field, StringCompareTest{predicate.op, text_of(predicate.value)});
   }
 }
 
@@ -324,11 +324,13 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
         size_t index = count;
         if (is_text) {
           const auto found = std::lower_bound(wanted.strings.begin(), wanted.strings.end(), bytes);
-          if (found != wanted.strings.end() && *found == bytes) index = static_cast<size_t>(found - wanted.strings.begin());
+          if (found != wanted.strings.end() && *found == bytes)
+            index = static_cast<size_t>(found - wanted.strings.begin());
         } else {
           const int64_t key = LookupKey(type, bytes);
           const auto found = std::lower_bound(wanted.numbers.begin(), wanted.numbers.end(), key);
-          if (found != wanted.numbers.end() && *found == key) index = static_cast<size_t>(found - wanted.numbers.begin());
+          if (found != wanted.numbers.end() && *found == key)
+            index = static_cast<size_t>(found - wanted.numbers.begin());
         }
         if (index < count && seen[index] == 0) {
           seen[index] = 1;
@@ -340,8 +342,8 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
     });
   }
   if (wanted.numbers.empty() && wanted.strings.empty()) return BuildKnownConstant(false, slot);
-  return MakeWhole(slot, [type, is_text, numbers = IntSet(wanted.numbers), strings = StringSet(wanted.strings)](
-                             std::string_view array) {
+  return MakeWhole(slot, [type, is_text, numbers = IntSet(wanted.numbers),
+                          strings = StringSet(wanted.strings)](std::string_view array) {
     bool found = false;
     ForEachElement(array, type, [&](std::string_view bytes) {
       found = is_text ? strings.Contains(bytes) : numbers.Contains(LookupKey(type, bytes));
@@ -376,31 +378,24 @@ EvaluatorPtr BuildArrayEquality(const Predicate& predicate, size_t slot) {
 
 EvaluatorPtr BuildArrayEvaluator(const Predicate& predicate, size_t slot) {
   switch (predicate.kind) {
-    case Predicate::Kind::kContains:
-      return BuildContains(predicate, slot);
+    case Predicate::Kind::kContains: return BuildContains(predicate, slot);
     case Predicate::Kind::kArrayLength: {
       const IntRangeTest range = IntRangeTest::Of(predicate.op, std::get<int64_t>(predicate.value.value));
       const DataType type = predicate.field.element_type;
-      return MakeWhole(slot,
-                       [range, type](std::string_view array) { return range(ArrayReader(array, type).size()); });
+      return MakeWhole(slot, [range, type](std::string_view array) { return range(ArrayReader(array, type).size()); });
     }
-    default:
-      break;
+    default: break;
   }
   if (predicate.field.path.empty()) {
     if (predicate.kind == Predicate::Kind::kCompare) return BuildArrayEquality(predicate, slot);
     return BuildKnownConstant(false, slot);  // `in []`
   }
   switch (FamilyOf(predicate.field.element_type)) {
-    case Family::kBool:
-      return BuildBoolElement(predicate, slot);
-    case Family::kInt:
-      return BuildIntElement(predicate, slot);
+    case Family::kBool: return BuildBoolElement(predicate, slot);
+    case Family::kInt: return BuildIntElement(predicate, slot);
     case Family::kFloat:
-    case Family::kDouble:
-      return BuildRealElement(predicate, slot);
-    default:
-      return BuildStringElement(predicate, slot);
+    case Family::kDouble: return BuildRealElement(predicate, slot);
+    default: return BuildStringElement(predicate, slot);
   }
 }
 

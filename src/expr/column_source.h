@@ -16,8 +16,8 @@ class ColumnSource {
   virtual ~ColumnSource() = default;
   /// Rows in this page.
   [[nodiscard]] virtual size_t row_count() const = 0;
-  /// Values of a field; a view that is not present() where the page has no such column (a field added later): then every
-  /// row holds the field's default value, or NULL.
+  /// Values of a field; a view that is not present() where the page has no such column (a field added later): then
+  /// every row holds the field's default value, or NULL.
   [[nodiscard]] virtual ColumnView column(int64_t field_id) const = 0;
 };
 

@@ -13,7 +13,7 @@ std::partial_ordering CompareNumbers(const Literal& left, const Literal& right) 
   if (left_int != nullptr) return CompareExact(*left_int, std::get<double>(right.value));
   if (right_int != nullptr) {
     const std::partial_ordering order = CompareExact(*right_int, std::get<double>(left.value));
-    return 0 <=> order; // the mirrored order
+    return 0 <=> order;  // the mirrored order
   }
   return std::get<double>(left.value) <=> std::get<double>(right.value);
 }
@@ -38,43 +38,28 @@ int64_t CalculateInt(ArithmeticOp op, int64_t left, int64_t right) {
   const auto a = static_cast<uint64_t>(left);
   const auto b = static_cast<uint64_t>(right);
   switch (op) {
-    case ArithmeticOp::kAdd:
-      return static_cast<int64_t>(a + b);
-    case ArithmeticOp::kSubtract:
-      return static_cast<int64_t>(a - b);
-    case ArithmeticOp::kMultiply:
-      return static_cast<int64_t>(a * b);
+    case ArithmeticOp::kAdd: return static_cast<int64_t>(a + b);
+    case ArithmeticOp::kSubtract: return static_cast<int64_t>(a - b);
+    case ArithmeticOp::kMultiply: return static_cast<int64_t>(a * b);
     case ArithmeticOp::kDivide:
       return right == -1 ? static_cast<int64_t>(0 - a) : left / right;  // the least value divided by -1 wraps
-    case ArithmeticOp::kModulo:
-      return right == -1 ? 0 : left % right;
-    case ArithmeticOp::kBitAnd:
-      return static_cast<int64_t>(a & b);
-    case ArithmeticOp::kBitOr:
-      return static_cast<int64_t>(a | b);
-    case ArithmeticOp::kBitXor:
-      return static_cast<int64_t>(a ^ b);
-    case ArithmeticOp::kShiftLeft:
-      return static_cast<int64_t>(a << b);
-    case ArithmeticOp::kShiftRight:
-      return left >> right;
-    default:
-      return left;
+    case ArithmeticOp::kModulo: return right == -1 ? 0 : left % right;
+    case ArithmeticOp::kBitAnd: return static_cast<int64_t>(a & b);
+    case ArithmeticOp::kBitOr: return static_cast<int64_t>(a | b);
+    case ArithmeticOp::kBitXor: return static_cast<int64_t>(a ^ b);
+    case ArithmeticOp::kShiftLeft: return static_cast<int64_t>(a << b);
+    case ArithmeticOp::kShiftRight: return left >> right;
+    default: return left;
   }
 }
 
 double CalculateDouble(ArithmeticOp op, double left, double right) {
   switch (op) {
-    case ArithmeticOp::kAdd:
-      return left + right;
-    case ArithmeticOp::kSubtract:
-      return left - right;
-    case ArithmeticOp::kMultiply:
-      return left * right;
-    case ArithmeticOp::kDivide:
-      return left / right;
-    default:
-      return left;
+    case ArithmeticOp::kAdd: return left + right;
+    case ArithmeticOp::kSubtract: return left - right;
+    case ArithmeticOp::kMultiply: return left * right;
+    case ArithmeticOp::kDivide: return left / right;
+    default: return left;
   }
 }
 
@@ -122,7 +107,8 @@ bool CalculateConstants(ArithmeticOp op, const Literal& left, const Literal& rig
   }
   const bool divides = op == ArithmeticOp::kDivide || op == ArithmeticOp::kModulo;
   if (op >= ArithmeticOp::kModulo && !integers) {
-    *error = op == ArithmeticOp::kModulo ? "modulo can only apply on integer" : "bit operations can only apply on integer";
+    *error =
+        op == ArithmeticOp::kModulo ? "modulo can only apply on integer" : "bit operations can only apply on integer";
     return false;
   }
   if (divides && ToDouble(right) == 0) {

@@ -21,16 +21,12 @@ std::partial_ordering CompareExact(int64_t left, double right);
 /// Returns whether `order` satisfies `op`; only != holds for unordered values.
 constexpr bool Satisfies(CompareOp op, std::partial_ordering order) {
   switch (op) {
-    case CompareOp::kEqual:
-      return order == std::partial_ordering::equivalent;
-    case CompareOp::kNotEqual:
-      return order != std::partial_ordering::equivalent;
-    case CompareOp::kLess:
-      return order == std::partial_ordering::less;
+    case CompareOp::kEqual: return order == std::partial_ordering::equivalent;
+    case CompareOp::kNotEqual: return order != std::partial_ordering::equivalent;
+    case CompareOp::kLess: return order == std::partial_ordering::less;
     case CompareOp::kLessEqual:
       return order == std::partial_ordering::less || order == std::partial_ordering::equivalent;
-    case CompareOp::kGreater:
-      return order == std::partial_ordering::greater;
+    case CompareOp::kGreater: return order == std::partial_ordering::greater;
     case CompareOp::kGreaterEqual:
       return order == std::partial_ordering::greater || order == std::partial_ordering::equivalent;
   }
@@ -48,7 +44,8 @@ Literal PowerOf(const Literal& base, const Literal& exponent);
 /// Compares two scalar constants; false where their kinds cannot be compared.
 bool CompareConstants(CompareOp op, const Literal& left, const Literal& right, bool* truth);
 /// Calculates with two constants; false with a text in `error` where that is not defined.
-bool CalculateConstants(ArithmeticOp op, const Literal& left, const Literal& right, Literal* result, std::string* error);
+bool CalculateConstants(ArithmeticOp op, const Literal& left, const Literal& right, Literal* result,
+                        std::string* error);
 
 /// Shows a constant as error texts do: `int64_val:1`, `string_val:"a"`.
 std::string DescribeLiteral(const Literal& literal);

@@ -130,7 +130,9 @@ class ChainEvaluator final : public Evaluator {
 
 }  // namespace
 
-EvaluatorPtr BuildKnownConstant(bool truth, size_t slot) { return std::make_unique<KnownConstantEvaluator>(truth, slot); }
+EvaluatorPtr BuildKnownConstant(bool truth, size_t slot) {
+  return std::make_unique<KnownConstantEvaluator>(truth, slot);
+}
 
 std::vector<Literal> UnpackList(const Literal& list) {
   std::vector<Literal> items;
@@ -142,10 +144,8 @@ std::vector<Literal> UnpackList(const Literal& list) {
 
 EvaluatorPtr BuildEvaluator(const Predicate& predicate, const SlotOf& slot_of) {
   switch (predicate.kind) {
-    case Predicate::Kind::kConstant:
-      return std::make_unique<ConstantEvaluator>(predicate.constant);
-    case Predicate::Kind::kNot:
-      return std::make_unique<NotEvaluator>(BuildEvaluator(*predicate.children[0], slot_of));
+    case Predicate::Kind::kConstant: return std::make_unique<ConstantEvaluator>(predicate.constant);
+    case Predicate::Kind::kNot: return std::make_unique<NotEvaluator>(BuildEvaluator(*predicate.children[0], slot_of));
     case Predicate::Kind::kAnd:
     case Predicate::Kind::kOr: {
       std::vector<EvaluatorPtr> terms;
@@ -153,13 +153,11 @@ EvaluatorPtr BuildEvaluator(const Predicate& predicate, const SlotOf& slot_of) {
       for (const PredicatePtr& child : predicate.children) terms.push_back(BuildEvaluator(*child, slot_of));
       return std::make_unique<ChainEvaluator>(predicate.kind == Predicate::Kind::kAnd, std::move(terms));
     }
-    case Predicate::Kind::kIsNull:
-      return std::make_unique<IsNullEvaluator>(slot_of(predicate.field.field_id));
+    case Predicate::Kind::kIsNull: return std::make_unique<IsNullEvaluator>(slot_of(predicate.field.field_id));
     case Predicate::Kind::kCompareFields:
       return BuildFieldComparison(predicate, slot_of(predicate.field.field_id),
                                   slot_of(predicate.right_field.field_id));
-    default:
-      break;
+    default: break;
   }
   const size_t slot = slot_of(predicate.field.field_id);
   if (predicate.field.type == DataType::kJson) return BuildJsonEvaluator(predicate, slot);

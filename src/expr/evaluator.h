@@ -39,8 +39,8 @@ class Evaluator {
  public:
   virtual ~Evaluator() = default;
   /// Fills the first `chunk.words` words of `out`. Only rows set in `active` matter: the bits of others are left to
-  /// chance (no bit at or beyond chunk.rows is active). Without `need_known`, is_known is left alone, and is_true is 0 for
-  /// unknown rows.
+  /// chance (no bit at or beyond chunk.rows is active). Without `need_known`, is_known is left alone, and is_true is 0
+  /// for unknown rows.
   virtual void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const = 0;
   /// Rough price of one row, to run cheap terms first.
   [[nodiscard]] virtual int cost() const = 0;

@@ -51,20 +51,13 @@ class AbsentColumn {
     const double real = integer != nullptr ? static_cast<double>(*integer) : std::get<double>(*default_value_);
     const int64_t whole = integer != nullptr ? *integer : static_cast<int64_t>(real);
     switch (type_) {
-      case DataType::kInt8:
-        return column_.AppendValue(static_cast<int8_t>(whole));
-      case DataType::kInt16:
-        return column_.AppendValue(static_cast<int16_t>(whole));
-      case DataType::kInt32:
-        return column_.AppendValue(static_cast<int32_t>(whole));
-      case DataType::kInt64:
-        return column_.AppendValue(whole);
-      case DataType::kFloat:
-        return column_.AppendValue(static_cast<float>(real));
-      case DataType::kDouble:
-        return column_.AppendValue(real);
-      default:
-        return column_.AppendNull();
+      case DataType::kInt8: return column_.AppendValue(static_cast<int8_t>(whole));
+      case DataType::kInt16: return column_.AppendValue(static_cast<int16_t>(whole));
+      case DataType::kInt32: return column_.AppendValue(static_cast<int32_t>(whole));
+      case DataType::kInt64: return column_.AppendValue(whole);
+      case DataType::kFloat: return column_.AppendValue(static_cast<float>(real));
+      case DataType::kDouble: return column_.AppendValue(real);
+      default: return column_.AppendNull();
     }
   }
 
@@ -173,8 +166,7 @@ class CompiledFilter final : public Filter {
       return;
     }
     const size_t size = keys.ints.size() + keys.strings.size();
-    if (term.field.is_partition_key &&
-        (!partition_key_values_.has_value() || size < partition_key_values_->size())) {
+    if (term.field.is_partition_key && (!partition_key_values_.has_value() || size < partition_key_values_->size())) {
       std::vector<ScalarValue>& values = partition_key_values_.emplace();
       values.assign(keys.ints.begin(), keys.ints.end());
       values.insert(values.end(), keys.strings.begin(), keys.strings.end());

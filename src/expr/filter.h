@@ -40,8 +40,8 @@ class Filter {
   /// No row can pass.
   [[nodiscard]] virtual bool always_false() const = 0;
 
-  /// Sets bit i of `mask` (bit i % 64 of word i / 64) iff row i of the page satisfies the filter; unknown counts as not.
-  /// The caller provides ceil(row_count / 64) zeroed words.
+  /// Sets bit i of `mask` (bit i % 64 of word i / 64) iff row i of the page satisfies the filter; unknown counts as
+  /// not. The caller provides ceil(row_count / 64) zeroed words.
   virtual void Evaluate(const ColumnSource& page, uint64_t* mask) const = 0;
 
   /// Primary keys in ascending order without repeats; the list that does not fit the key's type is empty.
@@ -52,8 +52,8 @@ class Filter {
   /// The keys, if the filter is exactly `pk == x` or `pk in [...]`: rows with these keys are the answer, and no
   /// evaluation is needed. nullptr otherwise.
   [[nodiscard]] virtual const PrimaryKeys* primary_keys() const = 0;
-  /// Keys outside of which no row can pass, if such a term is one operand of a top-level `and` (or the whole filter): the
-  /// candidates are still to be evaluated. nullptr otherwise.
+  /// Keys outside of which no row can pass, if such a term is one operand of a top-level `and` (or the whole filter):
+  /// the candidates are still to be evaluated. nullptr otherwise.
   [[nodiscard]] virtual const PrimaryKeys* primary_key_candidates() const = 0;
 
   /// Ids of the fields that evaluation reads, ascending.

@@ -127,17 +127,13 @@ class MixedSet {
 
   [[nodiscard]] bool Contains(const JsonValue& value) const {
     switch (value.type) {
-      case JsonType::kBool:
-        return value.truth() ? has_true_ : has_false_;
-      case JsonType::kString:
-        return !strings_.empty() && strings_.Contains(TextOf(value));
-      case JsonType::kNumber:
-        return ContainsNumber(value);
+      case JsonType::kBool: return value.truth() ? has_true_ : has_false_;
+      case JsonType::kString: return !strings_.empty() && strings_.Contains(TextOf(value));
+      case JsonType::kNumber: return ContainsNumber(value);
       case JsonType::kArray:
         return std::any_of(lists_.begin(), lists_.end(),
                            [&value](const Literal& list) { return EqualsLiteral(value, list); });
-      default:
-        return false;
+      default: return false;
     }
   }
 
@@ -153,8 +149,7 @@ class MixedSet {
     JsonNumber number;
     if ((integers_.empty() && reals_.empty()) || !ReadJsonNumber(value.text, &number)) return false;
     switch (number.kind) {
-      case JsonNumber::Kind::kInt:
-        return integers_.Contains(number.integer);
+      case JsonNumber::Kind::kInt: return integers_.Contains(number.integer);
       case JsonNumber::Kind::kUint: {
         // Large naturals equal only doubles that hold them exactly.
         const auto real = static_cast<double>(number.natural);
@@ -187,10 +182,11 @@ EvaluatorPtr BuildCompare(const Predicate& predicate, size_t slot) {
     });
   }
   if (value.is_string()) {
-    return MakeJson(slot, predicate.field,
-                    [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const JsonValue& json) {
-                      return json.type == JsonType::kString ? test(TextOf(json)) : otherwise;
-                    });
+    return MakeJson(
+        slot, predicate.field,
+        [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const JsonValue& json) {
+          return json.type == JsonType::kString ? test(TextOf(json)) : otherwise;
+        });
   }
   if (value.is_bool()) {
     return MakeJson(slot, predicate.field,
@@ -215,39 +211,38 @@ EvaluatorPtr BuildRange(const Predicate& predicate, size_t slot) {
   }
   const CompareOp low = predicate.lower_inclusive ? CompareOp::kGreaterEqual : CompareOp::kGreater;
   const CompareOp high = predicate.upper_inclusive ? CompareOp::kLessEqual : CompareOp::kLess;
-  return MakeJson(slot, predicate.field,
-                  [low, high, lower = predicate.value, upper = predicate.upper](const JsonValue& json) {
-                    JsonNumber number;
-                    return json.type == JsonType::kNumber && ReadJsonNumber(json.text, &number) &&
-                           Satisfies(low, CompareNumber(number, lower)) && Satisfies(high, CompareNumber(number, upper));
-                  });
+  return MakeJson(
+      slot, predicate.field, [low, high, lower = predicate.value, upper = predicate.upper](const JsonValue& json) {
+        JsonNumber number;
+        return json.type == JsonType::kNumber && ReadJsonNumber(json.text, &number) &&
+               Satisfies(low, CompareNumber(number, lower)) && Satisfies(high, CompareNumber(number, upper));
+      });
 }
 
 EvaluatorPtr BuildArithmetic(const Predicate& predicate, size_t slot) {
   const bool otherwise = predicate.op == CompareOp::kNotEqual;
-  return MakeJson(
-      slot, predicate.field,
-      [otherwise, op = predicate.op, arithmetic = predicate.arithmetic, operand = predicate.operand,
-       value = predicate.value](const JsonValue& json) {
-        JsonNumber number;
-        if (json.type != JsonType::kNumber || !ReadJsonNumber(json.text, &number)) return otherwise;
-        const bool needs_integers = arithmetic >= ArithmeticOp::kModulo;
-        if (needs_integers && number.kind != JsonNumber::Kind::kInt) {
-          // % and bit operators see the whole part of a fraction; what has none of 64 bits cannot be used.
-          const double real = number.ToDouble();
-          if (!(real > -0x1p63 && real < 0x1p63)) return otherwise;
-          number.integer = static_cast<int64_t>(real);
-          number.kind = JsonNumber::Kind::kInt;
-        }
-        JsonNumber result;
-        if (number.kind == JsonNumber::Kind::kInt && operand.is_int()) {
-          result.integer = CalculateInt(arithmetic, number.integer, std::get<int64_t>(operand.value));
-        } else {
-          result.kind = JsonNumber::Kind::kDouble;
-          result.real = CalculateDouble(arithmetic, number.ToDouble(), ToDouble(operand));
-        }
-        return Satisfies(op, CompareNumber(result, value));
-      });
+  return MakeJson(slot, predicate.field,
+                  [otherwise, op = predicate.op, arithmetic = predicate.arithmetic, operand = predicate.operand,
+                   value = predicate.value](const JsonValue& json) {
+                    JsonNumber number;
+                    if (json.type != JsonType::kNumber || !ReadJsonNumber(json.text, &number)) return otherwise;
+                    const bool needs_integers = arithmetic >= ArithmeticOp::kModulo;
+                    if (needs_integers && number.kind != JsonNumber::Kind::kInt) {
+                      // % and bit operators see the whole part of a fraction; what has none of 64 bits cannot be used.
+                      const double real = number.ToDouble();
+                      if (!(real > -0x1p63 && real < 0x1p63)) return otherwise;
+                      number.integer = static_cast<int64_t>(real);
+                      number.kind = JsonNumber::Kind::kInt;
+                    }
+                    JsonNumber result;
+                    if (number.kind == JsonNumber::Kind::kInt && operand.is_int()) {
+                      result.integer = CalculateInt(arithmetic, number.integer, std::get<int64_t>(operand.value));
+                    } else {
+                      result.kind = JsonNumber::Kind::kDouble;
+                      result.real = CalculateDouble(arithmetic, number.ToDouble(), ToDouble(operand));
+                    }
+                    return Satisfies(op, CompareNumber(result, value));
+                  });
 }
 
 EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
@@ -291,19 +286,15 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
 EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot) {
   const FieldRef& field = predicate.field;
   switch (predicate.kind) {
-    case Predicate::Kind::kCompare:
-      return BuildCompare(predicate, slot);
-    case Predicate::Kind::kRange:
-      return BuildRange(predicate, slot);
-    case Predicate::Kind::kArithmetic:
-      return BuildArithmetic(predicate, slot);
-    case Predicate::Kind::kContains:
-      return BuildContains(predicate, slot);
-    case Predicate::Kind::kExists:
-      return std::make_unique<ExistsEvaluator>(slot, field);
+    case Predicate::Kind::kCompare: return BuildCompare(predicate, slot);
+    case Predicate::Kind::kRange: return BuildRange(predicate, slot);
+    case Predicate::Kind::kArithmetic: return BuildArithmetic(predicate, slot);
+    case Predicate::Kind::kContains: return BuildContains(predicate, slot);
+    case Predicate::Kind::kExists: return std::make_unique<ExistsEvaluator>(slot, field);
     case Predicate::Kind::kIn:
-      return MakeJson(slot, field,
-                      [set = MixedSet(UnpackList(predicate.value))](const JsonValue& json) { return set.Contains(json); });
+      return MakeJson(slot, field, [set = MixedSet(UnpackList(predicate.value))](const JsonValue& json) {
+        return set.Contains(json);
+      });
     case Predicate::Kind::kLike:
       return MakeJson(slot, field,
                       [pattern = LikePattern(std::get<std::string>(predicate.value.value))](const JsonValue& json) {
@@ -312,7 +303,8 @@ EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot) {
     case Predicate::Kind::kRegex:
       return MakeJson(
           slot, field,
-          [regex = std::make_shared<RE2>(std::get<std::string>(predicate.value.value), RE2::Quiet)](const JsonValue& json) {
+          [regex =
+               std::make_shared<RE2>(std::get<std::string>(predicate.value.value), RE2::Quiet)](const JsonValue& json) {
             if (json.type != JsonType::kString) return false;
             const std::string_view text = TextOf(json);
             return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
@@ -327,8 +319,7 @@ EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot) {
         return range(length);
       });
     }
-    default:
-      return BuildKnownConstant(false, slot);
+    default: return BuildKnownConstant(false, slot);
   }
 }
 

@@ -152,23 +152,12 @@ void DecodeString(std::string_view text, std::string* out) {
     }
     ++i;
     switch (c) {
-      case 'b':
-        out->push_back('\b');
-        break;
-      case 'f':
-        out->push_back('\f');
-        break;
-      case 'n':
-        out->push_back('\n');
-        break;
-      case 'r':
-        out->push_back('\r');
-        break;
-      case 't':
-        out->push_back('\t');
-        break;
-      default:
-        out->push_back(c);
+      case 'b': out->push_back('\b'); break;
+      case 'f': out->push_back('\f'); break;
+      case 'n': out->push_back('\n'); break;
+      case 'r': out->push_back('\r'); break;
+      case 't': out->push_back('\t'); break;
+      default: out->push_back(c);
     }
   }
 }
@@ -249,12 +238,9 @@ std::string_view JsonStringText(const JsonValue& value, std::string* buffer) {
 
 double JsonNumber::ToDouble() const {
   switch (kind) {
-    case Kind::kInt:
-      return static_cast<double>(integer);
-    case Kind::kUint:
-      return static_cast<double>(natural);
-    default:
-      return real;
+    case Kind::kInt: return static_cast<double>(integer);
+    case Kind::kUint: return static_cast<double>(natural);
+    default: return real;
   }
 }
 
@@ -281,27 +267,22 @@ bool ReadJsonNumber(std::string_view text, JsonNumber* number) {
 
 std::partial_ordering Compare(const JsonNumber& left, int64_t right) {
   switch (left.kind) {
-    case JsonNumber::Kind::kInt:
-      return left.integer <=> right;
-    case JsonNumber::Kind::kUint:
-      return std::partial_ordering::greater;  // above every signed value
-    default:
-      return 0 <=> CompareExact(right, left.real);
+    case JsonNumber::Kind::kInt: return left.integer <=> right;
+    case JsonNumber::Kind::kUint: return std::partial_ordering::greater;  // above every signed value
+    default: return 0 <=> CompareExact(right, left.real);
   }
 }
 
 std::partial_ordering Compare(const JsonNumber& left, double right) {
   switch (left.kind) {
-    case JsonNumber::Kind::kInt:
-      return CompareExact(left.integer, right);
+    case JsonNumber::Kind::kInt: return CompareExact(left.integer, right);
     case JsonNumber::Kind::kUint: {
       if (std::isnan(right)) return std::partial_ordering::unordered;
       if (right < 0x1p63) return std::partial_ordering::greater;
       if (right >= 0x1p64) return std::partial_ordering::less;
       return left.natural <=> static_cast<uint64_t>(right);  // doubles of this size are whole
     }
-    default:
-      return left.real <=> right;
+    default: return left.real <=> right;
   }
 }
 

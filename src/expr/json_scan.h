@@ -1,8 +1,7 @@
 // File: expr/json_scan.h
-// Reads one place of a JSON text without building a tree: FindJson walks the text along a path and returns a view of the
-// value; what lies beside the path is skipped. Malformed text reads as a missing value; nothing outside of the text is
-// touched.
-// Thread rule: pure functions.
+// Reads one place of a JSON text without building a tree: FindJson walks the text along a path and returns a view of
+// the value; what lies beside the path is skipped. Malformed text reads as a missing value; nothing outside of the text
+// is touched. Thread rule: pure functions.
 #pragma once
 
 #include <compare>

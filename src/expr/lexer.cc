@@ -273,20 +273,13 @@ Token Lexer::Next() {
   const auto one = [this](TokenKind kind) { return Make(kind, position_ + 1); };
   const auto two = [this](TokenKind kind) { return Make(kind, position_ + 2); };
   switch (c) {
-    case '{':
-      return one(TokenKind::kLeftBrace);
-    case '}':
-      return one(TokenKind::kRightBrace);
-    case '(':
-      return one(TokenKind::kLeftParen);
-    case ')':
-      return one(TokenKind::kRightParen);
-    case '[':
-      return one(TokenKind::kLeftBracket);
-    case ']':
-      return one(TokenKind::kRightBracket);
-    case ',':
-      return one(TokenKind::kComma);
+    case '{': return one(TokenKind::kLeftBrace);
+    case '}': return one(TokenKind::kRightBrace);
+    case '(': return one(TokenKind::kLeftParen);
+    case ')': return one(TokenKind::kRightParen);
+    case '[': return one(TokenKind::kLeftBracket);
+    case ']': return one(TokenKind::kRightBracket);
+    case ',': return one(TokenKind::kComma);
     case '<':
       if (next == '=') return two(TokenKind::kLessEqual);
       return next == '<' ? two(TokenKind::kShiftLeft) : one(TokenKind::kLess);
@@ -299,28 +292,18 @@ Token Lexer::Next() {
     case '!':
       if (next == '=') return two(TokenKind::kNotEqual);
       return next == '~' ? two(TokenKind::kRegexNotMatch) : one(TokenKind::kNot);
-    case '+':
-      return one(TokenKind::kPlus);
-    case '-':
-      return one(TokenKind::kMinus);
-    case '*':
-      return next == '*' ? two(TokenKind::kPower) : one(TokenKind::kStar);
-    case '/':
-      return one(TokenKind::kSlash);
-    case '%':
-      return one(TokenKind::kPercent);
-    case '&':
-      return next == '&' ? two(TokenKind::kAnd) : one(TokenKind::kBitAnd);
-    case '|':
-      return next == '|' ? two(TokenKind::kOr) : one(TokenKind::kBitOr);
-    case '^':
-      return one(TokenKind::kBitXor);
-    case '~':
-      return one(TokenKind::kBitNot);
+    case '+': return one(TokenKind::kPlus);
+    case '-': return one(TokenKind::kMinus);
+    case '*': return next == '*' ? two(TokenKind::kPower) : one(TokenKind::kStar);
+    case '/': return one(TokenKind::kSlash);
+    case '%': return one(TokenKind::kPercent);
+    case '&': return next == '&' ? two(TokenKind::kAnd) : one(TokenKind::kBitAnd);
+    case '|': return next == '|' ? two(TokenKind::kOr) : one(TokenKind::kBitOr);
+    case '^': return one(TokenKind::kBitXor);
+    case '~': return one(TokenKind::kBitNot);
     case '$': {
       constexpr std::string_view kMeta = "$meta";
-      if (text_.substr(position_).starts_with(kMeta) &&
-          NameEnd(position_ + 1) == position_ + kMeta.size()) {
+      if (text_.substr(position_).starts_with(kMeta) && NameEnd(position_ + 1) == position_ + kMeta.size()) {
         return Word(position_ + kMeta.size());
       }
       if (next == '[') {
@@ -329,8 +312,7 @@ Token Lexer::Next() {
       }
       return one(TokenKind::kElementSelf);
     }
-    default:
-      break;
+    default: break;
   }
   const size_t name_end = NameEnd(position_);
   if (name_end > position_) return Word(name_end);
@@ -371,32 +353,16 @@ bool UnescapeString(std::string_view token, std::string* out) {
     if (++i == body.size()) return false;
     uint32_t value = 0;
     switch (body[i]) {
-      case 'a':
-        out->push_back('\a');
-        break;
-      case 'b':
-        out->push_back('\b');
-        break;
-      case 'f':
-        out->push_back('\f');
-        break;
-      case 'n':
-        out->push_back('\n');
-        break;
-      case 'r':
-        out->push_back('\r');
-        break;
-      case 't':
-        out->push_back('\t');
-        break;
-      case 'v':
-        out->push_back('\v');
-        break;
+      case 'a': out->push_back('\a'); break;
+      case 'b': out->push_back('\b'); break;
+      case 'f': out->push_back('\f'); break;
+      case 'n': out->push_back('\n'); break;
+      case 'r': out->push_back('\r'); break;
+      case 't': out->push_back('\t'); break;
+      case 'v': out->push_back('\v'); break;
       case '\\':
       case '\'':
-      case '"':
-        out->push_back(body[i]);
-        break;
+      case '"': out->push_back(body[i]); break;
       case 'x':
         if (!hex(i + 1, 2, &value)) return false;
         out->push_back(static_cast<char>(value));

@@ -1,6 +1,6 @@
 // File: expr/lexer.h
-// Lexer: splits filter text into tokens, one at a time. A token is a kind and a byte range; texts and values are decoded
-// by whoever needs them (UnescapeString, the parser).
+// Lexer: splits filter text into tokens, one at a time. A token is a kind and a byte range; texts and values are
+// decoded by whoever needs them (UnescapeString, the parser).
 //
 // Words are keywords only in all-lower or ALL-UPPER form. Function names, `iso`, `interval`, `threshold` and the like
 // are plain names here: they have a meaning only in their place, so that fields may be called so too.
@@ -16,10 +16,10 @@ namespace quiver::expr {
 
 enum class TokenKind : uint8_t {
   kEnd,
-  kError,             ///< no token starts here; the range holds the offending text
+  kError,  ///< no token starts here; the range holds the offending text
   kInteger,
   kFloat,
-  kString,            ///< quoted, with an optional prefix u8, u, U, L or r, R (raw)
+  kString,  ///< quoted, with an optional prefix u8, u, U, L or r, R (raw)
   kTrue,
   kFalse,
   kName,              ///< identifier (ASCII letters, digits, `_`, Han characters) or `$meta`

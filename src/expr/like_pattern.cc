@@ -61,7 +61,8 @@ size_t LikePattern::MatchHere(const Segment& segment, std::string_view text) {
   size_t taken = 0;
   for (const size_t before : segment.wildcards) {
     const size_t length = before - taken;
-    if (text.size() - position < length || std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
+    if (text.size() - position < length ||
+        std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
       return kNotFound;
     }
     position += length;
@@ -70,7 +71,8 @@ size_t LikePattern::MatchHere(const Segment& segment, std::string_view text) {
     position = NextCharacter(text, position);
   }
   const size_t length = segment.literal.size() - taken;
-  if (text.size() - position < length || std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
+  if (text.size() - position < length ||
+      std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
     return kNotFound;
   }
   return position + length;
@@ -81,7 +83,8 @@ size_t LikePattern::FindAfter(const Segment& segment, std::string_view text, siz
     const size_t found = text.find(segment.literal, from);
     return found == kNotFound ? kNotFound : found + segment.literal.size();
   }
-  for (size_t start = from; start <= text.size(); start = start < text.size() ? NextCharacter(text, start) : start + 1) {
+  for (size_t start = from; start <= text.size();
+       start = start < text.size() ? NextCharacter(text, start) : start + 1) {
     const size_t used = MatchHere(segment, text.substr(start));
     if (used != kNotFound) return start + used;
   }
@@ -114,18 +117,12 @@ size_t LikePattern::MatchAtEnd(const Segment& segment, std::string_view text) {
 
 bool LikePattern::Matches(std::string_view text) const {
   switch (form_) {
-    case Form::kEqual:
-      return text == literal();
-    case Form::kPrefix:
-      return text.starts_with(literal());
-    case Form::kSuffix:
-      return text.ends_with(literal());
-    case Form::kContains:
-      return text.find(literal()) != kNotFound;
-    case Form::kAny:
-      return true;
-    case Form::kGeneral:
-      break;
+    case Form::kEqual: return text == literal();
+    case Form::kPrefix: return text.starts_with(literal());
+    case Form::kSuffix: return text.ends_with(literal());
+    case Form::kContains: return text.find(literal()) != kNotFound;
+    case Form::kAny: return true;
+    case Form::kGeneral: break;
   }
   size_t position = MatchHere(segments_.front(), text);
   if (position == kNotFound) return false;

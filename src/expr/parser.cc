@@ -36,47 +36,32 @@ enum Strength : int {
 /// Strength of a binary operator; 0 for tokens that are none.
 int BinaryStrength(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kOr:
-      return kOrStrength;
-    case TokenKind::kAnd:
-      return kAndStrength;
-    case TokenKind::kBitOr:
-      return kBitOrStrength;
-    case TokenKind::kBitXor:
-      return kBitXorStrength;
-    case TokenKind::kBitAnd:
-      return kBitAndStrength;
+    case TokenKind::kOr: return kOrStrength;
+    case TokenKind::kAnd: return kAndStrength;
+    case TokenKind::kBitOr: return kBitOrStrength;
+    case TokenKind::kBitXor: return kBitXorStrength;
+    case TokenKind::kBitAnd: return kBitAndStrength;
     case TokenKind::kEqual:
-    case TokenKind::kNotEqual:
-      return kEqualityStrength;
+    case TokenKind::kNotEqual: return kEqualityStrength;
     case TokenKind::kLess:
     case TokenKind::kLessEqual:
     case TokenKind::kGreater:
-    case TokenKind::kGreaterEqual:
-      return kRelationStrength;
+    case TokenKind::kGreaterEqual: return kRelationStrength;
     case TokenKind::kIn:
     case TokenKind::kNot:  // of `not in`
       return kInStrength;
     case TokenKind::kShiftLeft:
-    case TokenKind::kShiftRight:
-      return kShiftStrength;
+    case TokenKind::kShiftRight: return kShiftStrength;
     case TokenKind::kPlus:
-    case TokenKind::kMinus:
-      return kSumStrength;
+    case TokenKind::kMinus: return kSumStrength;
     case TokenKind::kStar:
     case TokenKind::kSlash:
-    case TokenKind::kPercent:
-      return kProductStrength;
-    case TokenKind::kPower:
-      return kPowerStrength;
-    case TokenKind::kRegexMatch:
-      return kRegexMatchStrength;
-    case TokenKind::kRegexNotMatch:
-      return kRegexNotMatchStrength;
-    case TokenKind::kLike:
-      return kLikeStrength;
-    default:
-      return 0;
+    case TokenKind::kPercent: return kProductStrength;
+    case TokenKind::kPower: return kPowerStrength;
+    case TokenKind::kRegexMatch: return kRegexMatchStrength;
+    case TokenKind::kRegexNotMatch: return kRegexNotMatchStrength;
+    case TokenKind::kLike: return kLikeStrength;
+    default: return 0;
   }
 }
 
@@ -135,23 +120,16 @@ bool EqualsEitherCase(std::string_view text, std::string_view lower) {
   return true;
 }
 
-constexpr bool IsRelation(TokenKind kind) {
-  return kind >= TokenKind::kLess && kind <= TokenKind::kNotEqual;
-}
+constexpr bool IsRelation(TokenKind kind) { return kind >= TokenKind::kLess && kind <= TokenKind::kNotEqual; }
 
 /// Turns a comparison round: a < b is b > a.
 TokenKind Mirrored(TokenKind kind) {
   switch (kind) {
-    case TokenKind::kLess:
-      return TokenKind::kGreater;
-    case TokenKind::kLessEqual:
-      return TokenKind::kGreaterEqual;
-    case TokenKind::kGreater:
-      return TokenKind::kLess;
-    case TokenKind::kGreaterEqual:
-      return TokenKind::kLessEqual;
-    default:
-      return kind;
+    case TokenKind::kLess: return TokenKind::kGreater;
+    case TokenKind::kLessEqual: return TokenKind::kGreaterEqual;
+    case TokenKind::kGreater: return TokenKind::kLess;
+    case TokenKind::kGreaterEqual: return TokenKind::kLessEqual;
+    default: return kind;
   }
 }
 
@@ -286,10 +264,8 @@ class Parser {
       case TokenKind::kPath:
       case TokenKind::kSubField:
       case TokenKind::kStructIndexField:
-      case TokenKind::kElementSelf:
-        break;
-      default:
-        return false;
+      case TokenKind::kElementSelf: break;
+      default: return false;
     }
     const TokenKind second = Peek(2).kind;
     return less ? second == TokenKind::kLess || second == TokenKind::kLessEqual
@@ -344,16 +320,14 @@ class Parser {
         if (node != nullptr) node->negated = negated;
         return node;
       }
-      case TokenKind::kLike:
-        return NewParent(SyntaxKind::kLike, kind, left, right);
+      case TokenKind::kLike: return NewParent(SyntaxKind::kLike, kind, left, right);
       case TokenKind::kRegexMatch:
       case TokenKind::kRegexNotMatch: {
         Syntax* node = NewParent(SyntaxKind::kRegex, kind, left, right);
         if (node != nullptr) node->negated = kind == TokenKind::kRegexNotMatch;
         return node;
       }
-      default:
-        return NewParent(SyntaxKind::kBinary, kind, left, right);
+      default: return NewParent(SyntaxKind::kBinary, kind, left, right);
     }
   }
 
@@ -432,13 +406,11 @@ class Parser {
         if (Peek(1).kind == TokenKind::kLeftParen) return ParseCall();
         if (IsContextual(token, "iso") && Peek(1).kind == TokenKind::kString) return ParseReversedTimestamp();
         return ParseField();
-      case TokenKind::kPath:
-        return ParseField();
+      case TokenKind::kPath: return ParseField();
       case TokenKind::kStructField:
       case TokenKind::kStructIndexField:
       case TokenKind::kSubField:
-      case TokenKind::kElementSelf:
-        return ParseNameLike();
+      case TokenKind::kElementSelf: return ParseNameLike();
       case TokenKind::kLeftBrace: {
         Take();
         const Token name = Take();
@@ -456,8 +428,7 @@ class Parser {
         node->end = last_end_;
         return node;
       }
-      case TokenKind::kLeftBracket:
-        return ParseList();
+      case TokenKind::kLeftBracket: return ParseList();
       case TokenKind::kExists: {
         Take();
         Syntax* child = ParseExpression(kExistsStrength);
@@ -486,8 +457,7 @@ class Parser {
         if (node != nullptr) node->begin = token.begin;
         return node;
       }
-      default:
-        return Unexpected(token);
+      default: return Unexpected(token);
     }
   }
 
@@ -512,8 +482,7 @@ class Parser {
         node->name = text;
         return node;
       }
-      case TokenKind::kElementSelf:
-        return NewNode(SyntaxKind::kElementSelf, token.begin);
+      case TokenKind::kElementSelf: return NewNode(SyntaxKind::kElementSelf, token.begin);
       case TokenKind::kSubField: {
         Syntax* node = NewNode(SyntaxKind::kSubField, token.begin);
         node->sub_name = text.substr(2, text.size() - 3);
@@ -527,18 +496,16 @@ class Parser {
         return node;
       }
       case TokenKind::kPath:
-      case TokenKind::kStructIndexField:
-        return ParsePath(token);
-      default:
-        return Unexpected(token, "Identifier");
+      case TokenKind::kStructIndexField: return ParsePath(token);
+      default: return Unexpected(token, "Identifier");
     }
   }
 
   /// Splits name["key"][0] (one token) into its steps.
   Syntax* ParsePath(const Token& token) {
     const std::string_view text = TextOf(token);
-    Syntax* node = NewNode(token.kind == TokenKind::kPath ? SyntaxKind::kPath : SyntaxKind::kStructIndexField,
-                           token.begin);
+    Syntax* node =
+        NewNode(token.kind == TokenKind::kPath ? SyntaxKind::kPath : SyntaxKind::kStructIndexField, token.begin);
     size_t position = text.find('[');
     node->name = text.substr(0, position);
     while (position < text.size()) {
@@ -585,12 +552,8 @@ class Parser {
   bool ReadConstant(const Token& token, bool negative, Literal* literal) {
     const std::string_view text = TextOf(token);
     switch (token.kind) {
-      case TokenKind::kTrue:
-        literal->value = true;
-        return true;
-      case TokenKind::kFalse:
-        literal->value = false;
-        return true;
+      case TokenKind::kTrue: literal->value = true; return true;
+      case TokenKind::kFalse: literal->value = false; return true;
       case TokenKind::kString: {
         std::string decoded;
         if (!UnescapeString(text, &decoded)) {
@@ -600,10 +563,8 @@ class Parser {
         literal->value = std::move(decoded);
         return true;
       }
-      case TokenKind::kInteger:
-        return ReadInteger(text, negative, literal);
-      default:
-        return ReadFloat(text, negative, literal);
+      case TokenKind::kInteger: return ReadInteger(text, negative, literal);
+      default: return ReadFloat(text, negative, literal);
     }
   }
 
@@ -652,7 +613,8 @@ class Parser {
     return true;
   }
 
-  /// `[` ... `]`: constants are packed while they are plain numbers or plain strings of one kind, followed by `,` or `]`.
+  /// `[` ... `]`: constants are packed while they are plain numbers or plain strings of one kind, followed by `,` or
+  /// `]`.
   Syntax* ParseList() {
     const Token open = Take();
     Syntax* node = NewNode(SyntaxKind::kLiteral, open.begin);
@@ -675,9 +637,9 @@ class Parser {
     const bool negative = Peek().kind == TokenKind::kMinus;
     const TokenKind kind = Peek(negative ? 1 : 0).kind;
     const TokenKind after = Peek(negative ? 2 : 1).kind;
-    const bool plain = (kind == TokenKind::kInteger || kind == TokenKind::kFloat ||
-                        (!negative && kind == TokenKind::kString)) &&
-                       (after == TokenKind::kComma || after == TokenKind::kRightBracket);
+    const bool plain =
+        (kind == TokenKind::kInteger || kind == TokenKind::kFloat || (!negative && kind == TokenKind::kString)) &&
+        (after == TokenKind::kComma || after == TokenKind::kRightBracket);
     if (plain && list->kind == SyntaxKind::kLiteral) {
       if (negative) Take();
       const Token token = Take();

@@ -1,11 +1,10 @@
 // File: expr/predicate.h
-// Predicate: the typed tree of a filter. Names are resolved, types checked, template values filled in, constants folded.
-// Planners and index look-ups walk it; the evaluator is built from it.
+// Predicate: the typed tree of a filter. Names are resolved, types checked, template values filled in, constants
+// folded. Planners and index look-ups walk it; the evaluator is built from it.
 //
 // Truth of a predicate over a row is true, false or unknown. Unless said otherwise a predicate is unknown where its
-// field is NULL. A JSON value that is missing, null or of another type than the constant is not NULL: comparisons with it
-// are false, `!=` is true.
-// Thread rule: immutable once built.
+// field is NULL. A JSON value that is missing, null or of another type than the constant is not NULL: comparisons with
+// it are false, `!=` is true. Thread rule: immutable once built.
 #pragma once
 
 #include <cstdint>
@@ -33,23 +32,33 @@ struct FieldRef {
   std::vector<PathStep> path;  ///< JSON: steps from the root; ARRAY: one position, or empty for the whole array
 
   /// Type of the addressed value: the element type for array elements.
-  [[nodiscard]] DataType value_type() const {
-    return type == DataType::kArray && !path.empty() ? element_type : type;
-  }
+  [[nodiscard]] DataType value_type() const { return type == DataType::kArray && !path.empty() ? element_type : type; }
   bool operator==(const FieldRef&) const = default;
 };
 
 enum class CompareOp : uint8_t { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual };
-enum class ArithmeticOp : uint8_t { kNone, kAdd, kSubtract, kMultiply, kDivide, kModulo, kBitAnd, kBitOr, kBitXor, kShiftLeft, kShiftRight };
+enum class ArithmeticOp : uint8_t {
+  kNone,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kModulo,
+  kBitAnd,
+  kBitOr,
+  kBitXor,
+  kShiftLeft,
+  kShiftRight
+};
 enum class ContainsMode : uint8_t { kOne, kAll, kAny };
 
 struct Predicate {
   enum class Kind : uint8_t {
-    kConstant,       ///< constant
-    kAnd,            ///< children (two or more)
-    kOr,             ///< children (two or more)
-    kNot,            ///< children[0]
-    kCompare,        ///< field op value. Array elements out of range: unknown. Whole JSON or ARRAY with a list: = and != only
+    kConstant,  ///< constant
+    kAnd,       ///< children (two or more)
+    kOr,        ///< children (two or more)
+    kNot,       ///< children[0]
+    kCompare,  ///< field op value. Array elements out of range: unknown. Whole JSON or ARRAY with a list: = and != only
     kCompareFields,  ///< field op right_field
     kRange,          ///< value (<|<=) field (<|<=) upper
     kIn,             ///< field in value (a list, sorted and without repeats for scalar fields)

@@ -1,7 +1,6 @@
 // File: expr/row_loops.h
-// The loops that evaluators are made of: fixed-width values to bits, validity bytes to bits, active rows one by one; and
-// the tests of single values that they apply.
-// Thread rule: pure functions and immutable values.
+// The loops that evaluators are made of: fixed-width values to bits, validity bytes to bits, active rows one by one;
+// and the tests of single values that they apply. Thread rule: pure functions and immutable values.
 #pragma once
 
 #include <bit>
@@ -124,16 +123,12 @@ struct IntRangeTest {
         test.empty = value == INT64_MIN;
         test.most = test.empty ? value : value - 1;
         break;
-      case CompareOp::kLessEqual:
-        test.most = value;
-        break;
+      case CompareOp::kLessEqual: test.most = value; break;
       case CompareOp::kGreater:
         test.empty = value == INT64_MAX;
         test.least = test.empty ? value : value + 1;
         break;
-      case CompareOp::kGreaterEqual:
-        test.least = value;
-        break;
+      case CompareOp::kGreaterEqual: test.least = value; break;
     }
     return test;
   }
@@ -144,9 +139,7 @@ struct IntRangeTest {
     test.empty = test.empty || below.empty || test.least > test.most;
     return test;
   }
-  bool operator()(int64_t value) const {
-    return (!empty && value >= least && value <= most) != outside;
-  }
+  bool operator()(int64_t value) const { return (!empty && value >= least && value <= most) != outside; }
 };
 
 /// Compares strings byte by byte.
@@ -192,26 +185,16 @@ using ArithmeticTag = std::integral_constant<ArithmeticOp, op>;
 template <typename Use>
 auto WithArithmetic(ArithmeticOp op, const Use& use) {
   switch (op) {
-    case ArithmeticOp::kSubtract:
-      return use(ArithmeticTag<ArithmeticOp::kSubtract>{});
-    case ArithmeticOp::kMultiply:
-      return use(ArithmeticTag<ArithmeticOp::kMultiply>{});
-    case ArithmeticOp::kDivide:
-      return use(ArithmeticTag<ArithmeticOp::kDivide>{});
-    case ArithmeticOp::kModulo:
-      return use(ArithmeticTag<ArithmeticOp::kModulo>{});
-    case ArithmeticOp::kBitAnd:
-      return use(ArithmeticTag<ArithmeticOp::kBitAnd>{});
-    case ArithmeticOp::kBitOr:
-      return use(ArithmeticTag<ArithmeticOp::kBitOr>{});
-    case ArithmeticOp::kBitXor:
-      return use(ArithmeticTag<ArithmeticOp::kBitXor>{});
-    case ArithmeticOp::kShiftLeft:
-      return use(ArithmeticTag<ArithmeticOp::kShiftLeft>{});
-    case ArithmeticOp::kShiftRight:
-      return use(ArithmeticTag<ArithmeticOp::kShiftRight>{});
-    default:
-      return use(ArithmeticTag<ArithmeticOp::kAdd>{});
+    case ArithmeticOp::kSubtract: return use(ArithmeticTag<ArithmeticOp::kSubtract>{});
+    case ArithmeticOp::kMultiply: return use(ArithmeticTag<ArithmeticOp::kMultiply>{});
+    case ArithmeticOp::kDivide: return use(ArithmeticTag<ArithmeticOp::kDivide>{});
+    case ArithmeticOp::kModulo: return use(ArithmeticTag<ArithmeticOp::kModulo>{});
+    case ArithmeticOp::kBitAnd: return use(ArithmeticTag<ArithmeticOp::kBitAnd>{});
+    case ArithmeticOp::kBitOr: return use(ArithmeticTag<ArithmeticOp::kBitOr>{});
+    case ArithmeticOp::kBitXor: return use(ArithmeticTag<ArithmeticOp::kBitXor>{});
+    case ArithmeticOp::kShiftLeft: return use(ArithmeticTag<ArithmeticOp::kShiftLeft>{});
+    case ArithmeticOp::kShiftRight: return use(ArithmeticTag<ArithmeticOp::kShiftRight>{});
+    default: return use(ArithmeticTag<ArithmeticOp::kAdd>{});
   }
 }
 
@@ -232,18 +215,12 @@ using CompareTag = std::integral_constant<CompareOp, op>;
 template <typename Use>
 auto WithCompare(CompareOp op, const Use& use) {
   switch (op) {
-    case CompareOp::kNotEqual:
-      return use(CompareTag<CompareOp::kNotEqual>{});
-    case CompareOp::kLess:
-      return use(CompareTag<CompareOp::kLess>{});
-    case CompareOp::kLessEqual:
-      return use(CompareTag<CompareOp::kLessEqual>{});
-    case CompareOp::kGreater:
-      return use(CompareTag<CompareOp::kGreater>{});
-    case CompareOp::kGreaterEqual:
-      return use(CompareTag<CompareOp::kGreaterEqual>{});
-    default:
-      return use(CompareTag<CompareOp::kEqual>{});
+    case CompareOp::kNotEqual: return use(CompareTag<CompareOp::kNotEqual>{});
+    case CompareOp::kLess: return use(CompareTag<CompareOp::kLess>{});
+    case CompareOp::kLessEqual: return use(CompareTag<CompareOp::kLessEqual>{});
+    case CompareOp::kGreater: return use(CompareTag<CompareOp::kGreater>{});
+    case CompareOp::kGreaterEqual: return use(CompareTag<CompareOp::kGreaterEqual>{});
+    default: return use(CompareTag<CompareOp::kEqual>{});
   }
 }
 

@@ -108,8 +108,7 @@ EvaluatorPtr MakeIntSet(size_t slot, const Literal::Ints& values) {
         },
         kFixedSetCost);
   }
-  return MakeFixed<T>(
-      slot, [set = IntSet(values)](T value) { return set.Contains(value); }, kFixedSetCost);
+  return MakeFixed<T>(slot, [set = IntSet(values)](T value) { return set.Contains(value); }, kFixedSetCost);
 }
 
 template <typename T>
@@ -121,10 +120,8 @@ EvaluatorPtr BuildInt(const Predicate& predicate, size_t slot) {
     case Predicate::Kind::kRange:
       return MakeIntRange<T>(slot, IntRangeTest::Of(int_of(predicate.value), predicate.lower_inclusive,
                                                     int_of(predicate.upper), predicate.upper_inclusive));
-    case Predicate::Kind::kIn:
-      return MakeIntSet<T>(slot, std::get<Literal::Ints>(predicate.value.value));
-    default:
-      break;
+    case Predicate::Kind::kIn: return MakeIntSet<T>(slot, std::get<Literal::Ints>(predicate.value.value));
+    default: break;
   }
   // Arithmetic, in 64 bits.
   const int64_t operand = int_of(predicate.operand);
@@ -170,8 +167,7 @@ EvaluatorPtr BuildFloat(const Predicate& predicate, size_t slot) {
           slot, [set = IntSet(bits)](T value) { return set.Contains(DoubleBits(static_cast<double>(value))); },
           kFixedSetCost);
     }
-    default:
-      break;
+    default: break;
   }
   const T operand = real_of(predicate.operand);
   const T constant = real_of(predicate.value);
@@ -185,14 +181,10 @@ EvaluatorPtr BuildFloat(const Predicate& predicate, size_t slot) {
           2);
     };
     switch (predicate.arithmetic) {
-      case ArithmeticOp::kSubtract:
-        return make([](T a, T b) { return a - b; });
-      case ArithmeticOp::kMultiply:
-        return make([](T a, T b) { return a * b; });
-      case ArithmeticOp::kDivide:
-        return make([](T a, T b) { return a / b; });
-      default:
-        return make([](T a, T b) { return a + b; });
+      case ArithmeticOp::kSubtract: return make([](T a, T b) { return a - b; });
+      case ArithmeticOp::kMultiply: return make([](T a, T b) { return a * b; });
+      case ArithmeticOp::kDivide: return make([](T a, T b) { return a / b; });
+      default: return make([](T a, T b) { return a + b; });
     }
   });
 }
@@ -239,27 +231,27 @@ EvaluatorPtr BuildString(const Predicate& predicate, size_t slot) {
     case Predicate::Kind::kLike: {
       LikePattern pattern(text_of(predicate.value));
       switch (pattern.form()) {
-        case LikePattern::Form::kAny:
-          return BuildKnownConstant(true, slot);
+        case LikePattern::Form::kAny: return BuildKnownConstant(true, slot);
         case LikePattern::Form::kEqual:
           return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text == value; });
         case LikePattern::Form::kPrefix:
-          return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text.starts_with(value); });
+          return MakeString(slot,
+                            [value = pattern.literal()](std::string_view text) { return text.starts_with(value); });
         case LikePattern::Form::kSuffix:
           return MakeString(slot, [value = pattern.literal()](std::string_view text) { return text.ends_with(value); });
-        default:
-          return MakeString(
-              slot, [pattern](std::string_view text) { return pattern.Matches(text); }, kLikeCost);
+        default: return MakeString(slot, [pattern](std::string_view text) { return pattern.Matches(text); }, kLikeCost);
       }
     }
     case Predicate::Kind::kRegex: {
       auto regex = std::make_shared<RE2>(text_of(predicate.value), RE2::Quiet);
       return MakeString(
-          slot, [regex](std::string_view text) { return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex); },
+          slot,
+          [regex](std::string_view text) {
+            return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
+          },
           kRegexCost);
     }
-    default:
-      return MakeString(slot, [](std::string_view text) { return text.empty(); });
+    default: return MakeString(slot, [](std::string_view text) { return text.empty(); });
   }
 }
 
@@ -277,16 +269,11 @@ bool WithElement(std::string_view bytes, DataType element_type, int64_t index, c
 int64_t ReadInt(DataType type, std::string_view bytes) {
   const auto* data = reinterpret_cast<const std::byte*>(bytes.data());
   switch (type) {
-    case DataType::kBool:
-      return LoadValue<uint8_t>(data, 0) != 0 ? 1 : 0;
-    case DataType::kInt8:
-      return LoadValue<int8_t>(data, 0);
-    case DataType::kInt16:
-      return LoadValue<int16_t>(data, 0);
-    case DataType::kInt32:
-      return LoadValue<int32_t>(data, 0);
-    default:
-      return LoadValue<int64_t>(data, 0);
+    case DataType::kBool: return LoadValue<uint8_t>(data, 0) != 0 ? 1 : 0;
+    case DataType::kInt8: return LoadValue<int8_t>(data, 0);
+    case DataType::kInt16: return LoadValue<int16_t>(data, 0);
+    case DataType::kInt32: return LoadValue<int32_t>(data, 0);
+    default: return LoadValue<int64_t>(data, 0);
   }
 }
 
@@ -371,25 +358,16 @@ class FieldComparison final : public Evaluator {
 
 EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot) {
   switch (predicate.field.type) {
-    case DataType::kBool:
-      return BuildBool(predicate, slot);
-    case DataType::kInt8:
-      return BuildInt<int8_t>(predicate, slot);
-    case DataType::kInt16:
-      return BuildInt<int16_t>(predicate, slot);
-    case DataType::kInt32:
-      return BuildInt<int32_t>(predicate, slot);
-    case DataType::kInt64:
-      return BuildInt<int64_t>(predicate, slot);
-    case DataType::kFloat:
-      return BuildFloat<float>(predicate, slot);
-    case DataType::kDouble:
-      return BuildFloat<double>(predicate, slot);
+    case DataType::kBool: return BuildBool(predicate, slot);
+    case DataType::kInt8: return BuildInt<int8_t>(predicate, slot);
+    case DataType::kInt16: return BuildInt<int16_t>(predicate, slot);
+    case DataType::kInt32: return BuildInt<int32_t>(predicate, slot);
+    case DataType::kInt64: return BuildInt<int64_t>(predicate, slot);
+    case DataType::kFloat: return BuildFloat<float>(predicate, slot);
+    case DataType::kDouble: return BuildFloat<double>(predicate, slot);
     case DataType::kString:
-    case DataType::kVarChar:
-      return BuildString(predicate, slot);
-    default:
-      return BuildKnownConstant(false, slot);  // an empty `in` list on any other type
+    case DataType::kVarChar: return BuildString(predicate, slot);
+    default: return BuildKnownConstant(false, slot);  // an empty `in` list on any other type
   }
 }
 
@@ -407,8 +385,7 @@ EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, 
           [](std::string_view a, std::string_view b) { return CompareValues<op>(a, b); });
     }
     if (is_whole(left) && is_whole(right)) {
-      return make.template operator()<int64_t, int64_t>(
-          [](int64_t a, int64_t b) { return CompareValues<op>(a, b); });
+      return make.template operator()<int64_t, int64_t>([](int64_t a, int64_t b) { return CompareValues<op>(a, b); });
     }
     // Integers of 64 bits are compared with floating values exactly; narrower ones fit a double.
     if (left == DataType::kInt64) {

@@ -1,0 +1,168 @@
+// File: expr/test_table.h
+// TestTable: rows written as JSON objects, served to filters as columns. For tests and fuzzing only.
+// Thread rule: build on one thread; then safe to read from many.
+#pragma once
+
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <cstdlib>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "expr/filter.h"
+
+namespace quiver::expr {
+
+/// Makes a field; the id is given by the order in SchemaOf.
+inline FieldSchema TestField(std::string name, DataType type, bool nullable = false,
+                             DataType element_type = DataType::kNone) {
+  FieldSchema field;
+  field.name = std::move(name);
+  field.type = type;
+  field.element_type = element_type;
+  field.nullable = nullable;
+  return field;
+}
+
+/// Gives the fields ids from 100 on, and appends `$meta` where `dynamic`.
+inline CollectionSchema SchemaOf(std::vector<FieldSchema> fields, bool dynamic = false) {
+  CollectionSchema schema;
+  schema.name = "test";
+  schema.enable_dynamic_field = dynamic;
+  if (dynamic) {
+    fields.push_back(TestField(std::string(kMetaFieldName), DataType::kJson));
+    fields.back().is_dynamic = true;
+  }
+  int64_t field_id = kFirstUserFieldId;
+  for (FieldSchema& field : fields) field.field_id = field_id++;
+  schema.fields = std::move(fields);
+  return schema;
+}
+
+class TestTable final : public ColumnSource {
+ public:
+  /// `rows`: a JSON array of objects, keyed by field name. A missing or null member is NULL; of a JSON field the member
+  /// is kept as its text, and a string that begins with "json:" is the text itself.
+  TestTable(const CollectionSchema& schema, std::string_view rows) {
+    rapidjson::Document document;
+    document.Parse<rapidjson::kParseFullPrecisionFlag>(rows.data(), rows.size());
+    if (document.HasParseError() || !document.IsArray()) std::abort();
+    row_count_ = document.Size();
+    for (const FieldSchema& field : schema.fields) {
+      Column column = Column::Make(field.field_id, field.type, field.dim, field.element_type);
+      for (const auto& row : document.GetArray()) {
+        const auto member = row.FindMember(field.name.c_str());
+        if (member == row.MemberEnd() || member->value.IsNull()) {
+          if (field.is_dynamic) {
+            column.Append("{}");
+          } else {
+            column.AppendNull();
+          }
+        } else {
+          Append(member->value, field.type, field.element_type, &column);
+        }
+      }
+      columns_.push_back(std::move(column));
+    }
+    Refresh();
+  }
+
+  /// Makes the table look as if the field had been added after its rows.
+  void Remove(int64_t field_id) { removed_.insert(field_id); }
+  /// Serves variable-length columns as one view per row, as growing segments do.
+  void UseStringViews(bool use) { use_string_views_ = use; }
+
+  [[nodiscard]] size_t row_count() const override { return row_count_; }
+  [[nodiscard]] ColumnView column(int64_t field_id) const override {
+    if (removed_.contains(field_id)) return {};
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      if (columns_[i].field_id != field_id) continue;
+      ColumnView view = ViewOf(columns_[i]);
+      if (use_string_views_ && !columns_[i].is_fixed()) {
+        view.strings = string_views_[i].data();
+        view.offsets = nullptr;
+        view.blob = nullptr;
+      }
+      return view;
+    }
+    return {};
+  }
+
+  /// Row numbers that pass, as "0 3 5".
+  [[nodiscard]] std::string Select(const Filter& filter) const {
+    std::vector<uint64_t> mask((row_count_ + 63) / 64);
+    filter.Evaluate(*this, mask.data());
+    std::string rows;
+    for (size_t row = 0; row < mask.size() * 64; ++row) {
+      if (((mask[row / 64] >> (row % 64)) & 1U) == 0) continue;
+      if (!rows.empty()) rows += ' ';
+      rows += std::to_string(row);
+    }
+    return rows;
+  }
+
+ private:
+  static std::string TextOf(const rapidjson::Value& value) {
+    constexpr std::string_view kVerbatim = "json:";
+    if (value.IsString()) {
+      const std::string_view text(value.GetString(), value.GetStringLength());
+      if (text.starts_with(kVerbatim)) return std::string(text.substr(kVerbatim.size()));
+    }
+    rapidjson::StringBuffer buffer;
+    rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+    value.Accept(writer);
+    return {buffer.GetString(), buffer.GetSize()};
+  }
+
+  template <typename T>
+  static std::string BytesOf(T value) {
+    return {reinterpret_cast<const char*>(&value), sizeof(T)};
+  }
+
+  /// Bytes of a scalar as columns and arrays hold it.
+  static std::string ScalarBytes(const rapidjson::Value& value, DataType type) {
+    switch (type) {
+      case DataType::kBool: return BytesOf<uint8_t>(value.GetBool() ? 1 : 0);
+      case DataType::kInt8: return BytesOf(static_cast<int8_t>(value.GetInt()));
+      case DataType::kInt16: return BytesOf(static_cast<int16_t>(value.GetInt()));
+      case DataType::kInt32: return BytesOf(static_cast<int32_t>(value.GetInt()));
+      case DataType::kInt64: return BytesOf(value.GetInt64());
+      case DataType::kFloat: return BytesOf(static_cast<float>(value.GetDouble()));
+      case DataType::kDouble: return BytesOf(value.GetDouble());
+      default: return {value.GetString(), value.GetStringLength()};
+    }
+  }
+
+  static void Append(const rapidjson::Value& value, DataType type, DataType element_type, Column* column) {
+    if (type == DataType::kJson) {
+      column->Append(TextOf(value));
+    } else if (type == DataType::kArray) {
+      ArrayWriter writer(element_type);
+      for (const auto& element : value.GetArray()) writer.Append(ScalarBytes(element, element_type));
+      column->Append(writer.Take());
+    } else {
+      column->Append(ScalarBytes(value, type));
+    }
+  }
+
+  void Refresh() {
+    string_views_.resize(columns_.size());
+    for (size_t i = 0; i < columns_.size(); ++i) {
+      if (columns_[i].is_fixed()) continue;
+      for (size_t row = 0; row < row_count_; ++row) string_views_[i].push_back(columns_[i].Bytes(row));
+    }
+  }
+
+  size_t row_count_ = 0;
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string_view>> string_views_;
+  std::set<int64_t> removed_;
+  bool use_string_views_ = false;
+};
+
+}  // namespace quiver::expr
