@@ -4,13 +4,16 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include "api/net/server.h"
 #include "api/service.h"
@@ -40,11 +43,26 @@ std::vector<std::string> Environment() {
   return entries;
 }
 
+/// Memory of the machine, or of the container that this process runs in.
+uint64_t AvailableMemory() {
+  const auto pages = static_cast<uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  uint64_t bytes = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  uint64_t limit = 0;
+  if (std::ifstream file("/sys/fs/cgroup/memory.max"); file >> limit && limit != 0) bytes = std::min(bytes, limit);
+  return bytes;
+}
+
+uint64_t MemoryBudget(const Config& config) {
+  if (config.memory_limit_bytes != 0) return static_cast<uint64_t>(config.memory_limit_bytes);
+  return AvailableMemory() / 4 * 3;
+}
+
 engine::EngineOptions EngineOptionsOf(const Config& config) {
   engine::EngineOptions options;
   options.data_dir = config.data_dir;
   options.sync = config.durability == "sync";
   options.seal_bytes = static_cast<uint64_t>(config.segment_seal_bytes);
+  options.flush_min_bytes = static_cast<uint64_t>(config.segment_flush_min_bytes);
   options.max_log_bytes = static_cast<uint64_t>(config.max_log_bytes);
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;
@@ -71,6 +89,8 @@ api::ServerOptions DataPortOptions(const Config& config) {
                                                         : static_cast<int>(std::max<size_t>(1, AvailableCores() / 4));
   options.max_connections = static_cast<size_t>(config.max_connections);
   options.limits.max_message_bytes = static_cast<size_t>(config.max_message_bytes);
+  // One request of the greatest size always fits.
+  options.max_buffered_request_bytes = std::max<size_t>(MemoryBudget(config) / 4, options.limits.max_message_bytes);
   return options;
 }
 
@@ -112,7 +132,11 @@ Status Start(const Config& config, Running& running) {
             [handler = running.ops_handler](const std::shared_ptr<api::HttpCall>& call) { handler->Handle(call); }));
   }
 
-  QUIVER_ASSIGN_OR_RETURN(running.engine, engine::Engine::Open(io::PosixFileSystem(), EngineOptionsOf(config)));
+  engine::EngineOptions engine_options = EngineOptionsOf(config);
+  metrics::Histogram& syncs =
+      registry.GetHistogram("quiver_log_sync_seconds", "Time of one fdatasync of the log.", metrics::LatencyBounds());
+  engine_options.on_log_sync = [&syncs](double seconds) { syncs.Observe(seconds); };
+  QUIVER_ASSIGN_OR_RETURN(running.engine, engine::Engine::Open(io::PosixFileSystem(), std::move(engine_options)));
   running.engine_metrics = ops::RegisterEngineMetrics(registry, *running.engine);
 
   running.compute = std::make_unique<ThreadPool>(ThreadPool::Options{
