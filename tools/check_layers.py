@@ -23,7 +23,8 @@ CONFINED = [
     (re.compile(r"^(google/protobuf/|grpc|.*\.pb\.h$)"), {"api", "cluster"}, "wire messages stay in api and cluster"),
     (re.compile(r"^nghttp2/|^http_parser\.h$"), {"api", "ops"}, "network protocols stay in api and ops"),
     (re.compile(r"^rocksdb/"), {"storage"}, "RocksDB is behind MetaStore"),
-    (re.compile(r"^(liburing\.h|sys/mman\.h|fstream)$"), {"io"}, "files are read and written through io"),
+    (re.compile(r"^(liburing\.h|sys/mman\.h)$"), {"io"}, "files are read and written through io"),
+    (re.compile(r"^fstream$"), {"io", "ops"}, "files are read and written through io (ops reads /proc)"),
     (re.compile(r"^(immintrin|x86intrin|arm_neon|arm_sve|[a-z]mmintrin)\.h$"), {"base", "simd"},
      "kernels stay in simd (checksums in base)"),
 ]
