@@ -40,7 +40,7 @@ struct Config {
   int64_t memory_limit_bytes = 0;  ///< 0 = three quarters of the machine's memory
   int64_t segment_seal_bytes = 128LL << 20;
   int64_t segment_flush_min_bytes = 4LL << 20;  ///< Flush leaves less than this growing
-  int64_t max_log_bytes = 256LL << 20;            ///< of the write-ahead log, before it is cut by sealing
+  int64_t max_log_bytes = 256LL << 20;          ///< of the write-ahead log, before it is cut by sealing
   bool auto_load = false;                       ///< compat.auto_load
   int64_t shutdown_grace_ms = 30'000;
   int64_t max_result_window = 16384;
