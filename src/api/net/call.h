@@ -61,8 +61,11 @@ class HeaderList {
   /// Returns name and value of header `i`, valid as long as the list is not changed.
   [[nodiscard]] std::pair<std::string_view, std::string_view> at(size_t i) const;
 
-  /// Returns how many bytes the names and values take.
-  [[nodiscard]] size_t bytes() const { return text_.size(); }
+  /// What a header counts beyond its name and value, as in HTTP/2's SETTINGS_MAX_HEADER_LIST_SIZE.
+  static constexpr size_t kOverheadBytes = 32;
+
+  /// Returns the size of the list as limits count it.
+  [[nodiscard]] size_t bytes() const { return text_.size() + entries_.size() * kOverheadBytes; }
 
  private:
   struct Entry {
@@ -88,8 +91,8 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
-  std::vector<std::pair<std::string, std::string>> headers;  ///< further headers; not Content-Length or Connection
+  std::string body = {};
+  std::vector<std::pair<std::string, std::string>> headers = {};  ///< further headers; not Content-Length or Connection
 };
 
 /// A finished call on its way back to its connection.

@@ -289,12 +289,17 @@ void EventLoop::Accept() {
         if (errno != EAGAIN && errno != EWOULDBLOCK) PauseListener();
         return;
       }
-      // Out of descriptors: with the reserved one the client gets an end instead of silence.
-      context_->connections_rejected.fetch_add(1, std::memory_order_relaxed);
-      if (!reserve_.valid()) return PauseListener();
+      // Out of descriptors, and maybe nobody is waiting: the kernel looks for a descriptor first. With the reserved one
+      // a client that waits gets an end instead of silence.
+      if (!reserve_.valid()) {
+        context_->connections_rejected.fetch_add(1, std::memory_order_relaxed);
+        return PauseListener();
+      }
       reserve_.Close();
-      Descriptor(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).Close();
+      const bool refused = Descriptor(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)).valid();
       reserve_ = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      if (!refused) return;
+      context_->connections_rejected.fetch_add(1, std::memory_order_relaxed);
       continue;
     }
     if (context_->connections_open.load(std::memory_order_relaxed) >= max_connections_) {
@@ -501,6 +506,7 @@ void EventLoop::Schedule(Peer& peer) {
 void EventLoop::RunTimers() {
   if (listener_retry_ <= now_) {
     listener_retry_ = SteadyTime::max();
+    if (!reserve_.valid()) reserve_ = Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = kListenerTag;

@@ -225,7 +225,7 @@ void GrpcClientSession::End(Call& call, uint32_t reset_code) {
   reply.reset_code = reset_code;
   if (owned->cancelled) {
     reply.code = GrpcCode::kCancelled;
-  } else if (!owned->has_status && reset_code == NGHTTP2_REFUSED_STREAM) {
+  } else if (!owned->has_status && (reset_code == NGHTTP2_REFUSED_STREAM || goaway_received_)) {
     reply.code = GrpcCode::kUnavailable;
   }
   if (owned->received.size() >= kMessagePrefixBytes) {

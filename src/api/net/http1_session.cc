@@ -44,6 +44,9 @@ std::string_view DateText() {
   return text;
 }
 
+// What a callback of http_parser returns to stop it. Not 1: from the end of the headers that means "no body follows".
+constexpr int kStop = -1;
+
 // A value that a handler took from a request must not start another header line.
 void AppendHeader(std::string& head, std::string_view name, std::string_view value) {
   head.append(name).append(": ");
@@ -64,7 +67,7 @@ struct Http1Session::Callbacks {
     try {
       return function();
     } catch (...) {
-      return 1;
+      return kStop;
     }
   }
 
@@ -78,7 +81,7 @@ struct Http1Session::Callbacks {
   static int OnUrl(http_parser* parser, const char* text, size_t size) {
     Http1Session& self = Self(parser);
     return Guard([&] {
-      if (!self.AddHeaderBytes(size)) return 1;
+      if (!self.AddHeaderBytes(size)) return kStop;
       self.request_.target.append(text, size);
       return 0;
     });
@@ -87,7 +90,8 @@ struct Http1Session::Callbacks {
   static int OnHeaderField(http_parser* parser, const char* text, size_t size) {
     Http1Session& self = Self(parser);
     return Guard([&] {
-      if (!self.AddHeaderBytes(size)) return 1;
+      const bool starts_header = self.header_has_value_ || self.header_name_.empty();
+      if (!self.AddHeaderBytes(size + (starts_header ? HeaderList::kOverheadBytes : 0))) return kStop;
       if (self.header_has_value_) self.FlushHeader();
       self.header_name_.append(text, size);
       return 0;
@@ -97,7 +101,7 @@ struct Http1Session::Callbacks {
   static int OnHeaderValue(http_parser* parser, const char* text, size_t size) {
     Http1Session& self = Self(parser);
     return Guard([&] {
-      if (!self.AddHeaderBytes(size)) return 1;
+      if (!self.AddHeaderBytes(size)) return kStop;
       self.header_value_.append(text, size);
       self.header_has_value_ = true;
       return 0;
@@ -210,27 +214,27 @@ int Http1Session::CheckHeaders() {
   const bool is_http_1_1 = parser_.http_major == 1 && parser_.http_minor >= 1;
   if (parser_.http_major != 1) {
     Refuse(505, "HTTP/1.1 is spoken here");
-    return 1;
+    return kStop;
   }
   if (parser_.method == HTTP_CONNECT) {
     Refuse(405, "CONNECT is not served");
-    return 1;
+    return kStop;
   }
   if (is_http_1_1 && request_.headers.Find("host").data() == nullptr) {
     Refuse(400, "no Host header");
-    return 1;
+    return kStop;
   }
   const bool has_length = (parser_.flags & F_CONTENTLENGTH) != 0;
   if (has_length && parser_.content_length > context_.limits.max_message_bytes) {
     Refuse(413, fmt::format("request body larger than max ({} vs. {})", parser_.content_length,
                             context_.limits.max_message_bytes));
-    return 1;
+    return kStop;
   }
   const std::string_view expect = request_.headers.Find("expect");
   if (!expect.empty() && is_http_1_1) {
     if (!EqualsIgnoringCase(expect, "100-continue")) {
       Refuse(417, "unknown expectation");
-      return 1;
+      return kStop;
     }
     if ((parser_.flags & F_CHUNKED) != 0 || (has_length && parser_.content_length > 0)) {
       output_.emplace_back("HTTP/1.1 100 Continue\r\n\r\n");
@@ -245,13 +249,13 @@ int Http1Session::AddBody(std::string_view bytes) {
   waiting_since_ = now_;
   if (bytes.size() > context_.limits.max_message_bytes - request_.body.size()) {
     Refuse(413, fmt::format("request body larger than max ({})", context_.limits.max_message_bytes));
-    return 1;
+    return kStop;
   }
   const uint64_t held = info_->budget->used.fetch_add(bytes.size(), std::memory_order_relaxed) + bytes.size();
   charged_bytes_ += bytes.size();
   if (held > info_->budget->limit) {
     Refuse(503, fmt::format("requests in flight hold more than max ({})", info_->budget->limit));
-    return 1;
+    return kStop;
   }
   request_.body.append(bytes);
   return 0;

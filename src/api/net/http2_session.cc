@@ -296,7 +296,8 @@ int Http2Session::BeginRequest(int32_t stream_id) {
 void Http2Session::AddHeader(Stream& stream, std::string_view name, std::string_view value) {
   if (stream.arriving == nullptr || stream.headers_too_large) return;
   RpcCall& call = *stream.arriving;
-  if (call.headers_.bytes() + call.method_.size() + name.size() + value.size() > context_.limits.max_header_bytes) {
+  const size_t added = name.size() + value.size() + HeaderList::kOverheadBytes;
+  if (call.headers_.bytes() + call.method_.size() + added > context_.limits.max_header_bytes) {
     stream.headers_too_large = true;
     return;
   }
