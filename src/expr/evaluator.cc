@@ -75,9 +75,13 @@ class NotEvaluator final : public Evaluator {
 /// for the rows that it can still decide.
 class ChainEvaluator final : public Evaluator {
  public:
-  ChainEvaluator(bool is_and, std::vector<EvaluatorPtr> terms) : is_and_(is_and), terms_(std::move(terms)) {
-    std::stable_sort(terms_.begin(), terms_.end(),
-                     [](const EvaluatorPtr& a, const EvaluatorPtr& b) { return a->cost() < b->cost(); });
+  ChainEvaluator(bool is_and, std::vector<EvaluatorPtr> terms) : is_and_(is_and) {
+    std::vector<std::pair<int, size_t>> order;
+    order.reserve(terms.size());
+    for (size_t i = 0; i < terms.size(); ++i) order.emplace_back(terms[i]->cost(), i);
+    std::sort(order.begin(), order.end());
+    terms_.reserve(terms.size());
+    for (const auto& [cost, index] : order) terms_.push_back(std::move(terms[index]));
   }
 
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {

@@ -1,0 +1,100 @@
+// Compiles and evaluates a filter on a small table. The input is the filter; what follows a line "---" is taken as the
+// text of JSON values, however broken. Beyond not crashing, a filter and its negation must not pass the same row.
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "expr/test_table.h"
+
+namespace quiver::expr {
+namespace {
+
+CollectionSchema FuzzSchema() {
+  CollectionSchema schema =
+      SchemaOf({TestField("a", DataType::kInt64), TestField("i8", DataType::kInt8, true),
+                TestField("i16", DataType::kInt16, true), TestField("i32", DataType::kInt32, true),
+                TestField("f", DataType::kFloat, true), TestField("d", DataType::kDouble, true),
+                TestField("b", DataType::kBool, true), TestField("s", DataType::kVarChar, true),
+                TestField("t", DataType::kVarChar), TestField("l", DataType::kArray, true, DataType::kInt64),
+                TestField("m", DataType::kArray, true, DataType::kVarChar),
+                TestField("g", DataType::kArray, true, DataType::kFloat), TestField("j", DataType::kJson, true),
+                TestField("v", DataType::kFloatVector), TestField("geo", DataType::kGeometry),
+                TestField("ts", DataType::kTimestamptz), TestField("st", DataType::kArrayOfStruct)},
+               true);
+  schema.fields[0].is_primary = true;
+  for (FieldSchema& field : schema.fields) {
+    if (IsVector(field.type)) field.dim = 4;
+  }
+  return schema;
+}
+
+/// A table whose JSON values can be exchanged.
+class FuzzPage final : public ColumnSource {
+ public:
+  explicit FuzzPage(const CollectionSchema& schema)
+      : table_(
+            schema,
+            R"([{"a":1,"i8":2,"i16":3,"i32":4,"f":0.5,"d":1e300,"b":true,"s":"abc","t":"x","l":[1,2],"m":["a"],"g":[1]},
+                           {"a":-9223372036854775808,"s":"","t":"abc","l":[],"m":[],"b":false},
+                           {"a":2,"i8":-128,"f":-0.0,"t":"","s":"100%_\\"}])") {
+    for (const FieldSchema& field : schema.fields) {
+      if (field.type == DataType::kJson) (field.is_dynamic ? dynamic_id_ : json_id_) = field.field_id;
+    }
+  }
+
+  void SetJson(std::string_view text) {
+    texts_ = {text, text.substr(0, text.size() / 2), text.substr(text.size() / 2)};
+  }
+
+  [[nodiscard]] size_t row_count() const override { return table_.row_count(); }
+  [[nodiscard]] ColumnView column(int64_t field_id) const override {
+    if (field_id != json_id_ && field_id != dynamic_id_) return table_.column(field_id);
+    ColumnView view;
+    view.type = DataType::kJson;
+    view.rows = texts_.size();
+    view.strings = texts_.data();
+    return view;
+  }
+
+ private:
+  TestTable table_;
+  int64_t json_id_ = 0;
+  int64_t dynamic_id_ = 0;
+  std::vector<std::string_view> texts_;
+};
+
+void RunOne(std::string_view input) {
+  static const CollectionSchema schema = FuzzSchema();
+  static FuzzPage page(schema);
+  static const TemplateValues values = {{"x", Literal{int64_t{1}}}, {"l", Literal{Literal::Ints{1, 2}}}};
+  constexpr std::string_view kSeparator = "\n---\n";
+  const size_t cut = input.find(kSeparator);
+  const std::string_view text = input.substr(0, cut);
+  page.SetJson(cut == std::string_view::npos ? std::string_view(R"({"k":[1,"x"],"n":{"k":null},"x":1.5})")
+                                             : input.substr(cut + kSeparator.size()));
+  const auto filter = Filter::Compile(text, schema, values);
+  if (!filter.ok()) return;
+  uint64_t passing = 0;
+  (*filter)->Evaluate(page, &passing);
+  if (passing >> page.row_count() != 0) std::abort();
+  if ((*filter)->always_false() && passing != 0) std::abort();
+  const auto opposite = Filter::Compile("not (" + std::string(text) + ")", schema, values);
+  if (!opposite.ok()) {
+    // Only what the added nesting or an empty text explains may fail.
+    if (opposite.status().message().find("nesting depth") == std::string::npos && !(*filter)->always_true())
+      std::abort();
+    return;
+  }
+  uint64_t failing = 0;
+  (*opposite)->Evaluate(page, &failing);
+  if ((passing & failing) != 0) std::abort();
+}
+
+}  // namespace
+}  // namespace quiver::expr
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  quiver::expr::RunOne({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
