@@ -234,6 +234,7 @@ uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_
 /// Gives every section its place and checks that it lies where it may and has the length it must have.
 Status SegmentFile::State::IndexSections() {
   column_sections.resize(columns.size());
+  uint64_t next_checksum = 0;  // sections take theirs one after another, so no two share the mark of a chunk
   for (const SectionEntry& section : sections) {
     const auto kind = static_cast<SectionKind>(section.kind);
     const bool of_column = kind <= SectionKind::kPageStatistics;
@@ -247,10 +248,11 @@ Status SegmentFile::State::IndexSections() {
         section.length / internal::kChunkBytes + (section.length % internal::kChunkBytes != 0 ? 1 : 0);
     if (section.offset % internal::kSmallAlignment != 0 || section.offset > file->size() ||
         section.length > file->size() - section.offset || (expected != UINT64_MAX && section.length != expected) ||
-        section.checksum_count != chunks || section.first_checksum > checksums.size() ||
-        chunks > checksums.size() - section.first_checksum) {
+        section.checksum_count != chunks || section.first_checksum != next_checksum ||
+        chunks > checksums.size() - next_checksum) {
       return DamagedSection(section, "it does not fit into the file");
     }
+    next_checksum += chunks;
     const SectionEntry** place = nullptr;
     ColumnSections* of = of_column ? &column_sections[static_cast<size_t>(index)] : nullptr;
     switch (kind) {
