@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "engine/engine_impl.h"
 
@@ -29,6 +30,25 @@ void Engine::Delete(DeleteRequest request, WriteCallback callback) {
 
 Result<FlushResult> Engine::Flush(const std::shared_ptr<Collection>& collection) { return impl_->Flush(collection); }
 
+namespace {
+
+/// 0 = rows live for ever.
+int64_t TtlSeconds(const CollectionInfo& info) {
+  const std::string* text = FindValue(info.properties, "collection.ttl.seconds");
+  if (text == nullptr) return 0;
+  int64_t seconds = 0;
+  std::from_chars(text->data(), text->data() + text->size(), seconds);
+  // Beyond this the subtraction below has no meaning: three thousand years.
+  return std::clamp<int64_t>(seconds, 0, int64_t{100} * 1000 * 1000 * 1000);
+}
+
+Timestamp WallClockTimestamp() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return MakeTimestamp(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+}  // namespace
+
 void Engine::Impl::FillView(const Collection& collection, ReadView& view) const {
   // The timestamp is taken before the list, so that the list has every row up to it. A segment sealed in between may
   // lack rows that were alive at that older timestamp: then the newer one is taken.
@@ -37,6 +57,12 @@ void Engine::Impl::FillView(const Collection& collection, ReadView& view) const 
     view.timestamp = watermark.load(std::memory_order_acquire);
     view.segments = collection.segments(floor);
   } while (view.timestamp < floor);
+  // TTL is judged at the moment of the read; the watermark may be older while nothing is written.
+  if (const int64_t seconds = TtlSeconds(*view.info); seconds > 0) {
+    const Timestamp now = std::max(view.timestamp, WallClockTimestamp());
+    const Timestamp ttl = MakeTimestamp(seconds * 1000);
+    view.expired = now > ttl ? now - ttl : 0;
+  }
 }
 
 Result<ReadView> Engine::OpenView(const Collection& collection, const std::vector<std::string>& partitions,

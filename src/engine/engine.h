@@ -99,6 +99,7 @@ struct ReadView {
   Timestamp timestamp = 0;
   std::vector<std::shared_ptr<const segment::Segment>> segments;
   std::vector<int64_t> partition_ids;  ///< rows of these partitions only; empty = all
+  Timestamp expired = 0;               ///< rows inserted at or before this have outlived `collection.ttl.seconds`
 };
 
 struct SegmentInfo {

@@ -142,7 +142,7 @@ class EngineTest : public ::testing::Test {
     for (const auto& segment : view.segments) {
       for (uint32_t page = 0; page < segment->page_count(); ++page) {
         uint64_t mask[segment::kPageWords];
-        segment->FillVisible(page, view.timestamp, {}, mask);
+        segment->FillVisible(page, {.timestamp = view.timestamp}, mask);
         for (uint32_t at = 0; at < segment::kPageRows; ++at) {
           if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
           const uint32_t row = page * segment::kPageRows + at;
@@ -367,7 +367,7 @@ TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhileSegmentsAreSealed) {
     for (const auto& segment : view.segments) {
       for (uint32_t page = 0; page < segment->page_count(); ++page) {
         uint64_t mask[segment::kPageWords];
-        segment->FillVisible(page, view.timestamp, {}, mask);
+        segment->FillVisible(page, {.timestamp = view.timestamp}, mask);
         for (uint32_t at = 0; at < segment::kPageRows; ++at) {
           if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
           const uint32_t row = page * segment::kPageRows + at;

@@ -101,6 +101,9 @@ void Engine::Impl::Insert(WriteRequest request, WriteCallback callback, bool ups
     record.content_hash = HashBatch(record.batch);
   }
   Column* given_keys = record.batch.Find(pk.field_id);
+  if (upsert && given_keys != nullptr && LastRows(*given_keys).size() != row_count) {
+    return fail(InvalidParameter("duplicate primary keys are not allowed in the same batch"));
+  }
   if (pk.auto_id && (upsert || given_keys == nullptr)) {
     if (upsert && given_keys != nullptr) {
       record.replaced_keys = std::move(*given_keys);

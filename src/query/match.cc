@@ -58,10 +58,12 @@ Status VisitKeys(const engine::ReadView& view, const Segment& segment, const exp
   const auto look_up = [&](const segment::KeyView& key) -> Status {
     QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> row, segment.FindVisible(key, view.timestamp));
     if (!row || *row / kPageRows < first_page || *row / kPageRows >= last_page) return Status::Ok();
-    const auto& partitions = view.partition_ids;
-    if (!partitions.empty() &&
-        std::find(partitions.begin(), partitions.end(), segment.partition_of(*row)) == partitions.end()) {
+    if (!view.partition_ids.empty() && !segment::Contains(view.partition_ids, segment.partition_of(*row))) {
       return Status::Ok();
+    }
+    if (view.expired != 0) {
+      QUIVER_ASSIGN_OR_RETURN(const engine::Timestamp inserted, segment.inserted_at(*row));
+      if (inserted <= view.expired) return Status::Ok();
     }
     std::vector<uint64_t>& mask = pages[*row / kPageRows];
     mask.resize(kPageWords);
@@ -98,7 +100,7 @@ Status VisitMatches(const engine::ReadView& view, size_t segment_index, uint32_t
   for (uint32_t page = first_page; page < last_page; ++page) {
     if (cancelled && cancelled()) return Stopped();
     uint64_t mask[kPageWords];
-    uint32_t count = segment.FillVisible(page, view.timestamp, view.partition_ids, mask);
+    uint32_t count = segment.FillVisible(page, VisibilityOf(view), mask);
     if (count == 0) continue;
     if (filter != nullptr) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, mask, count));
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask, count));

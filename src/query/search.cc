@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "base/thread_pool.h"
@@ -46,7 +47,7 @@ Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const
                  FlatScratch& scratch) {
   const segment::Segment& segment = *request.view.segments[piece.segment];
   const bool unfiltered = request.filter == nullptr || request.filter->always_true();
-  if (unfiltered && segment.sealed() && segment.AllVisible(request.view.timestamp, request.view.partition_ids)) {
+  if (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view))) {
     const uint32_t first = piece.first_page * kPageRows;
     const uint32_t rows = std::min(piece.last_page * kPageRows, segment.row_count()) - first;
     if (request.cancelled && request.cancelled()) {
@@ -70,14 +71,22 @@ Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const
                       });
 }
 
-std::vector<TopK> MakeCollectors(const SearchRequest& request, size_t count) {
-  TopK empty(request.offset + request.limit, request.metric);
-  empty.SetRange(request.radius, request.range_filter);
+/// How many hits to keep of which scores.
+struct HitRange {
+  size_t keep;
+  std::optional<float> radius;
+  std::optional<float> range_filter;
+};
+
+std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_t count) {
+  TopK empty(range.keep, metric);
+  empty.SetRange(range.radius, range.range_filter);
   return std::vector<TopK>(count, empty);
 }
 
-Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQueries& queries, ThreadPool* parallel) {
-  std::vector<TopK> results = MakeCollectors(request, queries.nq());
+Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
+                                      ThreadPool* parallel) {
+  std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
   const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get());
   if (pieces.empty()) return results;
 
@@ -96,7 +105,7 @@ Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQu
   const size_t grain = std::max<size_t>(1, pieces.size() / (parallel->thread_count() * 4));
   parallel->ParallelFor(pieces.size(), grain, [&](size_t begin, size_t end) {
     thread_local FlatScratch scratch;
-    std::vector<TopK> local = MakeCollectors(request, queries.nq());
+    std::vector<TopK> local = MakeCollectors(range, request.metric, queries.nq());
     Status status;
     for (size_t i = begin; i < end && status.ok(); ++i) {
       status = ScanPiece(request, queries, pieces[i], local, scratch);
@@ -109,6 +118,24 @@ Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQu
   });
   QUIVER_RETURN_IF_ERROR(first_error);
   return results;
+}
+
+/// A tie across the cut is decided by primary key, which the scan does not see: replaces the hits of that score by all
+/// rows that have it. `hits` holds one more than asked for.
+Status CompleteTie(const SearchRequest& request, const FieldSchema& field, std::string_view query, ThreadPool* parallel,
+                   std::vector<Hit>& hits) {
+  const size_t keep = request.offset + request.limit;
+  if (keep == 0 || hits.size() <= keep || hits[keep].score != hits[keep - 1].score) return Status::Ok();
+  const float score = hits[keep].score;
+  const float infinity = std::numeric_limits<float>::infinity();
+  const HitRange exactly{.keep = SIZE_MAX,
+                         .radius = std::nextafter(score, IsSimilarity(request.metric) ? -infinity : infinity),
+                         .range_filter = score};
+  QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, {query}));
+  QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> tied, SearchBatch(request, queries, exactly, parallel));
+  std::erase_if(hits, [&](const Hit& hit) { return hit.score == score; });
+  for (const Hit& hit : tied.front().TakeSorted()) hits.push_back(hit);
+  return Status::Ok();
 }
 
 bool KeyLess(const Column& keys, size_t a, size_t b) {
@@ -179,9 +206,12 @@ Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel) 
                                              request.queries.begin() + static_cast<ptrdiff_t>(end));
     QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries,
                             FlatQueries::Make(field->type, field->dim, request.metric, part));
-    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, parallel));
-    for (TopK& collector : found) {
-      QUIVER_RETURN_IF_ERROR(KeepPage(request, schema.primary(), collector.TakeSorted(), rows, result));
+    const HitRange range{.keep = keep + 1, .radius = request.radius, .range_filter = request.range_filter};
+    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, range, parallel));
+    for (size_t query = 0; query < found.size(); ++query) {
+      std::vector<Hit> hits = found[query].TakeSorted();
+      QUIVER_RETURN_IF_ERROR(CompleteTie(request, *field, part[query], parallel, hits));
+      QUIVER_RETURN_IF_ERROR(KeepPage(request, schema.primary(), std::move(hits), rows, result));
     }
   }
   QUIVER_RETURN_IF_ERROR(FetchOutput(request.view, request.output_fields, rows, result.output));

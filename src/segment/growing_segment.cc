@@ -29,8 +29,6 @@ AlignedBytes AllocateAligned(size_t bytes) {
   return AlignedBytes(pointer);
 }
 
-bool Contains(std::span<const int64_t> ids, int64_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
-
 }  // namespace
 
 struct GrowingSegment::Field {
@@ -261,38 +259,39 @@ Result<ColumnView> GrowingSegment::View(int64_t field_id, uint32_t first_row, ui
   return view;
 }
 
-uint32_t GrowingSegment::FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
-                                     uint64_t* mask) const {
+uint32_t GrowingSegment::FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const {
   std::fill_n(mask, kPageWords, 0);
   const uint32_t total = row_count();
   const uint32_t begin = page * kPageRows;
   if (begin >= total) return 0;
   const uint32_t rows = std::min(total - begin, kPageRows);
   const Chunk& chunk = ChunkOf(begin);
-  // Insert timestamps never decrease within a segment, so the rows that exist at `timestamp` are a prefix.
+  // Insert timestamps never decrease within a segment, so the rows that exist and have not expired are one run.
   const Timestamp* stamps = chunk.insert_ts.get();
-  const auto visible = static_cast<uint32_t>(std::upper_bound(stamps, stamps + rows, timestamp) - stamps);
+  const auto first = static_cast<uint32_t>(std::upper_bound(stamps, stamps + rows, visibility.expired) - stamps);
+  const auto last = static_cast<uint32_t>(std::upper_bound(stamps, stamps + rows, visibility.timestamp) - stamps);
+  if (first >= last) return 0;
   const bool check_deletes = chunk.deleted.load(std::memory_order_acquire) != 0;
-  if (!check_deletes && partitions.empty()) {
-    for (uint32_t word = 0; word < visible / 64; ++word) mask[word] = ~0ULL;
-    if (visible % 64 != 0) mask[visible / 64] = (1ULL << (visible % 64)) - 1;
-    return visible;
+  if (!check_deletes && visibility.partitions.empty()) {
+    SetRange(mask, first, last);
+    return last - first;
   }
   uint32_t count = 0;
-  for (uint32_t row = 0; row < visible; ++row) {
-    if (check_deletes && chunk.delete_ts[row].load(std::memory_order_acquire) <= timestamp) continue;
-    if (!partitions.empty() && !Contains(partitions, chunk.partition[row])) continue;
+  for (uint32_t row = first; row < last; ++row) {
+    if (check_deletes && chunk.delete_ts[row].load(std::memory_order_acquire) <= visibility.timestamp) continue;
+    if (!visibility.partitions.empty() && !Contains(visibility.partitions, chunk.partition[row])) continue;
     mask[row / 64] |= 1ULL << (row % 64);
     ++count;
   }
   return count;
 }
 
-bool GrowingSegment::AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const {
-  if (!partitions.empty()) return false;
+bool GrowingSegment::AllVisible(const Visibility& visibility) const {
+  if (!visibility.partitions.empty()) return false;
   const uint32_t rows = row_count();
   if (rows == 0) return true;
-  return insert_ts(rows - 1) <= timestamp && deleted_count_.load(std::memory_order_acquire) == 0;
+  return insert_ts(0) > visibility.expired && insert_ts(rows - 1) <= visibility.timestamp &&
+         deleted_count_.load(std::memory_order_acquire) == 0;
 }
 
 Result<std::optional<uint32_t>> GrowingSegment::FindVisible(const KeyView& key, Timestamp timestamp) const {

@@ -37,11 +37,11 @@ class GrowingSegment final : public Segment {
   [[nodiscard]] uint32_t row_count() const override { return row_count_.load(std::memory_order_acquire); }
   [[nodiscard]] uint64_t byte_size() const override { return byte_size_.load(std::memory_order_relaxed); }
   [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override;
-  uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
-                       uint64_t* mask) const override;
-  [[nodiscard]] bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const override;
+  uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
+  [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
+  [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override { return insert_ts(row); }
 
   [[nodiscard]] const std::shared_ptr<const CollectionSchema>& schema() const { return schema_; }
   [[nodiscard]] Timestamp insert_ts(uint32_t row) const;

@@ -4,24 +4,6 @@
 
 namespace quiver::segment {
 
-namespace {
-
-bool Contains(std::span<const int64_t> ids, int64_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); }
-
-void SetRange(uint64_t* mask, uint32_t begin, uint32_t end) {
-  for (uint32_t bit = begin; bit < end;) {
-    if (bit % 64 == 0 && end - bit >= 64) {
-      mask[bit / 64] = ~0ULL;
-      bit += 64;
-    } else {
-      mask[bit / 64] |= 1ULL << (bit % 64);
-      ++bit;
-    }
-  }
-}
-
-}  // namespace
-
 SealedSegment::SealedSegment(std::shared_ptr<const storage::SegmentFile> file) : file_(std::move(file)) {}
 SealedSegment::~SealedSegment() = default;
 
@@ -41,33 +23,37 @@ Timestamp SealedSegment::delete_ts(uint32_t row) const {
   return deletes == nullptr ? kNotDeleted : deletes[row].load(std::memory_order_acquire);
 }
 
-uint32_t SealedSegment::FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
-                                    uint64_t* mask) const {
+uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const {
   std::fill_n(mask, kPageWords, 0);
   const uint32_t begin = page * kPageRows;
   if (begin >= row_count()) return 0;
   const uint32_t rows = std::min(row_count() - begin, kPageRows);
-  if (partitions.empty()) {
+  if (visibility.partitions.empty()) {
     SetRange(mask, 0, rows);
   } else {
     for (const storage::PartitionRun& run : file_->partitions()) {
-      if (!Contains(partitions, run.partition_id)) continue;
+      if (!Contains(visibility.partitions, run.partition_id)) continue;
       const uint32_t from = std::max(run.first_row, begin);
       const uint32_t to = std::min(run.first_row + run.rows, begin + rows);
       if (from < to) SetRange(mask, from - begin, to - begin);
     }
   }
-  if (file_->max_timestamp() > timestamp) {
+  if (file_->max_timestamp() > visibility.timestamp || file_->min_timestamp() <= visibility.expired) {
     const auto stamps = file_->insert_timestamps();
     // Damaged timestamps would make every row doubtful: none of them is shown, and reading the page's columns reports
     // the damage.
     for (uint32_t row = 0; row < rows; ++row) {
-      if (!stamps.ok() || (*stamps)[begin + row] > timestamp) mask[row / 64] &= ~(1ULL << (row % 64));
+      if (!stamps.ok() || (*stamps)[begin + row] > visibility.timestamp ||
+          (*stamps)[begin + row] <= visibility.expired) {
+        mask[row / 64] &= ~(1ULL << (row % 64));
+      }
     }
   }
   if (const std::atomic<Timestamp>* deletes = deletes_.load(std::memory_order_acquire); deletes != nullptr) {
     for (uint32_t row = 0; row < rows; ++row) {
-      if (deletes[begin + row].load(std::memory_order_acquire) <= timestamp) mask[row / 64] &= ~(1ULL << (row % 64));
+      if (deletes[begin + row].load(std::memory_order_acquire) <= visibility.timestamp) {
+        mask[row / 64] &= ~(1ULL << (row % 64));
+      }
     }
   }
   uint32_t count = 0;
@@ -75,12 +61,16 @@ uint32_t SealedSegment::FillVisible(uint32_t page, Timestamp timestamp, std::spa
   return count;
 }
 
-bool SealedSegment::AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const {
-  if (deleted_count() != 0 || file_->max_timestamp() > timestamp) return false;
-  if (partitions.empty()) return true;
+bool SealedSegment::AllVisible(const Visibility& visibility) const {
+  if (deleted_count() != 0 || file_->max_timestamp() > visibility.timestamp ||
+      file_->min_timestamp() <= visibility.expired) {
+    return false;
+  }
+  if (visibility.partitions.empty()) return true;
   const auto runs = file_->partitions();
-  return std::all_of(runs.begin(), runs.end(),
-                     [&](const storage::PartitionRun& run) { return Contains(partitions, run.partition_id); });
+  return std::all_of(runs.begin(), runs.end(), [&](const storage::PartitionRun& run) {
+    return Contains(visibility.partitions, run.partition_id);
+  });
 }
 
 Result<std::optional<uint32_t>> SealedSegment::FindVisible(const KeyView& key, Timestamp timestamp) const {

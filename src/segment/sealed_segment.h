@@ -29,11 +29,14 @@ class SealedSegment final : public Segment {
   [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
     return file_->View(field_id, first_row, rows);
   }
-  uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
-                       uint64_t* mask) const override;
-  [[nodiscard]] bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const override;
+  uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
+  [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
+  [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override {
+    QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, file_->insert_timestamps());
+    return stamps[row];
+  }
 
   [[nodiscard]] const storage::SegmentFile& file() const { return *file_; }
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_acquire); }

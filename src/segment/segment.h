@@ -4,6 +4,7 @@
 // Thread rule: all methods are const and may be called from any thread while the segment lives.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -26,6 +27,13 @@ inline constexpr uint32_t kPageWords = kPageRows / 64;
 /// Delete timestamp of a live row.
 inline constexpr Timestamp kNotDeleted = std::numeric_limits<Timestamp>::max();
 
+/// Which rows a read sees.
+struct Visibility {
+  Timestamp timestamp = 0;                ///< the moment that is read
+  Timestamp expired = 0;                  ///< rows inserted at or before this have outlived the collection's TTL
+  std::span<const int64_t> partitions{};  ///< rows of these partitions only; empty = all
+};
+
 /// A primary key by value, for lookups.
 using KeyView = std::variant<int64_t, std::string_view>;
 
@@ -37,6 +45,24 @@ inline KeyView KeyAt(const Column& column, size_t row) {
 inline KeyView KeyAt(const ColumnView& column, size_t row) {
   if (column.width != 0) return column.Get<int64_t>(row);
   return column.Bytes(row);
+}
+
+/// Returns whether a (short) list of partitions holds `id`.
+inline bool Contains(std::span<const int64_t> ids, int64_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
+}
+
+/// Sets mask bits [begin, end).
+inline void SetRange(uint64_t* mask, uint32_t begin, uint32_t end) {
+  for (uint32_t bit = begin; bit < end;) {
+    if (bit % 64 == 0 && end - bit >= 64) {
+      mask[bit / 64] = ~0ULL;
+      bit += 64;
+    } else {
+      mask[bit / 64] |= 1ULL << (bit % 64);
+      ++bit;
+    }
+  }
 }
 
 class Segment {
@@ -53,16 +79,18 @@ class Segment {
   /// sealed one gives any range. A field added after this segment was made gives a view that is not present().
   [[nodiscard]] virtual Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const = 0;
 
-  /// Fills mask bits of rows [page * kPageRows, ...) that are visible at `timestamp` and lie in one of `partitions`
-  /// (empty = all); returns how many. `mask` has kPageWords words and is overwritten; bits past the end are zero.
-  virtual uint32_t FillVisible(uint32_t page, Timestamp timestamp, std::span<const int64_t> partitions,
-                               uint64_t* mask) const = 0;
-  /// Returns whether every stored row is visible at `timestamp` and in `partitions`: then no mask is needed.
-  [[nodiscard]] virtual bool AllVisible(Timestamp timestamp, std::span<const int64_t> partitions) const = 0;
+  /// Fills mask bits of rows [page * kPageRows, ...) that are visible; returns how many. `mask` has kPageWords words
+  /// and is overwritten; bits past the end are zero.
+  virtual uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const = 0;
+  /// Returns whether every stored row is visible: then no mask is needed.
+  [[nodiscard]] virtual bool AllVisible(const Visibility& visibility) const = 0;
 
-  /// The row of `key` that is visible at `timestamp`, if any. Keys are unique at every timestamp. Error: kCorruption.
+  /// The row of `key` that is alive at `timestamp`, if any; partitions and TTL are the caller's to check. Keys are
+  /// unique at every timestamp. Error: kCorruption.
   [[nodiscard]] virtual Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const = 0;
   [[nodiscard]] virtual int64_t partition_of(uint32_t row) const = 0;
+  /// Error: kCorruption.
+  [[nodiscard]] virtual Result<Timestamp> inserted_at(uint32_t row) const = 0;
 
   [[nodiscard]] uint32_t page_count() const { return (row_count() + kPageRows - 1) / kPageRows; }
 };
