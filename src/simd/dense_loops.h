@@ -5,7 +5,7 @@
 // A level gives two kinds of types, all in its anonymous namespace (so that no instantiation is shared between files
 // that were compiled for different processors; for the same reason nothing here calls a function of the standard
 // library):
-//   Element: { using Vec; kLanes; kBytes; kTileRows; kTileQueries; kScanRows; Query;
+//   Element: { using Vec; kLanes; kBytes; kTileRows; kTileQueries; kScanRows; kScanRowsWithNorms; Query;
 //              Vec LoadRow(const std::byte*), LoadRowTail(const std::byte*, n); Vec LoadQuery(const Query*),
 //              LoadQueryTail; Acc; Zero(); MulAdd(Acc, Vec, Vec); Sub(Vec, Vec); float Reduce(Acc, Acc) }
 // Order of summation of one pair, the same in every form: lane l of accumulator p sums the terms d with
@@ -22,8 +22,9 @@ namespace quiver::simd {
 
 enum class Operation : uint8_t { kIp, kL2, kNorm };
 
-/// Bytes that loops ask for ahead of use; about the product of latency and one core's bandwidth.
-inline constexpr size_t kPrefetchBytes = 3072;
+// Rows in sequence are read as several streams far apart: the processor's prefetchers work page by page, and one stream
+// alone gets two thirds of what four get. Prefetch instructions make sequences slower (docs/performance.md), so only
+// gathered rows are asked for ahead of use.
 
 template <class Element>
 inline const std::byte* RowAt(const Rows& rows, size_t i) {
@@ -40,12 +41,12 @@ inline typename Element::Acc Step(typename Element::Acc acc, typename Element::V
   }
 }
 
-/// One query against kCount rows at once; `ahead` are rows to prefetch meanwhile.
-template <class Element, Operation kOperation, size_t kCount, bool kWithNorms>
+/// One query against kCount rows at once; `ahead` (if kPrefetch) are rows to fetch meanwhile.
+template <class Element, Operation kOperation, size_t kCount, bool kWithNorms, bool kPrefetch>
 [[gnu::always_inline]] inline void ScanGroup(const std::byte* const (&row)[kCount],
                                              const std::byte* const (&ahead)[kCount],
-                                             const typename Element::Query* query, size_t dim, float* out,
-                                             float* norms) {
+                                             const typename Element::Query* query, size_t dim, float (&out)[kCount],
+                                             float (&norms)[kCount]) {
   using Vec = typename Element::Vec;
   using Acc = typename Element::Acc;
   constexpr size_t kLanes = Element::kLanes;
@@ -63,7 +64,7 @@ template <class Element, Operation kOperation, size_t kCount, bool kWithNorms>
       q1 = Element::LoadQuery(query + d + kLanes);
     }
     for (size_t g = 0; g < kCount; ++g) {
-      __builtin_prefetch(ahead[g] + d * Element::kBytes);
+      if constexpr (kPrefetch) __builtin_prefetch(ahead[g] + d * Element::kBytes);
       const Vec x0 = Element::LoadRow(row[g] + d * Element::kBytes);
       const Vec x1 = Element::LoadRow(row[g] + (d + kLanes) * Element::kBytes);
       sums[g][0] = Step<Element, kOperation>(sums[g][0], q0, x0);
@@ -100,24 +101,44 @@ template <class Element, Operation kOperation, size_t kCount, bool kWithNorms>
   }
 }
 
+/// Scores rows place(g) for g < kCount, where place(g) = at + g * step; `ahead` is the first place to fetch meanwhile.
+template <class Element, Operation kOperation, size_t kCount, bool kWithNorms, bool kPrefetch>
+[[gnu::always_inline]] inline void ScanPlaces(const Rows& rows, size_t at, size_t step, size_t ahead_at,
+                                              const typename Element::Query* query, size_t dim, float* out,
+                                              float* norms) {
+  const std::byte* row[kCount];
+  const std::byte* ahead[kCount];
+  float sums[kCount];
+  float squares[kCount];
+  for (size_t g = 0; g < kCount; ++g) {
+    row[g] = RowAt<Element>(rows, at + g * step);
+    ahead[g] = kPrefetch ? RowAt<Element>(rows, ahead_at + g * step) : nullptr;
+  }
+  ScanGroup<Element, kOperation, kCount, kWithNorms, kPrefetch>(row, ahead, query, dim, sums, squares);
+  for (size_t g = 0; g < kCount; ++g) {
+    out[at + g * step] = sums[g];
+    if constexpr (kWithNorms) norms[at + g * step] = squares[g];
+  }
+}
+
 template <class Element, Operation kOperation, bool kWithNorms>
 inline void ScanRows(const Rows& rows, const typename Element::Query* query, size_t dim, float* out, float* norms) {
-  constexpr size_t kCount = kWithNorms ? Element::kScanRows / 2 : Element::kScanRows;
-  const size_t row_bytes = dim * Element::kBytes;
-  const size_t ahead_rows = kCount * (1 + kPrefetchBytes / (kCount * row_bytes + 1));
+  constexpr size_t kCount = kWithNorms ? Element::kScanRowsWithNorms : Element::kScanRows;
   size_t i = 0;
-  for (; i + kCount <= rows.count; i += kCount) {
-    const std::byte* row[kCount];
-    const std::byte* ahead[kCount];
-    for (size_t g = 0; g < kCount; ++g) row[g] = RowAt<Element>(rows, i + g);
-    const bool more = i + ahead_rows + kCount <= rows.count;
-    for (size_t g = 0; g < kCount; ++g) ahead[g] = more ? RowAt<Element>(rows, i + ahead_rows + g) : row[g];
-    ScanGroup<Element, kOperation, kCount, kWithNorms>(row, ahead, query, dim, out + i,
-                                                       kWithNorms ? norms + i : nullptr);
+  if (rows.ids != nullptr) {
+    for (; i + kCount <= rows.count; i += kCount) {
+      const size_t ahead = i + 2 * kCount <= rows.count ? i + kCount : i;
+      ScanPlaces<Element, kOperation, kCount, kWithNorms, true>(rows, i, 1, ahead, query, dim, out, norms);
+    }
+  } else {
+    const size_t step = rows.count / kCount;
+    for (; i < step; ++i) {
+      ScanPlaces<Element, kOperation, kCount, kWithNorms, false>(rows, i, step, 0, query, dim, out, norms);
+    }
+    i = step * kCount;
   }
   for (; i < rows.count; ++i) {
-    const std::byte* const row[1] = {RowAt<Element>(rows, i)};
-    ScanGroup<Element, kOperation, 1, kWithNorms>(row, row, query, dim, out + i, kWithNorms ? norms + i : nullptr);
+    ScanPlaces<Element, kOperation, 1, kWithNorms, false>(rows, i, 0, 0, query, dim, out, norms);
   }
 }
 
@@ -237,12 +258,24 @@ inline void CountBits(const std::byte* a, const std::byte* b, size_t bytes, type
 
 template <class Bits, size_t kWords>
 inline void BinaryRows(const Rows& rows, const std::byte* query, size_t bytes, float* out) {
+  constexpr size_t kStreams = 4;
   constexpr size_t kAhead = 32;
-  for (size_t i = 0; i < rows.count; ++i) {
-    if (rows.ids != nullptr && i + kAhead < rows.count) __builtin_prefetch(RowAt<Bits>(rows, i + kAhead));
+  const auto score = [&](size_t i) {
     typename Bits::Counts counts{};
     CountBits<Bits, kWords>(query, RowAt<Bits>(rows, i), bytes, counts);
     out[i] = Bits::Score(counts);
+  };
+  size_t i = 0;
+  if (rows.ids == nullptr) {
+    const size_t step = rows.count / kStreams;
+    for (; i < step; ++i) {
+      for (size_t stream = 0; stream < kStreams; ++stream) score(i + stream * step);
+    }
+    i = step * kStreams;
+  }
+  for (; i < rows.count; ++i) {
+    if (rows.ids != nullptr && i + kAhead < rows.count) __builtin_prefetch(RowAt<Bits>(rows, i + kAhead));
+    score(i);
   }
 }
 

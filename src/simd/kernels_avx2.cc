@@ -36,6 +36,7 @@ struct FloatLanes {
   using Query = float;
   static constexpr size_t kLanes = 8;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static Acc Zero() { return _mm256_setzero_ps(); }
@@ -83,6 +84,7 @@ struct Int8 {
   static constexpr size_t kLanes = 16;
   static constexpr size_t kBytes = 1;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static Acc Zero() { return _mm256_setzero_si256(); }
@@ -228,19 +230,22 @@ void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* sc
 
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
-  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-  size_t i = 0;
-  for (; i + 128 <= bytes; i += 128) {
-    __builtin_prefetch(at + i + kPrefetchBytes);
-    __builtin_prefetch(at + i + kPrefetchBytes + 64);
-    for (size_t s = 0; s < 4; ++s) {
-      sums[s] = _mm256_xor_si256(sums[s], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + i + 32 * s)));
+  constexpr size_t kStreams = 4;
+  const size_t part = bytes / (kStreams * 64) * 64;
+  __m256i sums[kStreams][2];
+  for (auto& sum : sums) sum[0] = sum[1] = _mm256_setzero_si256();
+  for (size_t i = 0; i < part; i += 64) {
+    for (size_t s = 0; s < kStreams; ++s) {
+      const std::byte* from = at + s * part + i;
+      sums[s][0] = _mm256_xor_si256(sums[s][0], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+      sums[s][1] = _mm256_xor_si256(sums[s][1], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32)));
     }
   }
-  const __m256i sum = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+  __m256i all = _mm256_setzero_si256();
+  for (const auto& sum : sums) all = _mm256_xor_si256(all, _mm256_xor_si256(sum[0], sum[1]));
   uint64_t words[4];
-  __builtin_memcpy(words, &sum, sizeof(words));
-  for (; i < bytes; ++i) words[0] ^= static_cast<uint64_t>(at[i]);
+  __builtin_memcpy(words, &all, sizeof(words));
+  for (size_t i = part * kStreams; i < bytes; ++i) words[0] ^= static_cast<uint64_t>(at[i]);
   return words[0] ^ words[1] ^ words[2] ^ words[3];
 }
 

@@ -19,6 +19,7 @@ struct FloatLanes {
   using Query = float;
   static constexpr size_t kLanes = 16;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 4;
   static constexpr size_t kTileQueries = 3;
   static Acc Zero() { return _mm512_setzero_ps(); }
@@ -65,6 +66,7 @@ struct Int8 {
   static constexpr size_t kLanes = 32;
   static constexpr size_t kBytes = 1;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 4;
   static constexpr size_t kTileQueries = 3;
   static Acc Zero() { return _mm512_setzero_si512(); }
@@ -194,19 +196,19 @@ void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* sc
 
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
-  __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-  size_t i = 0;
-  for (; i + 128 <= bytes; i += 128) {
-    __builtin_prefetch(at + i + kPrefetchBytes);
-    __builtin_prefetch(at + i + kPrefetchBytes + 64);
-    for (size_t s = 0; s < 2; ++s) sums[s] = _mm512_xor_si512(sums[s], _mm512_loadu_si512(at + i + 64 * s));
+  constexpr size_t kStreams = 4;
+  const size_t part = bytes / (kStreams * 64) * 64;
+  __m512i sums[kStreams];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  for (size_t i = 0; i < part; i += 64) {
+    for (size_t s = 0; s < kStreams; ++s) sums[s] = _mm512_xor_si512(sums[s], _mm512_loadu_si512(at + s * part + i));
   }
-  const __m512i sum = _mm512_xor_si512(sums[0], sums[1]);
+  const __m512i sum = _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
   uint64_t words[8];
   __builtin_memcpy(words, &sum, sizeof(words));
   uint64_t all = 0;
   for (uint64_t word : words) all ^= word;
-  for (; i < bytes; ++i) all ^= static_cast<uint64_t>(at[i]);
+  for (size_t i = part * kStreams; i < bytes; ++i) all ^= static_cast<uint64_t>(at[i]);
   return all;
 }
 

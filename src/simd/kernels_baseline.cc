@@ -1,5 +1,10 @@
 // File: simd/kernels_baseline.cc
-// Kernels of the baseline level in plain C++ (four-lane vectors of the compiler), for every processor.
+// Kernels of the baseline level in plain C++ (four-lane vectors of the compiler), for every processor. The three
+// integer steps that compilers translate badly are spelled out for x86-64-v2.
+#if defined(__SSE4_1__)
+#include <smmintrin.h>
+#endif
+
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
 
@@ -13,9 +18,12 @@ struct VectorOf {
 using Float4 = VectorOf<float, 16>::Type;
 using Unsigned4 = VectorOf<uint32_t, 16>::Type;
 using Int4 = VectorOf<int32_t, 16>::Type;
-using Short4 = VectorOf<int16_t, 8>::Type;
+using Short8 = VectorOf<int16_t, 16>::Type;
 using Half4 = VectorOf<uint16_t, 8>::Type;
-using Char4 = VectorOf<int8_t, 4>::Type;
+#if !defined(__SSE4_1__)
+using Char8 = VectorOf<int8_t, 8>::Type;
+using Int8Wide = VectorOf<int32_t, 32>::Type;
+#endif
 
 template <class V>
 V LoadAs(const void* at) {
@@ -37,6 +45,7 @@ struct FloatLanes {
   using Query = float;
   static constexpr size_t kLanes = 4;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 2;
   static Acc Zero() { return Acc{}; }
@@ -56,10 +65,20 @@ struct F32 : FloatLanes {
   static Vec LoadRowTail(const std::byte* at, size_t n) { return LoadAsTail<Float4>(at, n * kBytes); }
 };
 
+Unsigned4 WidenUnsigned(Half4 half) {
+#if defined(__SSE4_1__)
+  int64_t word;
+  __builtin_memcpy(&word, &half, sizeof(word));
+  return (Unsigned4)_mm_cvtepu16_epi32(_mm_cvtsi64_si128(word));
+#else
+  return __builtin_convertvector(half, Unsigned4);
+#endif
+}
+
 /// Widens IEEE half floats: moving the bits and scaling by 2^112 is exact, denormals included; the all-ones exponent
 /// (infinity, NaN) needs its own bits.
 Float4 WidenHalf(Half4 half) {
-  const Unsigned4 bits = __builtin_convertvector(half, Unsigned4);
+  const Unsigned4 bits = WidenUnsigned(half);
   const Unsigned4 sign = (bits & 0x8000u) << 16;
   const Unsigned4 magnitude = (bits & 0x7fffu) << 13;
   const auto special = (Unsigned4)(magnitude >= (0x7c00u << 13));
@@ -68,7 +87,7 @@ Float4 WidenHalf(Half4 half) {
   return (Float4)(value | sign);
 }
 
-Float4 WidenBrainHalf(Half4 half) { return (Float4)(__builtin_convertvector(half, Unsigned4) << 16); }
+Float4 WidenBrainHalf(Half4 half) { return (Float4)(WidenUnsigned(half) << 16); }
 
 struct F16 : FloatLanes {
   static constexpr size_t kBytes = 2;
@@ -83,25 +102,37 @@ struct Bf16 : FloatLanes {
 };
 
 struct Int8 {
-  using Vec = Int4;
+  using Vec = Short8;
   using Acc = Int4;
   using Query = int8_t;
-  static constexpr size_t kLanes = 4;
+  static constexpr size_t kLanes = 8;
   static constexpr size_t kBytes = 1;
   static constexpr size_t kScanRows = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 2;
   static Acc Zero() { return Acc{}; }
-  static Vec LoadRow(const std::byte* at) { return __builtin_convertvector(LoadAs<Char4>(at), Int4); }
-  static Vec LoadRowTail(const std::byte* at, size_t n) {
-    return __builtin_convertvector(LoadAsTail<Char4>(at, n), Int4);
+  static Vec WidenBytes(int64_t word) {
+#if defined(__SSE4_1__)
+    return (Vec)_mm_cvtepi8_epi16(_mm_cvtsi64_si128(word));
+#else
+    return __builtin_convertvector(LoadAs<Char8>(&word), Vec);
+#endif
   }
-  static Vec LoadQuery(const int8_t* at) { return __builtin_convertvector(LoadAs<Char4>(at), Int4); }
-  static Vec LoadQueryTail(const int8_t* at, size_t n) {
-    return __builtin_convertvector(LoadAsTail<Char4>(at, n), Int4);
-  }
+  static Vec LoadRow(const std::byte* at) { return WidenBytes(LoadAs<int64_t>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenBytes(LoadAsTail<int64_t>(at, n)); }
+  static Vec LoadQuery(const int8_t* at) { return WidenBytes(LoadAs<int64_t>(at)); }
+  static Vec LoadQueryTail(const int8_t* at, size_t n) { return WidenBytes(LoadAsTail<int64_t>(at, n)); }
   static Vec Sub(Vec a, Vec b) { return a - b; }
-  static Acc MulAdd(Acc acc, Vec a, Vec b) { return acc + a * b; }
+  static Acc MulAdd(Acc acc, Vec a, Vec b) {
+#if defined(__SSE4_1__)
+    return acc + (Acc)_mm_madd_epi16((__m128i)a, (__m128i)b);
+#else
+    const Int8Wide product = __builtin_convertvector(a, Int8Wide) * __builtin_convertvector(b, Int8Wide);
+    return acc + __builtin_shufflevector(product, product, 0, 1, 2, 3) +
+           __builtin_shufflevector(product, product, 4, 5, 6, 7);
+#endif
+  }
   static float Reduce(Acc a, Acc b) {
     const Acc sum = a + b;
     return static_cast<float>(sum[0] + sum[1] + sum[2] + sum[3]);
@@ -124,14 +155,19 @@ void Widen(const void* in, size_t count, float* out) {
 
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
-  Unsigned4 sums[4] = {};
-  size_t i = 0;
-  for (; i + 64 <= bytes; i += 64) {
-    for (size_t s = 0; s < 4; ++s) sums[s] ^= LoadAs<Unsigned4>(at + i + 16 * s);
+  constexpr size_t kStreams = 4;
+  const size_t part = bytes / (kStreams * 32) * 32;
+  Unsigned4 sums[kStreams][2] = {};
+  for (size_t i = 0; i < part; i += 32) {
+    for (size_t s = 0; s < kStreams; ++s) {
+      sums[s][0] ^= LoadAs<Unsigned4>(at + s * part + i);
+      sums[s][1] ^= LoadAs<Unsigned4>(at + s * part + i + 16);
+    }
   }
-  for (; i < bytes; ++i) sums[0][0] ^= static_cast<uint32_t>(at[i]);
-  const Unsigned4 sum = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);
-  return (static_cast<uint64_t>(sum[0] ^ sum[2]) << 32) | (sum[1] ^ sum[3]);
+  Unsigned4 all{};
+  for (const auto& sum : sums) all ^= sum[0] ^ sum[1];
+  for (size_t i = part * kStreams; i < bytes; ++i) all[0] ^= static_cast<uint32_t>(at[i]);
+  return (static_cast<uint64_t>(all[0] ^ all[2]) << 32) | (all[1] ^ all[3]);
 }
 
 constexpr KernelTable MakeTable() {

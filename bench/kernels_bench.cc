@@ -1,0 +1,283 @@
+// File: bench/kernels_bench.cc
+// Speed of the distance kernels, per level, beside plain loops compiled for the base target and beside the bandwidth of
+// a pure read: once over data that lies in cache, once over data that comes from memory.
+//
+//   build/release/bench/kernels_bench [--json] [--seconds 0.3] [--megabytes 256]
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "simd/kernels.h"
+
+namespace quiver::bench {
+namespace {
+
+using simd::KernelTable;
+using simd::Level;
+using simd::Rows;
+
+// Plain loops, as one would write them: the scalar twins.
+float PlainIpF32(const void* a, const void* b, size_t dim) {
+  const auto* x = static_cast<const float*>(a);
+  const auto* y = static_cast<const float*>(b);
+  float sum = 0;
+  for (size_t d = 0; d < dim; ++d) sum += x[d] * y[d];
+  return sum;
+}
+float PlainL2F32(const void* a, const void* b, size_t dim) {
+  const auto* x = static_cast<const float*>(a);
+  const auto* y = static_cast<const float*>(b);
+  float sum = 0;
+  for (size_t d = 0; d < dim; ++d) sum += (x[d] - y[d]) * (x[d] - y[d]);
+  return sum;
+}
+float WidenHalf(uint16_t half) {
+  const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fff) << 13;
+  const float value = std::bit_cast<float>(magnitude) * 0x1p112f;
+  return (half & 0x8000) != 0 ? -value : value;
+}
+float PlainIpF16(const void* a, const void* b, size_t dim) {
+  const auto* x = static_cast<const float*>(a);
+  const auto* y = static_cast<const uint16_t*>(b);
+  float sum = 0;
+  for (size_t d = 0; d < dim; ++d) sum += x[d] * WidenHalf(y[d]);
+  return sum;
+}
+float PlainIpBf16(const void* a, const void* b, size_t dim) {
+  const auto* x = static_cast<const float*>(a);
+  const auto* y = static_cast<const uint16_t*>(b);
+  float sum = 0;
+  for (size_t d = 0; d < dim; ++d) sum += x[d] * std::bit_cast<float>(static_cast<uint32_t>(y[d]) << 16);
+  return sum;
+}
+float PlainIpInt8(const void* a, const void* b, size_t dim) {
+  const auto* x = static_cast<const int8_t*>(a);
+  const auto* y = static_cast<const int8_t*>(b);
+  int32_t sum = 0;
+  for (size_t d = 0; d < dim; ++d) sum += static_cast<int32_t>(x[d]) * y[d];
+  return static_cast<float>(sum);
+}
+float PlainHamming(const void* a, const void* b, size_t bytes) {
+  const auto* x = static_cast<const uint8_t*>(a);
+  const auto* y = static_cast<const uint8_t*>(b);
+  int sum = 0;
+  for (size_t d = 0; d < bytes; ++d) sum += std::popcount(static_cast<uint8_t>(x[d] ^ y[d]));
+  return static_cast<float>(sum);
+}
+float PlainJaccard(const void* a, const void* b, size_t bytes) {
+  const auto* x = static_cast<const uint8_t*>(a);
+  const auto* y = static_cast<const uint8_t*>(b);
+  int both = 0, any = 0;
+  for (size_t d = 0; d < bytes; ++d) {
+    both += std::popcount(static_cast<uint8_t>(x[d] & y[d]));
+    any += std::popcount(static_cast<uint8_t>(x[d] | y[d]));
+  }
+  return any == 0 ? 0.0f : 1.0f - static_cast<float>(both) / static_cast<float>(any);
+}
+
+struct Options {
+  double seconds = 0.3;
+  size_t megabytes = 256;
+  bool json = false;
+};
+
+/// CPU time of this thread: other programs on the machine then disturb only caches and memory.
+double CpuSeconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// CPU seconds per call of `work`: the best of nine rounds that last `seconds` together.
+double Time(double seconds, const std::function<void()>& work) {
+  constexpr int kRounds = 9;
+  work();
+  // Enough calls per look at the clock that the clock does not count.
+  size_t calls = 1;
+  for (;; calls *= 2) {
+    const double start = CpuSeconds();
+    for (size_t i = 0; i < calls; ++i) work();
+    if (CpuSeconds() - start > seconds / kRounds / 2) break;
+  }
+  double best = 1e30;
+  for (int round = 0; round < kRounds; ++round) {
+    const double start = CpuSeconds();
+    for (size_t i = 0; i < calls; ++i) work();
+    best = std::min(best, (CpuSeconds() - start) / static_cast<double>(calls));
+  }
+  return best;
+}
+
+struct Kernel {
+  const char* name;
+  size_t dim;
+  size_t row_bytes;
+  bool float_rows;  ///< filled with floats (f32), else with half patterns of moderate size or bytes
+  bool halves;
+  std::function<void(const KernelTable&, const Rows&, const void*, float*)> run;
+  float (*plain)(const void*, const void*, size_t);
+  size_t plain_size;
+};
+
+std::vector<Kernel> AllKernels() {
+  const auto dense = [](auto member, auto function) {
+    return [member, function](size_t dim) {
+      return [=](const KernelTable& table, const Rows& rows, const void* query, float* out) {
+        ((table.*member).*function)(rows, query, dim, out, nullptr);
+      };
+    };
+  };
+  const auto ip = &simd::DenseKernels::ip;
+  const auto l2 = &simd::DenseKernels::l2;
+  const auto binary = [](auto function, size_t bytes) {
+    return [=](const KernelTable& table, const Rows& rows, const void* query, float* out) {
+      (table.binary.*function)(rows, query, bytes, out);
+    };
+  };
+  const auto cosine = [](const KernelTable& table, const Rows& rows, const void* query, float* out) {
+    thread_local std::vector<float> norms;
+    if (norms.size() < rows.count) norms.resize(rows.count);
+    table.f32.ip(rows, query, 384, out, norms.data());
+  };
+  return {
+      {"f32 IP 384", 384, 1536, true, false, dense(&KernelTable::f32, ip)(384), &PlainIpF32, 384},
+      {"f32 L2 384", 384, 1536, true, false, dense(&KernelTable::f32, l2)(384), &PlainL2F32, 384},
+      {"f32 IP + norm 384", 384, 1536, true, false, cosine, &PlainIpF32, 384},
+      {"f32 L2 128", 128, 512, true, false, dense(&KernelTable::f32, l2)(128), &PlainL2F32, 128},
+      {"f16 IP 384", 384, 768, false, true, dense(&KernelTable::f16, ip)(384), &PlainIpF16, 384},
+      {"bf16 IP 384", 384, 768, false, true, dense(&KernelTable::bf16, ip)(384), &PlainIpBf16, 384},
+      {"int8 IP 384", 384, 384, false, false, dense(&KernelTable::int8, ip)(384), &PlainIpInt8, 384},
+      {"int8 L2 384", 384, 384, false, false, dense(&KernelTable::int8, l2)(384), nullptr, 384},
+      {"HAMMING 128 bit", 128, 16, false, false, binary(&simd::BinaryKernels::hamming, 16), &PlainHamming, 16},
+      {"HAMMING 1024 bit", 1024, 128, false, false, binary(&simd::BinaryKernels::hamming, 128), &PlainHamming, 128},
+      {"JACCARD 1024 bit", 1024, 128, false, false, binary(&simd::BinaryKernels::jaccard, 128), &PlainJaccard, 128},
+      {"SUBSTRUCTURE 1024 bit", 1024, 128, false, false, binary(&simd::BinaryKernels::substructure, 128), nullptr, 128},
+  };
+}
+
+struct Buffer {
+  explicit Buffer(size_t size)
+      : data(static_cast<std::byte*>(std::aligned_alloc(4096, size)), &std::free), bytes(size) {}
+  std::unique_ptr<std::byte, void (*)(void*)> data;
+  size_t bytes;
+};
+
+void Fill(Buffer& buffer, const Kernel& kernel, std::mt19937& random) {
+  for (size_t at = 0; at + 4 <= buffer.bytes; at += 4) {
+    uint32_t word = static_cast<uint32_t>(random());
+    if (kernel.float_rows) word = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(word)) * 0x1p-31f);
+    if (kernel.halves) word &= 0x3fff3fffu;
+    std::memcpy(buffer.data.get() + at, &word, 4);
+  }
+}
+
+void Report(const Options& options, std::string_view kernel, std::string_view level, std::string_view where,
+            double gigabytes, double ratio) {
+  if (options.json) {
+    std::printf("{\"kernel\":\"%s\",\"level\":\"%s\",\"data\":\"%s\",\"gb_per_s\":%.2f,\"ratio\":%.3f}\n",
+                std::string(kernel).c_str(), std::string(level).c_str(), std::string(where).c_str(), gigabytes, ratio);
+  } else {
+    std::printf("%-24s %-9s %-7s %9.2f %9.2f\n", std::string(kernel).c_str(), std::string(level).c_str(),
+                std::string(where).c_str(), gigabytes, ratio);
+  }
+  std::fflush(stdout);
+}
+
+int Run(const Options& options) {
+  std::mt19937 random(1);
+  std::vector<const KernelTable*> levels;
+  for (Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+    if (const KernelTable* table = simd::KernelsFor(level)) {
+      levels.push_back(table);
+    } else {
+      std::fprintf(stderr, "%s: not on this processor\n", std::string(simd::LevelName(level)).c_str());
+    }
+  }
+  Buffer memory(options.megabytes << 20);
+  Buffer cached(16 << 10);
+  if (!options.json) std::printf("%-24s %-9s %-7s %9s %9s\n", "kernel", "level", "data", "GB/s", "ratio");
+
+  std::memset(memory.data.get(), 1, memory.bytes);
+  double ceiling = 0;
+  volatile uint64_t sink = 0;
+  for (const KernelTable* table : levels) {
+    const double seconds =
+        Time(options.seconds * 3, [&] { sink = sink + table->read_all(memory.data.get(), memory.bytes); });
+    const double rate = static_cast<double>(memory.bytes) / seconds / 1e9;
+    ceiling = std::max(ceiling, rate);
+    Report(options, "read", simd::LevelName(table->level), "memory", rate, 1.0);
+  }
+  std::fprintf(stderr, "ratio: cache rows against the plain loop, memory rows against the fastest read\n");
+
+  bool wrong = false;
+  for (const Kernel& kernel : AllKernels()) {
+    Fill(cached, kernel, random);
+    Fill(memory, kernel, random);
+    Buffer query(4096);
+    Fill(query, kernel.halves ? AllKernels()[0] : kernel, random);
+    const size_t cached_rows = cached.bytes / kernel.row_bytes;
+    const size_t memory_rows = memory.bytes / kernel.row_bytes;
+    std::vector<float> out(memory_rows);
+    double plain = 0;
+    if (kernel.plain != nullptr) {
+      const double seconds = Time(options.seconds, [&] {
+        for (size_t i = 0; i < cached_rows; ++i) {
+          out[i] = kernel.plain(query.data.get(), cached.data.get() + i * kernel.row_bytes, kernel.plain_size);
+        }
+      });
+      plain = static_cast<double>(cached_rows * kernel.row_bytes) / seconds / 1e9;
+      Report(options, kernel.name, "plain", "cache", plain, 1.0);
+    }
+    const std::vector<float> expected(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(cached_rows));
+    for (const KernelTable* table : levels) {
+      for (bool from_memory : {false, true}) {
+        const Buffer& rows = from_memory ? memory : cached;
+        const size_t count = from_memory ? memory_rows : cached_rows;
+        const double seconds = Time(options.seconds, [&] {
+          kernel.run(*table, {rows.data.get(), kernel.row_bytes, count, nullptr}, query.data.get(), out.data());
+        });
+        const double rate = static_cast<double>(count * kernel.row_bytes) / seconds / 1e9;
+        const double base = from_memory ? ceiling : plain;
+        Report(options, kernel.name, simd::LevelName(table->level), from_memory ? "memory" : "cache", rate,
+               base > 0 ? rate / base : 0.0);
+        for (size_t i = 0; kernel.plain != nullptr && !from_memory && i < cached_rows; ++i) {
+          const float allowed = 1e-3f * (std::abs(expected[i]) + 10.0f);
+          if (!(std::abs(out[i] - expected[i]) <= allowed)) wrong = true;
+        }
+      }
+    }
+  }
+  if (wrong) std::fprintf(stderr, "a kernel disagrees with its plain loop\n");
+  return wrong ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace quiver::bench
+
+int main(int argc, char** argv) {
+  quiver::bench::Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (arg == "--json") {
+      options.json = true;
+    } else if (arg == "--seconds" && i + 1 < argc) {
+      options.seconds = std::atof(argv[++i]);
+    } else if (arg == "--megabytes" && i + 1 < argc) {
+      options.megabytes = static_cast<size_t>(std::atol(argv[++i]));
+    } else {
+      std::fprintf(stderr, "usage: kernels_bench [--json] [--seconds S] [--megabytes M]\n");
+      return 2;
+    }
+  }
+  return quiver::bench::Run(options);
+}
