@@ -169,9 +169,16 @@ bool MetricFits(DataType type, MetricType metric) {
 
 /// From this many queries on, a batch is filtered by integer codes: encoding a row costs about as much as scoring it
 /// for this many queries by the fp32 tile. See docs/performance.md.
-constexpr size_t kMinFilterQueries = 24;
+constexpr size_t kMinFilterQueries = 8;
 /// Below this dimension the filter's fixed cost per pair eats its gain.
 constexpr size_t kMinFilterDim = 48;
+
+}  // namespace
+
+namespace {
+
+/// Squared norms below it have lost bits to underflow: cosines are then computed in double.
+constexpr float kLeastCosineNorm2 = 1e-26f;
 
 }  // namespace
 
@@ -262,11 +269,9 @@ struct FlatQueries::Impl {
         return sum;
       return ScoreInDouble(q, row);
     }
-    // Norms whose squares leave the normal range of float have lost bits.
-    constexpr float kLeast = 1e-26f;
     const float query_norm = norms[q];
-    if (!(norm > kLeast && norm < kInfinity && query_norm > kLeast && query_norm < kInfinity && std::isfinite(sum)))
-        [[unlikely]] {
+    if (!(norm > kLeastCosineNorm2 && norm < kInfinity && query_norm > kLeastCosineNorm2 && query_norm < kInfinity &&
+          std::isfinite(sum))) [[unlikely]] {
       return ScoreInDouble(q, row);
     }
     const double cosine =
@@ -406,8 +411,10 @@ MetricType FlatQueries::metric() const { return impl_->metric; }
 
 namespace {
 
-/// Rows whose ids one block lists, and scores that one kernel call writes.
-constexpr size_t kBlockRows = 256;
+/// Rows of a block of a scan: enough bytes to keep several streams of memory going, within bounds for the scores.
+size_t BlockRows(size_t width) { return std::clamp<size_t>((size_t{512} << 10) / (width + 1), 256, 4096); }
+/// Sparse rows of a block: they stay in cache for all queries.
+constexpr size_t kSparseBlockRows = 1024;
 /// Rows of a block that are shared by a batch: small enough for the second-level cache at usual widths.
 constexpr size_t kBatchRows = 64;
 static_assert(kBatchRows % CodeKernels::kGroup == 0 && kBatchRows <= 64);
@@ -428,7 +435,7 @@ struct Block {
 
 struct FlatScratch::Impl {
   std::vector<uint32_t> ids;   ///< kept rows of a block
-  std::vector<float> scores;   ///< of one query (kBlockRows) or of a tile
+  std::vector<float> scores;   ///< of one query or of a tile
   std::vector<float> norms;    ///< squared norms of the rows of a block
   std::vector<float> window;   ///< sparse query values by index; zero between scans
   std::vector<float> widened;  ///< rows of a batch block as float
@@ -502,32 +509,66 @@ Rows RowsOf(const ColumnView& vectors, const Block& block) {
   return {vectors.fixed + block.first * width, width, block.count, nullptr};
 }
 
-/// Offers scores of `rows.count` rows; the common case of none good enough costs one comparison each.
+/// Offers finished scores of the rows of a block.
 void OfferAll(TopK& results, const float* scores, const Block& block, uint64_t first_row) {
   for (size_t i = 0; i < block.count; ++i) results.Offer(scores[i], first_row + block.row(i));
 }
 
-/// Scores one dense query against a block. Leaves client scores in `scores`.
-void ScoreDense(const FlatQueries::Impl& queries, size_t q, const Rows& rows, float* scores, float* norms) {
-  const auto dim = static_cast<size_t>(queries.dim);
-  const bool cosine = queries.metric == MetricType::kCosine;
-  const simd::DenseKernels& kernels = queries.dense();
-  (queries.metric == MetricType::kL2 ? kernels.l2 : kernels.ip)(rows, queries.query(q), dim, scores,
-                                                                cosine ? norms : nullptr);
-  for (size_t i = 0; i < rows.count; ++i) {
-    const size_t id = rows.ids != nullptr ? rows.ids[i] : i;
-    scores[i] = queries.Finish(q, scores[i], cosine ? norms[i] : 0.0f, rows.base + id * rows.stride);
+/// Offers `count` sums of a dense kernel. Most are seen to be too bad by one comparison; only the others are finished.
+/// stored(i) gives row i as stored, id(i) its row id.
+template <class Stored, class Id>
+void OfferSums(const FlatQueries::Impl& queries, size_t q, const float* sums, const float* norms, size_t count,
+               const Stored& stored, const Id& id, TopK& results) {
+  const auto offer = [&](size_t i, float norm) { results.Offer(queries.Finish(q, sums[i], norm, stored(i)), id(i)); };
+  float threshold = results.threshold();
+  switch (queries.metric) {
+    case MetricType::kL2:
+      for (size_t i = 0; i < count; ++i) {
+        if (sums[i] > threshold) continue;
+        offer(i, 0);
+        threshold = results.threshold();
+      }
+      return;
+    case MetricType::kIp:
+      for (size_t i = 0; i < count; ++i) {
+        if (sums[i] < threshold) continue;
+        offer(i, 0);
+        threshold = results.threshold();
+      }
+      return;
+    default: break;
   }
+  // cos < t  <=>  s |s| < t |t| |x|^2 |q|^2 for s = q.x; a margin covers the rounding here. NaN and norms out of the
+  // safe range fail the test and are finished.
+  const auto limit_of = [&](float t) { return (t * std::abs(t) - 1e-5f) * queries.norms[q]; };
+  float limit = limit_of(threshold);
+  const bool safe_query = queries.norms[q] > kLeastCosineNorm2;
+  for (size_t i = 0; i < count; ++i) {
+    if (safe_query && norms[i] > kLeastCosineNorm2 && sums[i] * std::abs(sums[i]) < limit * norms[i]) continue;
+    offer(i, norms[i]);
+    limit = limit_of(results.threshold());
+  }
+}
+
+/// Sums of one dense query and a block, by the kernel of the metric; `norms` only for cosine.
+void SumDense(const FlatQueries::Impl& queries, size_t q, const Rows& rows, float* sums, float* norms) {
+  const simd::DenseKernels& kernels = queries.dense();
+  const auto scan = queries.metric == MetricType::kL2 ? kernels.l2 : kernels.ip;
+  scan(rows, queries.query(q), static_cast<size_t>(queries.dim), sums,
+       queries.metric == MetricType::kCosine ? norms : nullptr);
 }
 
 /// Scans with one query: memory-bound, each row is read once.
 void ScanDenseOne(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
                   TopK& results, FlatScratch::Impl& scratch) {
-  float* scores = Sized(scratch.scores, kBlockRows);
-  float* norms = Sized(scratch.norms, kBlockRows);
-  ForBlocks(vectors, mask, kBlockRows, scratch, [&](const Block& block) {
-    ScoreDense(queries, 0, RowsOf(vectors, block), scores, norms);
-    OfferAll(results, scores, block, first_row);
+  const size_t block_rows = BlockRows(vectors.width);
+  float* sums = Sized(scratch.scores, block_rows);
+  float* norms = Sized(scratch.norms, block_rows);
+  ForBlocks(vectors, mask, block_rows, scratch, [&](const Block& block) {
+    SumDense(queries, 0, RowsOf(vectors, block), sums, norms);
+    OfferSums(
+        queries, 0, sums, norms, block.count, [&](size_t i) { return vectors.fixed + block.row(i) * vectors.width; },
+        [&](size_t i) { return first_row + block.row(i); }, results);
   });
 }
 
@@ -550,9 +591,9 @@ void ScoreBatchPlain(const FlatQueries::Impl& queries, const BatchBlock& batch, 
   const bool cosine = queries.metric == MetricType::kCosine;
   const auto tile = queries.metric == MetricType::kL2 ? batch.kernels->l2_tile : batch.kernels->ip_tile;
   const size_t count = batch.block.count;
-  float* norms = Sized(scratch.norms, kBlockRows);
+  float* norms = Sized(scratch.norms, kBatchRows);
   if (cosine) batch.kernels->norm(batch.rows, dim, norms);
-  float* scores = Sized(scratch.scores, std::max(kBlockRows, kTileQueries * kBatchRows));
+  float* scores = Sized(scratch.scores, kTileQueries * kBatchRows);
   const size_t tile_rows = std::clamp<size_t>(kTileBytes / (batch.rows.stride + 1), 4, kBatchRows);
   for (size_t q = 0; q < queries.nq; q += kTileQueries) {
     const size_t query_count = std::min(kTileQueries, queries.nq - q);
@@ -567,11 +608,9 @@ void ScoreBatchPlain(const FlatQueries::Impl& queries, const BatchBlock& batch, 
       tile(rows, queries.query(q), queries.query_stride, query_count, dim, scores + r, kBatchRows);
     }
     for (size_t j = 0; j < query_count; ++j) {
-      float* of_query = scores + j * kBatchRows;
-      for (size_t i = 0; i < count; ++i) {
-        const float score = queries.Finish(q + j, of_query[i], cosine ? norms[i] : 0.0f, batch.stored(i));
-        results[q + j].Offer(score, batch.first_row + batch.block.row(i));
-      }
+      OfferSums(
+          queries, q + j, scores + j * kBatchRows, norms, count, [&](size_t i) { return batch.stored(i); },
+          [&](size_t i) { return batch.first_row + batch.block.row(i); }, results[q + j]);
     }
   }
 }
@@ -665,8 +704,8 @@ double ScoreBatchFiltered(const FlatQueries::Impl& queries, const BatchBlock& ba
   const uint64_t existing = count == 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
   uint32_t* ids = Sized(scratch.survivors, 2 * kBatchRows);
   uint32_t* places = ids + kBatchRows;
-  float* scores = Sized(scratch.scores, std::max(kBlockRows, kTileQueries * kBatchRows));
-  float* norms = Sized(scratch.norms, kBlockRows);
+  float* scores = Sized(scratch.scores, kTileQueries * kBatchRows);
+  float* norms = Sized(scratch.norms, kBatchRows);
   size_t kept = 0;
   for (size_t q = 0; q < queries.nq; ++q) {
     uint64_t mask = 0;
@@ -683,10 +722,9 @@ double ScoreBatchFiltered(const FlatQueries::Impl& queries, const BatchBlock& ba
     }
     kept += survivors;
     scan({batch.rows.base, batch.rows.stride, survivors, ids}, queries.query(q), dim, scores, cosine ? norms : nullptr);
-    for (size_t i = 0; i < survivors; ++i) {
-      const float score = queries.Finish(q, scores[i], cosine ? norms[i] : 0.0f, batch.stored(places[i]));
-      results[q].Offer(score, batch.first_row + batch.block.row(places[i]));
-    }
+    OfferSums(
+        queries, q, scores, norms, survivors, [&](size_t i) { return batch.stored(places[i]); },
+        [&](size_t i) { return batch.first_row + batch.block.row(places[i]); }, results[q]);
   }
   return static_cast<double>(kept) / static_cast<double>(queries.nq * count);
 }
@@ -740,8 +778,9 @@ void ScanDenseBatch(const FlatQueries::Impl& queries, const ColumnView& vectors,
 void ScanBinary(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
                 std::span<TopK> results, FlatScratch::Impl& scratch) {
   const auto kernel = queries.binary();
-  float* scores = Sized(scratch.scores, kBlockRows);
-  ForBlocks(vectors, mask, kBlockRows, scratch, [&](const Block& block) {
+  const size_t block_rows = BlockRows(vectors.width);
+  float* scores = Sized(scratch.scores, block_rows);
+  ForBlocks(vectors, mask, block_rows, scratch, [&](const Block& block) {
     const Rows rows = RowsOf(vectors, block);
     for (size_t q = 0; q < queries.nq; ++q) {
       kernel(rows, queries.query(q), queries.width, scores);
@@ -768,7 +807,7 @@ void WithLookup(const SparseQuery& query, FlatScratch::Impl& scratch, const With
 
 void ScanSparse(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
                 std::span<TopK> results, FlatScratch::Impl& scratch) {
-  ForBlocks(vectors, mask, kBlockRows, scratch, [&](const Block& block) {
+  ForBlocks(vectors, mask, kSparseBlockRows, scratch, [&](const Block& block) {
     for (size_t q = 0; q < queries.nq; ++q) {
       const SparseQuery& query = queries.sparse[q];
       if (query.entries.empty()) continue;
@@ -814,8 +853,11 @@ void ScoreRows(const FlatQueries& queries, size_t query, const ColumnView& vecto
       if (impl.type == DataType::kBinaryVector) {
         impl.binary()(some, impl.query(query), impl.width, scores + i);
       } else {
-        float norms[kAtOnce];
-        ScoreDense(impl, query, some, scores + i, norms);
+        float norms[kAtOnce] = {};
+        SumDense(impl, query, some, scores + i, norms);
+        for (size_t j = 0; j < some.count; ++j) {
+          scores[i + j] = impl.Finish(query, scores[i + j], norms[j], vectors.fixed + rows[i + j] * vectors.width);
+        }
       }
     }
   }

@@ -7,7 +7,7 @@
 // library):
 //   Element: { using Vec; kLanes; kBytes; kTileRows; kTileQueries; kScanRows; kScanRowsWithNorms; Query;
 //              Vec LoadRow(const std::byte*), LoadRowTail(const std::byte*, n); Vec LoadQuery(const Query*),
-//              LoadQueryTail; Acc; Zero(); MulAdd(Acc, Vec, Vec); Sub(Vec, Vec); float Reduce(Acc, Acc) }
+//              LoadQueryTail; Acc; Zero(); MulAdd(Acc, Vec, Vec); Sub(Vec, Vec); Pin(Vec&); float Reduce(Acc, Acc) }
 // Order of summation of one pair, the same in every form: lane l of accumulator p sums the terms d with
 // d / kLanes % 2 == p and d % kLanes == l, ascending; a last partial vector counts into accumulator 1; then Reduce(0,
 // 1).
@@ -157,7 +157,8 @@ void Norms(const Rows& rows, size_t dim, float* out) {
   ScanRows<Element, Operation::kNorm, false>(rows, nullptr, dim, out, nullptr);
 }
 
-/// kRows rows against kQueries queries in registers.
+/// kRows rows against kQueries queries in registers. Pin keeps a loaded query in its register: compilers otherwise load
+/// it again for every row.
 template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
 [[gnu::always_inline]] inline void TileBlock(const Rows& rows, size_t first_row, const std::byte* queries,
                                              size_t query_stride, size_t dim, float* out, size_t out_stride) {
@@ -177,7 +178,8 @@ template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
     Vec x[kRows];
     for (size_t r = 0; r < kRows; ++r) x[r] = Element::LoadRow(row[r] + d * Element::kBytes);
     for (size_t q = 0; q < kQueries; ++q) {
-      const Vec v = Element::LoadQuery(query[q] + d);
+      Vec v = Element::LoadQuery(query[q] + d);
+      Element::Pin(v);
       for (size_t r = 0; r < kRows; ++r) sums[r][q][parity] = Step<Element, kOperation>(sums[r][q][parity], v, x[r]);
     }
   };

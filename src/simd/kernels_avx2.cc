@@ -39,6 +39,7 @@ struct FloatLanes {
   static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
+  static void Pin(Vec& v) { asm("" : "+x"(v)); }
   static Acc Zero() { return _mm256_setzero_ps(); }
   static Vec LoadQuery(const float* at) { return _mm256_loadu_ps(at); }
   static Vec LoadQueryTail(const float* at, size_t n) { return _mm256_maskload_ps(at, TailMask(n)); }
@@ -87,6 +88,7 @@ struct Int8 {
   static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
+  static void Pin(Vec& v) { asm("" : "+x"(v)); }
   static Acc Zero() { return _mm256_setzero_si256(); }
   static Vec LoadRow(const std::byte* at) { return _mm256_cvtepi8_epi16(LoadBytes(at)); }
   static Vec LoadRowTail(const std::byte* at, size_t n) { return _mm256_cvtepi8_epi16(LoadBytesTail(at, n)); }
@@ -140,6 +142,8 @@ void FilterGroup(const CodeRows& rows, size_t group, const CodeQueries& queries,
         const __m256i broadcast = _mm256_set1_epi32(four);
         narrow[q][0] = _mm256_add_epi16(narrow[q][0], _mm256_maddubs_epi16(low, broadcast));
         narrow[q][1] = _mm256_add_epi16(narrow[q][1], _mm256_maddubs_epi16(high, broadcast));
+        // Pins the order: compilers otherwise regroup these sums into trees and spill every product.
+        asm("" : "+x"(narrow[q][0]), "+x"(narrow[q][1]));
       }
     }
     for (size_t q = 0; q < kQueries; ++q) {

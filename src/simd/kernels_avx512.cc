@@ -22,6 +22,7 @@ struct FloatLanes {
   static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 4;
   static constexpr size_t kTileQueries = 3;
+  static void Pin(Vec& v) { asm("" : "+v"(v)); }
   static Acc Zero() { return _mm512_setzero_ps(); }
   static Vec LoadQuery(const float* at) { return _mm512_loadu_ps(at); }
   static Vec LoadQueryTail(const float* at, size_t n) {
@@ -69,6 +70,7 @@ struct Int8 {
   static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 4;
   static constexpr size_t kTileQueries = 3;
+  static void Pin(Vec& v) { asm("" : "+v"(v)); }
   static Acc Zero() { return _mm512_setzero_si512(); }
   static Vec LoadRow(const std::byte* at) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));

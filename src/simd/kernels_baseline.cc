@@ -48,6 +48,7 @@ struct FloatLanes {
   static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 2;
+  static void Pin(Vec&) {}
   static Acc Zero() { return Acc{}; }
   static Vec LoadQuery(const float* at) { return LoadAs<Float4>(at); }
   static Vec LoadQueryTail(const float* at, size_t n) { return LoadAsTail<Float4>(at, n * sizeof(float)); }
@@ -111,6 +112,7 @@ struct Int8 {
   static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 2;
+  static void Pin(Vec&) {}
   static Acc Zero() { return Acc{}; }
   static Vec WidenBytes(int64_t word) {
 #if defined(__SSE4_1__)
