@@ -71,6 +71,10 @@ Status Handlers::CreateIndex(const wire::CreateIndexRequest& request, wire::comm
     const std::string* path = FindValue(spec.params, "json_path");
     index.name = field->name + (path != nullptr && *path != field->name ? *path : "");
   }
+  // Clients that nest the parameters look for them there, the others beside it.
+  for (const auto& [key, value] : spec.params) {
+    if (FindValue(params, key) == nullptr) params.emplace_back(key, value);
+  }
   index.params = std::move(params);
   return engine_.CreateIndex(request.db_name(), request.collection_name(), request.field_name(), std::move(index));
 }

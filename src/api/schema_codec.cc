@@ -39,7 +39,7 @@ Result<ScalarValue> DecodeDefault(const wire::schema::FieldSchema& field) {
     int64_t number = 0;
     if (value_case == ValueField::kIntData) {
       number = value.int_data();
-    } else if (value_case == ValueField::kLongData && type == DataType::kInt64) {
+    } else if (value_case == ValueField::kLongData) {  // clients that do not look at the field's type
       number = value.long_data();
     } else {
       return DefaultTypeMismatch(field, value_case);

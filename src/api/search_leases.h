@@ -1,8 +1,8 @@
 // File: api/search_leases.h
 // SearchLeases: where each search iterator stands. A client names its iterator by a token and tells the score at which
-// its last page ended; the lease adds the key of the last row, so that rows of equal score on both sides of a page
-// border are neither lost nor given twice. A lease that is gone (restart, too many iterators) costs only that.
-// Thread rule: all methods may be called from any thread.
+// its last page ended; the lease adds the keys of the rows of that score that were given, so that rows of equal score
+// on both sides of a page border are neither lost nor given twice. A lease that is gone (restart, too many iterators)
+// costs only that. Thread rule: all methods may be called from any thread.
 #pragma once
 
 #include <cstddef>
@@ -12,16 +12,15 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
-#include <variant>
 
 namespace quiver::api {
 
-/// The last row of a page.
+/// Where a page ended.
 struct SearchPosition {
-  float score = 0;
-  std::variant<int64_t, std::string> key;
-  size_t ties = 0;  ///< rows of this score that were given so far
+  float score = 0;                       ///< of its last row
+  std::unordered_set<std::string> keys;  ///< of all rows of that score given so far, as bytes
 };
 
 class SearchLeases {

@@ -48,10 +48,9 @@ struct SearchPlan {
   int round_decimal = -1;
   // Iterators.
   bool iterator = false;     ///< either version: the reply tells its timestamp
-  bool iterator_v2 = false;  ///< pages continue from (score, key) of the last row
+  bool iterator_v2 = false;  ///< pages continue where the last one ended
   std::string token;
   std::optional<SearchPosition> position;
-  size_t given_ties = 0;
 };
 
 Result<const FieldSchema*> FindVectorField(const CollectionSchema& schema, const KeyValues& params) {
@@ -140,7 +139,6 @@ Status ReadIterator(const KeyValues& params, SearchLeases& leases, SearchPlan* p
     auto position = leases.Find(plan->token);
     if (position && position->score == bound) {
       plan->position = std::move(position);
-      plan->given_ties = plan->position->ties;
     } else {
       bound = std::nextafter(
           bound, similarity ? -std::numeric_limits<float>::infinity() : std::numeric_limits<float>::infinity());
@@ -151,56 +149,41 @@ Status ReadIterator(const KeyValues& params, SearchLeases& leases, SearchPlan* p
   return Status::Ok();
 }
 
-/// Takes the rows that the last page already gave from the front, and what is too many from the end.
+/// Takes out the rows that the pages before already gave, and what is too many at the end.
 void TrimPage(const SearchPlan& plan, query::SearchResult* result) {
-  const auto rows = static_cast<size_t>(result->hits_per_query.empty() ? 0 : result->hits_per_query[0]);
-  size_t first = 0;
-  if (plan.position) {
-    const auto given = [&](size_t row) {
-      if (result->scores[row] != plan.position->score) return false;
-      if (const auto* key = std::get_if<int64_t>(&plan.position->key)) {
-        return result->primary_keys.Get<int64_t>(row) <= *key;
-      }
-      return result->primary_keys.Bytes(row) <= std::get<std::string>(plan.position->key);
-    };
-    while (first < rows && given(first)) ++first;
-  }
-  const size_t last = std::min(rows, first + static_cast<size_t>(plan.limit));
-  if (first == 0 && last == rows) return;
   std::vector<uint32_t> kept;
-  for (size_t row = first; row < last; ++row) kept.push_back(static_cast<uint32_t>(row));
-  const auto keep = [&](Column* column) {
-    Column out = *column;
-    out.rows = 0;
-    out.valid.clear();
-    out.fixed.clear();
-    out.offsets.assign(1, 0);
-    out.blob.clear();
+  for (size_t row = 0; row < result->scores.size() && kept.size() < static_cast<size_t>(plan.limit); ++row) {
+    const bool given = plan.position && result->scores[row] == plan.position->score &&
+                       plan.position->keys.contains(std::string(result->primary_keys.Bytes(row)));
+    if (!given) kept.push_back(static_cast<uint32_t>(row));
+  }
+  if (kept.size() == result->scores.size()) return;
+  const auto keep = [&kept](Column* column) {
+    Column out;
+    out.field_id = column->field_id;
+    out.type = column->type;
+    out.element_type = column->element_type;
+    out.width = column->width;
     out.AppendRows(*column, kept);
     *column = std::move(out);
   };
   keep(&result->primary_keys);
   for (Column& column : result->output.columns) keep(&column);
   result->output.rows = kept.size();
-  result->scores = {result->scores.begin() + static_cast<std::ptrdiff_t>(first),
-                    result->scores.begin() + static_cast<std::ptrdiff_t>(last)};
+  std::vector<float> scores;
+  scores.reserve(kept.size());
+  for (const uint32_t row : kept) scores.push_back(result->scores[row]);
+  result->scores = std::move(scores);
   result->hits_per_query[0] = static_cast<int64_t>(kept.size());
 }
 
-/// Where the page that ends `result` stands.
+/// Where the page `result`, which is not empty, ends.
 SearchPosition PositionAfter(const SearchPlan& plan, const query::SearchResult& result) {
   SearchPosition position;
-  const size_t last = result.scores.size() - 1;
-  position.score = result.scores[last];
-  if (result.primary_keys.type == DataType::kInt64) {
-    position.key = result.primary_keys.Get<int64_t>(last);
-  } else {
-    position.key = std::string(result.primary_keys.Bytes(last));
-  }
-  for (size_t row = last + 1; row-- > 0 && result.scores[row] == position.score;) ++position.ties;
-  // A page of nothing but ties continues the count of the one before.
-  if (position.ties == result.scores.size() && plan.position && plan.position->score == position.score) {
-    position.ties += plan.given_ties;
+  position.score = result.scores.back();
+  if (plan.position && plan.position->score == position.score) position.keys = plan.position->keys;
+  for (size_t row = result.scores.size(); row-- > 0 && result.scores[row] == position.score;) {
+    position.keys.emplace(result.primary_keys.Bytes(row));
   }
   return position;
 }
@@ -276,7 +259,7 @@ Status RunSearch(engine::Engine& engine, SearchLeases& leases, ThreadPool* paral
                                                          plan->request.view, plan->request.cancelled));
   }
   plan->request.queries = plan->queries.views();
-  plan->request.limit = static_cast<size_t>(plan->limit) + plan->given_ties;
+  plan->request.limit = static_cast<size_t>(plan->limit) + (plan->position ? plan->position->keys.size() : 0);
   QUIVER_ASSIGN_OR_RETURN(query::SearchResult result, query::Search(plan->request, parallel));
 
   wire::SearchResults* response = exchange.response();

@@ -4,10 +4,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "api/field_data_codec.h"
 #include "api/handlers.h"
+#include "api/partial_update.h"
 #include "api/template_codec.h"
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
@@ -37,24 +40,39 @@ Status CheckPartition(const engine::CollectionInfo& info, const std::string& par
   return ValidatePartitionName(partition);
 }
 
-/// Decodes, checks and completes the rows of an insert or upsert.
+/// Refuses an upsert that names a key twice: which of the rows should stay?
+Status CheckDistinctKeys(const CollectionSchema& schema, const ColumnBatch& batch) {
+  const Column* keys = batch.Find(schema.primary().field_id);
+  if (keys == nullptr) return Status::Ok();  // the validation says so
+  std::unordered_set<std::string_view> seen;
+  seen.reserve(keys->rows);
+  for (size_t row = 0; row < keys->rows; ++row) {
+    if (!seen.insert(keys->Bytes(row)).second) {
+      return InvalidParameter("duplicate primary keys are not allowed in the same batch: invalid parameter");
+    }
+  }
+  return Status::Ok();
+}
+
+/// Decodes and checks the rows of an insert or upsert; CompleteBatch is left to do.
 template <typename RequestType>
 Result<engine::WriteRequest> PrepareWrite(const RequestType& request, const RpcCall& call,
-                                          std::shared_ptr<engine::Collection> collection, WriteKind kind) {
+                                          std::shared_ptr<engine::Collection> collection, WriteKind kind,
+                                          bool partial_update) {
   const auto info = collection->info();
   const CollectionSchema& schema = *info->schema;
   if (request.num_rows() == 0) {
     return InvalidParameter(
-        "num_rows should be greater than 0: invalid parameter[expected=need num_rows greater than 0]"
-        "[actual=got 0]");
+        "num_rows should be greater than 0: invalid parameter[expected=need num_rows greater than 0][actual=got 0]");
   }
   QUIVER_RETURN_IF_ERROR(CheckPartition(*info, request.partition_name()));
   engine::WriteRequest write;
   QUIVER_ASSIGN_OR_RETURN(write.batch, DecodeRows(request.fields_data(), schema, request.num_rows()));
-  QUIVER_RETURN_IF_ERROR(ValidateBatch(
-      schema, write.batch,
-      {.kind = kind, .allow_insert_auto_id = Flag(info->properties, "allow_insert_auto_id"), .partial_update = false}));
-  QUIVER_RETURN_IF_ERROR(CompleteBatch(schema, write.batch));
+  QUIVER_RETURN_IF_ERROR(ValidateBatch(schema, write.batch,
+                                       {.kind = kind,
+                                        .allow_insert_auto_id = Flag(info->properties, "allow_insert_auto_id"),
+                                        .partial_update = partial_update}));
+  if (kind == WriteKind::kUpsert) QUIVER_RETURN_IF_ERROR(CheckDistinctKeys(schema, write.batch));
   write.partition_name = request.partition_name();
   write.schema_timestamp = request.schema_timestamp();
   std::string_view id = call.header("client-request-id");
@@ -88,8 +106,10 @@ void Handlers::Insert(const std::shared_ptr<Exchange<wire::InsertRequest, wire::
   const wire::InsertRequest& request = exchange->request();
   auto collection = Find(request.db_name(), request.collection_name());
   if (!collection.ok()) return exchange->Finish(collection.status());
-  auto write = PrepareWrite(request, exchange->call(), *std::move(collection), WriteKind::kInsert);
+  auto write = PrepareWrite(request, exchange->call(), *std::move(collection), WriteKind::kInsert, false);
   if (!write.ok()) return exchange->Finish(write.status());
+  const Status completed = CompleteBatch(*write->collection->info()->schema, write->batch);
+  if (!completed.ok()) return exchange->Finish(completed);
   engine_.Insert(*std::move(write), [exchange](Result<engine::WriteResult> result) {
     if (!result.ok()) return exchange->Finish(result.status());
     EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
@@ -99,20 +119,37 @@ void Handlers::Insert(const std::shared_ptr<Exchange<wire::InsertRequest, wire::
 
 void Handlers::Upsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::MutationResult>>& exchange) {
   const wire::UpsertRequest& request = exchange->request();
-  if (request.partial_update() || request.field_ops_size() > 0) {
-    return exchange->Finish(Error(StatusCode::kUnimplemented, "partial update is not supported yet"));
+  for (const auto& operation : request.field_ops()) {
+    if (operation.op() != wire::schema::FieldPartialUpdateOp::REPLACE) {
+      return exchange->Finish(Error(StatusCode::kUnimplemented, "array append and remove are not supported yet"));
+    }
   }
   auto collection = Find(request.db_name(), request.collection_name());
   if (!collection.ok()) return exchange->Finish(collection.status());
-  auto write = PrepareWrite(request, exchange->call(), *std::move(collection), WriteKind::kUpsert);
-  if (!write.ok()) return exchange->Finish(write.status());
-  engine_.Upsert(*std::move(write), [exchange](Result<engine::WriteResult> result) {
-    if (!result.ok()) return exchange->Finish(result.status());
-    EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
-    exchange->response()->set_upsert_cnt(exchange->request().num_rows());
-    exchange->response()->set_delete_cnt(result->delete_count);
-    exchange->Finish(Status::Ok());
-  });
+  const bool partial = request.partial_update();
+  auto prepared = PrepareWrite(request, exchange->call(), *std::move(collection), WriteKind::kUpsert, partial);
+  if (!prepared.ok()) return exchange->Finish(prepared.status());
+  auto write = std::make_shared<engine::WriteRequest>(*std::move(prepared));
+  const auto run = [this, exchange, write, partial] {
+    const auto fill = [&]() -> Status {
+      if (partial) {
+        QUIVER_ASSIGN_OR_RETURN(const auto view,
+                                engine_.OpenView(*write->collection, {}, 0, exchange->call().deadline()));
+        QUIVER_RETURN_IF_ERROR(FillFromStored(view, [&] { return exchange->abandoned(); }, &write->batch));
+      }
+      return CompleteBatch(*write->collection->info()->schema, write->batch);
+    };
+    if (const Status filled = fill(); !filled.ok()) return exchange->Finish(filled);
+    engine_.Upsert(std::move(*write), [exchange](Result<engine::WriteResult> result) {
+      if (!result.ok()) return exchange->Finish(result.status());
+      EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
+      exchange->response()->set_upsert_cnt(exchange->request().num_rows());
+      exchange->response()->set_delete_cnt(result->delete_count);
+      exchange->Finish(Status::Ok());
+    });
+  };
+  if (!partial || write->collection->live_rows(-1) <= kInlineFilterRows) return run();
+  OnCompute(exchange, run);
 }
 
 void Handlers::Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::MutationResult>>& exchange) {
