@@ -1,5 +1,11 @@
 #include "expr/json_scan.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -14,27 +20,59 @@ const char* SkipBlanks(const char* p, const char* end) {
   return p;
 }
 
+/// Returns the first quote or backslash at or after `p`, or `end`.
+const char* NextQuoteOrSlash(const char* p, const char* end) {
+#ifdef __SSE2__
+  const __m128i quotes = _mm_set1_epi8('"');
+  const __m128i slashes = _mm_set1_epi8('\\');
+  for (; end - p >= 16; p += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i hits = _mm_or_si128(_mm_cmpeq_epi8(bytes, quotes), _mm_cmpeq_epi8(bytes, slashes));
+    const auto mask = static_cast<uint32_t>(_mm_movemask_epi8(hits));
+    if (mask != 0) return p + std::countr_zero(mask);
+  }
+#endif
+  while (p < end && *p != '"' && *p != '\\') ++p;
+  return p;
+}
+
 /// After an opening quote: returns the position of the closing one, or nullptr; tells of backslashes on the way.
 const char* StringEnd(const char* p, const char* end, bool* escaped) {
-  constexpr int kShort = 24;  // most keys and many values are short: a plain loop beats a call
-  for (int i = 0; i < kShort; ++i, ++p) {
-    if (p >= end) return nullptr;
+  for (p = NextQuoteOrSlash(p, end); p < end; p = NextQuoteOrSlash(p, end)) {
     if (*p == '"') return p;
-    if (*p == '\\') {
-      *escaped = true;
-      ++p;
-    }
-  }
-  while (p < end) {
-    const auto* quote = static_cast<const char*>(std::memchr(p, '"', static_cast<size_t>(end - p)));
-    if (quote == nullptr) return nullptr;
-    const auto* slash = static_cast<const char*>(std::memchr(p, '\\', static_cast<size_t>(quote - p)));
-    if (slash == nullptr) return quote;
     *escaped = true;
-    p = slash + 2;
+    if (end - p < 2) return nullptr;
+    p += 2;
   }
   return nullptr;
 }
+
+/// Returns the first quote, brace or bracket at or after `p`, or `end`.
+const char* NextStructural(const char* p, const char* end) {
+#ifdef __SSE2__
+  const __m128i quotes = _mm_set1_epi8('"');
+  const __m128i case_bits = _mm_set1_epi8(0x20);  // makes [ and ] equal to { and }
+  const __m128i opening = _mm_set1_epi8('{');
+  const __m128i closing = _mm_set1_epi8('}');
+  for (; end - p >= 16; p += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i folded = _mm_or_si128(bytes, case_bits);
+    const __m128i braces = _mm_or_si128(_mm_cmpeq_epi8(folded, opening), _mm_cmpeq_epi8(folded, closing));
+    const auto mask = static_cast<uint32_t>(_mm_movemask_epi8(_mm_or_si128(braces, _mm_cmpeq_epi8(bytes, quotes))));
+    if (mask != 0) return p + std::countr_zero(mask);
+  }
+#endif
+  while (p < end && *p != '"' && *p != '{' && *p != '}' && *p != '[' && *p != ']') ++p;
+  return p;
+}
+
+/// Characters that end a number or a word.
+constexpr std::array<bool, 256> MakeDelimiters() {
+  std::array<bool, 256> table{};
+  for (const char c : {',', '}', ']', ' ', '\n', '\r', '\t'}) table[static_cast<unsigned char>(c)] = true;
+  return table;
+}
+constexpr std::array<bool, 256> kDelimiters = MakeDelimiters();
 
 /// Reads the value at `p` (no blanks before it); returns the position after it, or nullptr.
 const char* ReadValue(const char* p, const char* end, JsonValue* value) {
@@ -53,7 +91,7 @@ const char* ReadValue(const char* p, const char* end, JsonValue* value) {
     case '[': {
       value->type = *p == '{' ? JsonType::kObject : JsonType::kArray;
       size_t depth = 0;
-      while (p < end) {
+      for (p = NextStructural(p, end); p < end; p = NextStructural(p, end)) {
         const char c = *p++;
         if (c == '"') {
           bool escaped = false;
@@ -72,14 +110,14 @@ const char* ReadValue(const char* p, const char* end, JsonValue* value) {
       return nullptr;
     }
     default: {
-      while (p < end && *p != ',' && *p != '}' && *p != ']' && *p != ' ' && *p != '\n' && *p != '\r' && *p != '\t') ++p;
+      while (p < end && !kDelimiters[static_cast<unsigned char>(*p)]) ++p;
       value->text = {begin, static_cast<size_t>(p - begin)};
-      if (value->text == "null") {
+      if (*begin == '-' || (*begin >= '0' && *begin <= '9')) {
+        value->type = JsonType::kNumber;
+      } else if (value->text == "null") {
         value->type = JsonType::kNull;
       } else if (value->text == "true" || value->text == "false") {
         value->type = JsonType::kBool;
-      } else if (*begin == '-' || (*begin >= '0' && *begin <= '9')) {
-        value->type = JsonType::kNumber;
       } else {
         return nullptr;
       }

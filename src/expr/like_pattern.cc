@@ -83,8 +83,14 @@ size_t LikePattern::FindAfter(const Segment& segment, std::string_view text, siz
     const size_t found = text.find(segment.literal, from);
     return found == kNotFound ? kNotFound : found + segment.literal.size();
   }
+  // The bytes before the first wildcard lead to the places worth a try.
+  const std::string_view head = std::string_view(segment.literal).substr(0, segment.wildcards.front());
   for (size_t start = from; start <= text.size();
        start = start < text.size() ? NextCharacter(text, start) : start + 1) {
+    if (!head.empty()) {
+      start = text.find(head, start);
+      if (start == kNotFound) break;
+    }
     const size_t used = MatchHere(segment, text.substr(start));
     if (used != kNotFound) return start + used;
   }

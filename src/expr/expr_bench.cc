@@ -1,0 +1,153 @@
+// Speed of filters: compiling them, and evaluating them over pages of 4096 rows. Each case states how many of its rows
+// pass and fails when that is not so.
+#include <benchmark/benchmark.h>
+
+#include <memory>
+
+#include "expr/filter.h"
+
+namespace quiver::expr {
+namespace {
+
+constexpr size_t kPageRows = 4096;
+constexpr size_t kPages = 256;
+
+/// A million rows, page by page, with every kind of column.
+class Pages {
+ public:
+  class Page final : public ColumnSource {
+   public:
+    ColumnBatch batch;
+    [[nodiscard]] size_t row_count() const override { return batch.rows; }
+    [[nodiscard]] ColumnView column(int64_t field_id) const override {
+      const Column* found = batch.Find(field_id);
+      return found == nullptr ? ColumnView{} : ViewOf(*found);
+    }
+  };
+
+  Pages() {
+    const auto add = [this](std::string name, DataType type, bool nullable = false) {
+      FieldSchema field;
+      field.field_id = kFirstUserFieldId + static_cast<int64_t>(schema.fields.size());
+      field.name = std::move(name);
+      field.type = type;
+      field.nullable = nullable;
+      field.is_dynamic = field.name == kMetaFieldName;
+      schema.fields.push_back(std::move(field));
+    };
+    add("id", DataType::kInt64);
+    add("i8", DataType::kInt8);
+    add("i32", DataType::kInt32);
+    add("n", DataType::kInt32, true);
+    add("f", DataType::kFloat);
+    add("s", DataType::kVarChar);
+    add("j", DataType::kJson);
+    for (size_t p = 0; p < kPages; ++p) {
+      auto page = std::make_unique<Page>();
+      page->batch.rows = kPageRows;
+      for (const FieldSchema& field : schema.fields) {
+        page->batch.columns.push_back(Column::Make(field.field_id, field.type));
+      }
+      auto& columns = page->batch.columns;
+      for (size_t r = 0; r < kPageRows; ++r) {
+        const size_t row = p * kPageRows + r;
+        // A bijection on the row numbers, so that counts are known and order is not.
+        const size_t mixed = row * 7919 % (kPages * kPageRows);
+        columns[0].AppendValue(static_cast<int64_t>(mixed));
+        columns[1].AppendValue(static_cast<int8_t>(mixed % 100));
+        columns[2].AppendValue(static_cast<int32_t>(mixed));
+        if (mixed % 10 == 0) {
+          columns[3].AppendNull();
+        } else {
+          columns[3].AppendValue(static_cast<int32_t>(mixed));
+        }
+        columns[4].AppendValue(static_cast<float>(mixed % 1000));
+        columns[5].Append(fmt::format("prefix{}/item-{}", mixed % 1000, mixed));
+        columns[6].Append(fmt::format(
+            R"({{"title":"item number {}","tags":["red","green","blue"],"price":{}.5,"shop":{{"city":"c{}","rank":{}}}}})",
+            mixed, mixed % 500, mixed % 100, mixed));
+      }
+      pages.push_back(std::move(page));
+    }
+  }
+
+  CollectionSchema schema;
+  std::vector<std::unique_ptr<Page>> pages;
+};
+
+const Pages& Data() {
+  static const Pages pages;
+  return pages;
+}
+
+void Evaluate(benchmark::State& state, const std::string& text, size_t expected) {
+  const Pages& data = Data();
+  const auto filter = Filter::Compile(text, data.schema);
+  if (!filter.ok()) return state.SkipWithError(filter.status().message().c_str());
+  size_t passing = 0;
+  for (auto _ : state) {
+    passing = 0;
+    for (const auto& page : data.pages) {
+      uint64_t mask[kPageRows / 64] = {};
+      (*filter)->Evaluate(*page, mask);
+      for (const uint64_t word : mask) passing += static_cast<size_t>(__builtin_popcountll(word));
+    }
+    benchmark::DoNotOptimize(passing);
+  }
+  if (passing != expected) {
+    return state.SkipWithError(fmt::format("{} rows pass, not {}", passing, expected).c_str());
+  }
+  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kPages * kPageRows));
+  state.counters["rows_passing"] = static_cast<double>(passing);
+}
+
+std::string InList(size_t size, size_t step) {
+  std::string text = "id in [";
+  for (size_t i = 0; i < size; ++i) text += fmt::format("{}{}", i == 0 ? "" : ",", i * step);
+  return text + "]";
+}
+
+BENCHMARK_CAPTURE(Evaluate, compare_int8, "i8 < 50", 524'300);
+BENCHMARK_CAPTURE(Evaluate, compare_int32, "i32 < 524288", 524'288);
+BENCHMARK_CAPTURE(Evaluate, compare_int64, "id < 524288", 524'288);
+BENCHMARK_CAPTURE(Evaluate, compare_float, "f < 500", 524'500);
+BENCHMARK_CAPTURE(Evaluate, range_int32, "1000 <= i32 < 2000", 1000);
+BENCHMARK_CAPTURE(Evaluate, compare_nullable, "n < 524288", 471'859);
+BENCHMARK_CAPTURE(Evaluate, arithmetic, "i32 * 3 < 3000", 1000);
+BENCHMARK_CAPTURE(Evaluate, in_5, "id in [1, 10, 100, 1000, 10000]", 5);
+BENCHMARK_CAPTURE(Evaluate, in_100k_dense, InList(100'000, 10), 100'000);
+BENCHMARK_CAPTURE(Evaluate, in_100k_sparse, InList(100'000, 1'000'003), 2);
+BENCHMARK_CAPTURE(Evaluate, string_equal, "s == 'prefix7/item-7'", 1);
+BENCHMARK_CAPTURE(Evaluate, like_prefix, "s like 'prefix77/%'", 1049);
+BENCHMARK_CAPTURE(Evaluate, like_contains, "s like '%/item-77%'", 11'111);
+BENCHMARK_CAPTURE(Evaluate, like_general, "s like '%x_7/%7'", 9441);
+BENCHMARK_CAPTURE(Evaluate, regex, "s =~ 'item-77$'", 1);
+BENCHMARK_CAPTURE(Evaluate, json_path, "j[\"shop\"][\"rank\"] == 12345", 1);
+BENCHMARK_CAPTURE(Evaluate, json_first_key, "j[\"title\"] == 'item number 5'", 1);
+BENCHMARK_CAPTURE(Evaluate, conjunction_of_5,
+                  "j[\"price\"] > 100 and s like 'prefix1%' and i8 == 11 and f < 500 and id < 1000", 1);
+
+void CompileText(benchmark::State& state, const std::string& text) {
+  const Pages& data = Data();
+  for (auto _ : state) {
+    auto filter = Filter::Compile(text, data.schema);
+    if (!filter.ok()) return state.SkipWithError(filter.status().message().c_str());
+    benchmark::DoNotOptimize(filter);
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(static_cast<size_t>(state.iterations()) * text.size()));
+}
+
+std::string TenMegabytes() {
+  std::string text = "id in [";
+  for (size_t i = 0; text.size() < 10'000'000; ++i) text += fmt::format("{},", i * 7919 % 1'000'000'007);
+  text.back() = ']';
+  return text;
+}
+
+BENCHMARK_CAPTURE(CompileText, short, "id > 5");
+BENCHMARK_CAPTURE(CompileText, medium, "(id > 5 and s like 'a%') or j[\"shop\"][\"rank\"] in [1, 2, 3]");
+BENCHMARK_CAPTURE(CompileText, in_100k, InList(100'000, 10))->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(CompileText, ten_megabytes, TenMegabytes())->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace quiver::expr
