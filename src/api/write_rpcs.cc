@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include "api/field_data_codec.h"
@@ -40,20 +39,6 @@ Status CheckPartition(const engine::CollectionInfo& info, const std::string& par
   return ValidatePartitionName(partition);
 }
 
-/// Refuses an upsert that names a key twice: which of the rows should stay?
-Status CheckDistinctKeys(const CollectionSchema& schema, const ColumnBatch& batch) {
-  const Column* keys = batch.Find(schema.primary().field_id);
-  if (keys == nullptr) return Status::Ok();  // the validation says so
-  std::unordered_set<std::string_view> seen;
-  seen.reserve(keys->rows);
-  for (size_t row = 0; row < keys->rows; ++row) {
-    if (!seen.insert(keys->Bytes(row)).second) {
-      return InvalidParameter("duplicate primary keys are not allowed in the same batch: invalid parameter");
-    }
-  }
-  return Status::Ok();
-}
-
 /// Decodes and checks the rows of an insert or upsert; CompleteBatch is left to do.
 template <typename RequestType>
 Result<engine::WriteRequest> PrepareWrite(const RequestType& request, const RpcCall& call,
@@ -72,7 +57,6 @@ Result<engine::WriteRequest> PrepareWrite(const RequestType& request, const RpcC
                                        {.kind = kind,
                                         .allow_insert_auto_id = Flag(info->properties, "allow_insert_auto_id"),
                                         .partial_update = partial_update}));
-  if (kind == WriteKind::kUpsert) QUIVER_RETURN_IF_ERROR(CheckDistinctKeys(schema, write.batch));
   write.partition_name = request.partition_name();
   write.schema_timestamp = request.schema_timestamp();
   std::string_view id = call.header("client-request-id");
