@@ -58,6 +58,7 @@ inline bool Enabled(Level level) { return level >= internal::threshold.load(std:
 void Write(Level level, std::string_view message, std::initializer_list<Field> fields = {});
 
 // Lower-case names of the levels for QUIVER_LOG.
+// NOLINTBEGIN(readability-identifier-naming): they are arguments of a macro, not constants to be used by name.
 namespace level {
 inline constexpr Level trace = Level::kTrace;
 inline constexpr Level debug = Level::kDebug;
@@ -65,6 +66,7 @@ inline constexpr Level info = Level::kInfo;
 inline constexpr Level warn = Level::kWarn;
 inline constexpr Level error = Level::kError;
 }  // namespace level
+// NOLINTEND(readability-identifier-naming)
 
 }  // namespace quiver::log
 

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <sstream>
 #include <system_error>
@@ -43,18 +42,9 @@ std::vector<std::string> Environment() {
   return entries;
 }
 
-/// Memory of the machine, or of the container that this process runs in.
-uint64_t AvailableMemory() {
-  const auto pages = static_cast<uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
-  uint64_t bytes = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
-  uint64_t limit = 0;
-  if (std::ifstream file("/sys/fs/cgroup/memory.max"); file >> limit && limit != 0) bytes = std::min(bytes, limit);
-  return bytes;
-}
-
 uint64_t MemoryBudget(const Config& config) {
   if (config.memory_limit_bytes != 0) return static_cast<uint64_t>(config.memory_limit_bytes);
-  return AvailableMemory() / 4 * 3;
+  return ops::AvailableMemory() / 4 * 3;
 }
 
 engine::EngineOptions EngineOptionsOf(const Config& config) {

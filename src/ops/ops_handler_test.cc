@@ -73,6 +73,8 @@ TEST(ProcessStats, AreOfThisProcess) {
   EXPECT_GT(stats.start_time_seconds, 1.6e9);
 }
 
+TEST(ProcessStats, MemoryOfTheMachineIsKnown) { EXPECT_GT(AvailableMemory(), ReadProcessStats().resident_bytes); }
+
 TEST(DataPort, RootSaysWhatListens) {
   api::HttpRequest request;
   request.method = "GET";

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <memory>
@@ -95,6 +96,15 @@ ProcessStats ReadProcessStats() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_fds = limit.rlim_cur;
   return stats;
+}
+
+uint64_t AvailableMemory() {
+  const auto pages = static_cast<uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  const uint64_t bytes = pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  uint64_t limit = 0;  // the file says "max" where there is no limit
+  const std::string text = ReadWhole("/sys/fs/cgroup/memory.max");
+  std::from_chars(text.data(), text.data() + text.size(), limit);
+  return limit == 0 ? bytes : std::min(bytes, limit);
 }
 
 Registrations RegisterProcessMetrics(metrics::Registry& registry) {

@@ -30,6 +30,9 @@ struct ProcessStats {
 };
 ProcessStats ReadProcessStats();
 
+/// Memory of the machine, or of the container that this process runs in, in bytes.
+uint64_t AvailableMemory();
+
 using Registrations = std::vector<metrics::Registry::Registration>;
 
 /// process_resident_memory_bytes and its kin, under the names that Prometheus expects.

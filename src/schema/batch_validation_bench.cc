@@ -18,20 +18,20 @@ FieldSchema Field(int64_t id, std::string name, DataType type) {
   return field;
 }
 
-constexpr size_t kRows = 1000;
+constexpr int64_t kRows = 1000;
 
 // An INT64 key and a vector.
-void BM_Vectors(benchmark::State& state) {
+void ValidateVectors(benchmark::State& state) {
   const auto dim = state.range(0);
   CollectionSchema schema;
   schema.fields = {Field(100, "id", DataType::kInt64), Field(101, "v", DataType::kFloatVector)};
   schema.fields[0].is_primary = true;
   schema.fields[1].dim = dim;
   ColumnBatch batch;
-  batch.rows = kRows;
+  batch.rows = static_cast<size_t>(kRows);
   batch.columns = {Column::Make(100, DataType::kInt64), Column::Make(101, DataType::kFloatVector, dim)};
   std::vector<float> row(static_cast<size_t>(dim));
-  for (size_t i = 0; i < kRows; ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(kRows); ++i) {
     batch.columns[0].AppendValue(static_cast<int64_t>(i));
     for (size_t d = 0; d < row.size(); ++d) row[d] = std::sin(static_cast<float>(i * row.size() + d));
     batch.columns[1].Append({reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float)});
@@ -40,13 +40,13 @@ void BM_Vectors(benchmark::State& state) {
     const Status status = ValidateBatch(schema, batch, {});
     if (!status.ok()) state.SkipWithError(status.message().c_str());
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kRows));
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations() * kRows) * dim * 4);
+  state.SetItemsProcessed(state.iterations() * kRows);
+  state.SetBytesProcessed(state.iterations() * kRows * dim * 4);
 }
-BENCHMARK(BM_Vectors)->Arg(128)->Arg(768);
+BENCHMARK(ValidateVectors)->Arg(128)->Arg(768);
 
 // A text of 200 bytes (every tenth not ASCII) and a JSON value of about 100 bytes.
-void BM_TextAndJson(benchmark::State& state) {
+void ValidateTextAndJson(benchmark::State& state) {
   CollectionSchema schema;
   schema.fields = {Field(100, "id", DataType::kInt64), Field(101, "text", DataType::kVarChar),
                    Field(102, "$meta", DataType::kJson)};
@@ -54,10 +54,10 @@ void BM_TextAndJson(benchmark::State& state) {
   schema.fields[1].max_length = 65535;
   schema.fields[2].is_dynamic = true;
   ColumnBatch batch;
-  batch.rows = kRows;
+  batch.rows = static_cast<size_t>(kRows);
   batch.columns = {Column::Make(100, DataType::kInt64), Column::Make(101, DataType::kVarChar),
                    Column::Make(102, DataType::kJson)};
-  for (size_t i = 0; i < kRows; ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(kRows); ++i) {
     batch.columns[0].AppendValue(static_cast<int64_t>(i));
     batch.columns[1].Append(std::string(197, 'a') + (i % 10 == 0 ? "中" : "aaa"));
     batch.columns[2].Append(
@@ -67,9 +67,9 @@ void BM_TextAndJson(benchmark::State& state) {
     const Status status = ValidateBatch(schema, batch, {});
     if (!status.ok()) state.SkipWithError(status.message().c_str());
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kRows));
+  state.SetItemsProcessed(state.iterations() * kRows);
 }
-BENCHMARK(BM_TextAndJson);
+BENCHMARK(ValidateTextAndJson);
 
 }  // namespace
 }  // namespace quiver

@@ -107,8 +107,10 @@ Status ValidateMaxLength(std::string_view collection, FieldSchema& field) {
                    collection);
   }
   if (field.max_length <= 0 || field.max_length > limits::kMaxVarCharLength) {
-    return Invalid("the maximum length specified for the field({}) should be in (0, {}], but got {} instead",
-                   field.name, limits::kMaxVarCharLength, field.max_length);
+    return Invalid(
+        "the maximum length specified for the field({}) should be in (0, {}], but got {} instead, type param: "
+        "max_length",
+        field.name, limits::kMaxVarCharLength, field.max_length);
   }
   return Status::Ok();
 }
@@ -123,7 +125,10 @@ Status ValidateMaxCapacity(std::string_view collection, FieldSchema& field) {
                    collection);
   }
   if (field.max_capacity <= 0 || field.max_capacity > limits::kMaxArrayCapacity) {
-    return Invalid("the maximum capacity specified for a Array should be in (0, {}]", limits::kMaxArrayCapacity);
+    return Invalid(
+        "the maximum capacity specified for a Array should be in (0, {}], but got {}, field {}, type param: "
+        "max_capacity",
+        limits::kMaxArrayCapacity, field.max_capacity, field.name);
   }
   return Status::Ok();
 }
@@ -515,8 +520,10 @@ Status ValidateFieldProperties(const FieldSchema& field, KeyValues& set, std::ve
         return Invalid("{} exceeds the maximum allowed value {}", value, limits::kMaxVarCharLength);
       }
       if (*length <= 0) {
-        return Invalid("the maximum length specified for the field({}) should be in (0, {}], but got {} instead",
-                       field.name, limits::kMaxVarCharLength, *length);
+        return Invalid(
+            "the maximum length specified for the field({}) should be in (0, {}], but got {} instead, type param: "
+            "max_length",
+            field.name, limits::kMaxVarCharLength, *length);
       }
     } else if (key == "max_capacity") {
       if (field.type != DataType::kArray) {
@@ -525,7 +532,8 @@ Status ValidateFieldProperties(const FieldSchema& field, KeyValues& set, std::ve
       const std::optional<int64_t> capacity = ParseInt(value);
       if (!capacity) return Invalid("the value for {} of field {} must be an integer", key, field.name);
       if (*capacity <= 0 || *capacity > limits::kMaxArrayCapacity) {
-        return Invalid("the maximum capacity specified for a Array should be in (0, {}]", limits::kMaxArrayCapacity);
+        return Invalid("the maximum capacity specified for a Array should be in (0, {}], but got {}",
+                       limits::kMaxArrayCapacity, *capacity);
       }
     } else if (key != "field.description" && !IsWarmupKey(key)) {
       return Invalid("{} does not allow update in collection field param", key);
