@@ -32,6 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if ((flags & 64) != 0) loopback.connection->StartShutdown();
   loopback.Receive();
   if ((flags & 128) != 0) loopback.connection->ConsumeEnd(loopback.now);
+  loopback.hold = false;  // requests that waited behind a held one are answered
   loopback.held.clear();
   loopback.held_http.clear();
   loopback.Receive();
