@@ -4,6 +4,7 @@
 #include <google/protobuf/message.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -28,22 +29,23 @@ constexpr size_t kInlineMessageBytes = 64 << 10;
 bool HasFallback(std::string_view method) { return method == "AlterCollectionSchema"; }
 
 /// Makes a reply of the method's type that holds nothing but the status: the reply itself, or its field of that type.
-std::string ReplyWith(const MethodDescriptor& method, const Status& status) {
+/// Nothing where the type has no place for it.
+std::optional<std::string> ReplyWith(const MethodDescriptor& method, const Status& status) {
   const Descriptor* type = method.output_type();
   const std::unique_ptr<Message> reply(MessageFactory::generated_factory()->GetPrototype(type)->New());
   const Descriptor* status_type = wire::common::Status::descriptor();
   if (type == status_type) {
     EncodeStatus(status, static_cast<wire::common::Status*>(reply.get()));
-  } else {
-    for (int i = 0; i < type->field_count(); ++i) {
-      const FieldDescriptor* field = type->field(i);
-      if (field->is_repeated() || field->message_type() != status_type) continue;
-      EncodeStatus(status,
-                   static_cast<wire::common::Status*>(reply->GetReflection()->MutableMessage(reply.get(), field)));
-      break;
-    }
+    return reply->SerializeAsString();
   }
-  return reply->SerializeAsString();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor* field = type->field(i);
+    if (field->is_repeated() || field->message_type() != status_type) continue;
+    EncodeStatus(status,
+                 static_cast<wire::common::Status*>(reply->GetReflection()->MutableMessage(reply.get(), field)));
+    return reply->SerializeAsString();
+  }
+  return std::nullopt;
 }
 
 struct Entry {
@@ -102,8 +104,9 @@ class Service::Impl {
     if (pool->Submit([call, &entry] { entry.method.run(call, entry.metrics); })) return;
     entry.metrics.requests.Add();
     entry.metrics.errors.Add();
-    call->Finish(ReplyWith(*entry.descriptor,
-                           Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded")));
+    const Status overloaded = Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded");
+    if (auto reply = ReplyWith(*entry.descriptor, overloaded)) return call->Finish(*std::move(reply));
+    call->FinishWithError(GrpcCode::kResourceExhausted, overloaded.message());
   }
 
  private:
@@ -116,7 +119,9 @@ class Service::Impl {
                            "unknown method " + name + " for service milvus.proto.milvus.MilvusService");
       return;
     }
-    call.Finish(ReplyWith(*method, Error(StatusCode::kUnimplemented, "{} is not supported yet", name)));
+    const Status unserved = Error(StatusCode::kUnimplemented, "{} is not supported yet", name);
+    if (auto reply = ReplyWith(*method, unserved)) return call.Finish(*std::move(reply));
+    call.FinishWithError(GrpcCode::kUnimplemented, unserved.message());
   }
 
   ThreadPool& compute_;
