@@ -193,6 +193,60 @@ void Report(const Options& options, std::string_view kernel, std::string_view le
   std::fflush(stdout);
 }
 
+/// Many-to-many kernels in cache, in products per second: 64 rows and 48 queries of 384 dimensions.
+void BenchTiles(const Options& options, const KernelTable& table, std::mt19937& random) {
+  constexpr size_t kDim = 384;
+  constexpr size_t kRows = 64;
+  constexpr size_t kQueries = 48;
+  constexpr double kProducts = static_cast<double>(kRows * kQueries * kDim);
+  std::vector<float> rows(kRows * kDim), queries(kQueries * kDim), out(kRows * kQueries);
+  std::normal_distribution<float> normal;
+  for (float& value : rows) value = normal(random);
+  for (float& value : queries) value = normal(random);
+  const auto report = [&](const char* name, double seconds) {
+    const double rate = kProducts / seconds / 1e9;
+    if (options.json) {
+      std::printf("{\"kernel\":\"%s\",\"level\":\"%s\",\"products_per_s\":%.3e}\n", name,
+                  std::string(simd::LevelName(table.level)).c_str(), rate * 1e9);
+    } else {
+      std::printf("%-24s %-9s %-7s %9.1f G products/s\n", name, std::string(simd::LevelName(table.level)).c_str(),
+                  "cache", rate);
+    }
+  };
+  const Rows view{reinterpret_cast<const std::byte*>(rows.data()), kDim * 4, 12, nullptr};
+  report("f32 IP tile", Time(options.seconds, [&] {
+                          for (size_t i = 0; i < kRows / 12; ++i)
+                            table.f32.ip_tile(view, queries.data(), kDim * 4, kQueries, kDim, out.data(), kRows);
+                        }) * (static_cast<double>(kRows) / static_cast<double>(kRows / 12 * 12)));
+  std::vector<int8_t> codes(kRows * kDim), query_codes(kQueries * kDim);
+  for (int8_t& code : codes) code = static_cast<int8_t>(random());
+  for (int8_t& code : query_codes) code = static_cast<int8_t>(random());
+  const Rows int8_view{reinterpret_cast<const std::byte*>(codes.data()), kDim, kRows, nullptr};
+  report("int8 IP tile", Time(options.seconds, [&] {
+           table.int8.ip_tile(int8_view, query_codes.data(), kDim, kQueries, kDim, out.data(), kRows);
+         }));
+  if (table.codes.row_max == 0) return;
+  std::vector<uint8_t> packed(kRows * kDim);
+  std::vector<float> scale(kRows), norm2(kRows), error2(kRows), zeros(kRows), ones(kQueries, 1.0f),
+      floors(kQueries, 1e30f);
+  const double encode = Time(options.seconds, [&] {
+    for (size_t i = 0; i < kRows; ++i) {
+      table.codes.encode(rows.data() + i * kDim, kDim, i % 16, packed.data() + i / 16 * 16 * kDim, &scale[i], &norm2[i],
+                         &error2[i]);
+    }
+  });
+  Report(options, "encode f32 384", simd::LevelName(table.level), "cache",
+         static_cast<double>(kRows * kDim * 4) / encode / 1e9, 0);
+  std::vector<int32_t> bias(kQueries);
+  std::vector<uint16_t> masks(kQueries * kRows / 16);
+  for (int8_t& code : query_codes) code = static_cast<int8_t>(code % table.codes.query_max);
+  const simd::CodeRows code_rows{packed.data(), kRows / 16, scale.data(), error2.data(), norm2.data(), zeros.data()};
+  const simd::CodeQueries code_queries{query_codes.data(), kQueries,    bias.data(),  ones.data(),
+                                       ones.data(),        ones.data(), floors.data()};
+  report("code filter",
+         Time(options.seconds, [&] { table.codes.filter(code_rows, code_queries, kDim, masks.data()); }));
+}
+
 int Run(const Options& options) {
   std::mt19937 random(1);
   std::vector<const KernelTable*> levels;
@@ -257,6 +311,7 @@ int Run(const Options& options) {
       }
     }
   }
+  for (const KernelTable* table : levels) BenchTiles(options, *table, random);
   if (wrong) std::fprintf(stderr, "a kernel disagrees with its plain loop\n");
   return wrong ? 1 : 0;
 }

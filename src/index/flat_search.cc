@@ -17,17 +17,25 @@ using simd::Rows;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-/// Heap order: the worst entry (largest key, then largest row) is on top.
+/// Order of keys. In a heap by it the worst entry (largest key, then largest row) is on top.
 bool Better(const Hit& a, const Hit& b) { return a.score != b.score ? a.score < b.score : a.row < b.row; }
+
+/// From this k on, hits are buffered and pruned now and then: cheaper than a large heap, at the price of a bound that
+/// lags.
+constexpr size_t kLeastBuffered = 64;
 
 size_t RoundUp(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 }  // namespace
 
-TopK::TopK(size_t k, MetricType metric) : k_(k), metric_(metric), similarity_(IsSimilarity(metric)) {
-  constexpr size_t kReserveAtOnce = 1024;
-  heap_.reserve(std::min(k, kReserveAtOnce));
+TopK::TopK(size_t k, MetricType metric)
+    : k_(k), capacity_(k < kLeastBuffered ? k : k + k / 2), metric_(metric), similarity_(IsSimilarity(metric)) {
   ResetBound();
+}
+
+void TopK::Reserve(size_t rows) {
+  constexpr size_t kMostAtOnce = 1024;
+  entries_.reserve(std::min({capacity_, entries_.size() + rows, kMostAtOnce}));
 }
 
 void TopK::SetRange(std::optional<float> radius, std::optional<float> range_filter) {
@@ -42,25 +50,51 @@ void TopK::ResetBound() { bound_ = k_ == 0 ? kNan : radius_key_; }
 bool TopK::Insert(float key, uint64_t row) {
   if (key < range_filter_key_ || (has_radius_ && key >= radius_key_)) return false;
   const Hit entry{key, row};
-  if (heap_.size() == k_) {
-    if (!Better(entry, heap_.front())) return false;
-    std::pop_heap(heap_.begin(), heap_.end(), Better);
-    heap_.back() = entry;
-  } else {
-    heap_.push_back(entry);
+  if (k_ < kLeastBuffered) return InsertInHeap(entry);
+  entries_.push_back(entry);
+  if (entries_.size() == k_) {
+    bound_ = std::max_element(entries_.begin(), entries_.end(), Better)->score;
+  } else if (entries_.size() == capacity_) {
+    Prune();
   }
-  std::push_heap(heap_.begin(), heap_.end(), Better);
-  if (heap_.size() == k_) bound_ = heap_.front().score;
   return true;
 }
 
+bool TopK::InsertInHeap(const Hit& entry) {
+  if (entries_.size() < k_) {
+    entries_.push_back(entry);
+    std::push_heap(entries_.begin(), entries_.end(), Better);
+  } else {
+    if (!Better(entry, entries_.front())) return false;
+    // Replaces the worst entry at the top and sinks the new one: one pass instead of the library's two.
+    size_t at = 0;
+    for (size_t child = 1; child < k_; child = 2 * at + 1) {
+      if (child + 1 < k_ && Better(entries_[child], entries_[child + 1])) ++child;
+      if (!Better(entry, entries_[child])) break;
+      entries_[at] = entries_[child];
+      at = child;
+    }
+    entries_[at] = entry;
+  }
+  if (entries_.size() == k_) bound_ = entries_.front().score;
+  return true;
+}
+
+void TopK::Prune() {
+  const auto last = entries_.begin() + static_cast<std::ptrdiff_t>(k_ - 1);
+  std::nth_element(entries_.begin(), last, entries_.end(), Better);
+  bound_ = last->score;
+  entries_.resize(k_);
+}
+
 std::vector<Hit> TopK::TakeSorted() {
-  std::sort(heap_.begin(), heap_.end(), Better);
+  if (entries_.size() > k_) Prune();
+  std::sort(entries_.begin(), entries_.end(), Better);
   if (similarity_) {
-    for (Hit& hit : heap_) hit.score = -hit.score;
+    for (Hit& hit : entries_) hit.score = -hit.score;
   }
   ResetBound();
-  return std::exchange(heap_, {});
+  return std::exchange(entries_, {});
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -594,7 +628,10 @@ void ScoreBatchPlain(const FlatQueries::Impl& queries, const BatchBlock& batch, 
   float* norms = Sized(scratch.norms, kBatchRows);
   if (cosine) batch.kernels->norm(batch.rows, dim, norms);
   float* scores = Sized(scratch.scores, kTileQueries * kBatchRows);
-  const size_t tile_rows = std::clamp<size_t>(kTileBytes / (batch.rows.stride + 1), 4, kBatchRows);
+  // Few queries are bound by memory: they take the block at once, so that the tile reads it as streams far apart.
+  const size_t tile_rows = queries.nq < kMinFilterQueries
+                               ? kBatchRows
+                               : std::clamp<size_t>(kTileBytes / (batch.rows.stride + 1), 4, kBatchRows);
   for (size_t q = 0; q < queries.nq; q += kTileQueries) {
     const size_t query_count = std::min(kTileQueries, queries.nq - q);
     for (size_t r = 0; r < count; r += tile_rows) {
@@ -829,6 +866,7 @@ void FlatScan(const FlatQueries& queries, const ColumnView& vectors, const uint6
   assert(results.size() == impl.nq && "one collector per query");
   if (impl.nq == 0 || vectors.rows == 0) return;
   assert(vectors.type == impl.type && "the view holds the queries' type");
+  for (TopK& result : results) result.Reserve(vectors.rows);
   switch (impl.type) {
     case DataType::kSparseFloatVector: return ScanSparse(impl, vectors, mask, first_row, results, scratch.impl());
     case DataType::kBinaryVector: return ScanBinary(impl, vectors, mask, first_row, results, scratch.impl());

@@ -23,6 +23,7 @@
 // Thread rule: FlatQueries is immutable after Make and may be shared by threads; TopK and FlatScratch belong to one.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -58,17 +59,22 @@ class TopK {
   /// radius < s <= range_filter. Call before the first Offer.
   void SetRange(std::optional<float> radius, std::optional<float> range_filter);
 
-  /// Takes the row if it is in range and among the k best so far; returns whether it was taken. NaN is never taken.
+  /// Takes the row if it is in range and may be among the k best so far; returns whether it was taken (a later, better
+  /// row may push it out). NaN is never taken.
   bool Offer(float score, uint64_t row) {
     const float key = similarity_ ? -score : score;
     if (!(key <= bound_)) return false;
     return Insert(key, row);
   }
 
-  /// Returns the worst score that can still be taken: that of the worst kept hit once k are kept, before that the
-  /// radius, or +inf / -inf without one. A score equal to it may still lose (ties, open end of the range).
+  /// Makes room for `rows` more offers, within reason: copies of a collector do not inherit its room.
+  void Reserve(size_t rows);
+
+  /// Returns a score that every hit still to be taken must reach: before k hits are kept the radius, or +inf / -inf
+  /// without one; then the worst kept score (for large k that of a little while ago). A score equal to it may still
+  /// lose (ties, open end of the range).
   [[nodiscard]] float threshold() const { return similarity_ ? -bound_ : bound_; }
-  [[nodiscard]] size_t size() const { return heap_.size(); }
+  [[nodiscard]] size_t size() const { return std::min(entries_.size(), k_); }
   [[nodiscard]] size_t k() const { return k_; }
   [[nodiscard]] MetricType metric() const { return metric_; }
 
@@ -76,18 +82,22 @@ class TopK {
   std::vector<Hit> TakeSorted();
 
  private:
-  /// Heap entries hold the key: the score, negated for similarities, so that smaller is better.
+  /// Entries hold the key: the score, negated for similarities, so that smaller is better.
   bool Insert(float key, uint64_t row);
+  bool InsertInHeap(const Hit& entry);
+  /// Drops all but the k best and tightens the bound.
+  void Prune();
   void ResetBound();
 
   size_t k_;
+  size_t capacity_;  ///< entries at which a buffer is pruned
   MetricType metric_;
   bool similarity_;
-  float bound_;                                                ///< a key above it is refused without a look at the heap
-  float radius_key_ = std::numeric_limits<float>::infinity();  ///< keys must be below it, if has_radius_
+  float bound_;  ///< a key above it is refused without a look at the entries
+  float radius_key_ = std::numeric_limits<float>::infinity();         ///< keys must be below it, if has_radius_
   float range_filter_key_ = -std::numeric_limits<float>::infinity();  ///< keys must not be below it
   bool has_radius_ = false;
-  std::vector<Hit> heap_;  ///< worst entry first; `score` is the key
+  std::vector<Hit> entries_;  ///< small k: a heap, worst first; large k: a buffer of up to capacity_
 };
 
 /// Queries of one vector field, prepared once: widened values, norms, quantised copies for large batches, sparse

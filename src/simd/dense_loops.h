@@ -157,10 +157,10 @@ void Norms(const Rows& rows, size_t dim, float* out) {
   ScanRows<Element, Operation::kNorm, false>(rows, nullptr, dim, out, nullptr);
 }
 
-/// kRows rows against kQueries queries in registers. Pin keeps a loaded query in its register: compilers otherwise load
-/// it again for every row.
+/// Rows first_row + r * step (r < kRows) against kQueries queries in registers. Pin keeps a loaded query in its
+/// register: compilers otherwise load it again for every row.
 template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
-[[gnu::always_inline]] inline void TileBlock(const Rows& rows, size_t first_row, const std::byte* queries,
+[[gnu::always_inline]] inline void TileBlock(const Rows& rows, size_t first_row, size_t step, const std::byte* queries,
                                              size_t query_stride, size_t dim, float* out, size_t out_stride) {
   using Vec = typename Element::Vec;
   using Acc = typename Element::Acc;
@@ -169,12 +169,12 @@ template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
   const std::byte* row[kRows];
   const Query* query[kQueries];
   Acc sums[kRows][kQueries][2];
-  for (size_t r = 0; r < kRows; ++r) row[r] = RowAt<Element>(rows, first_row + r);
+  for (size_t r = 0; r < kRows; ++r) row[r] = RowAt<Element>(rows, first_row + r * step);
   for (size_t q = 0; q < kQueries; ++q) query[q] = reinterpret_cast<const Query*>(queries + q * query_stride);
   for (size_t r = 0; r < kRows; ++r) {
     for (size_t q = 0; q < kQueries; ++q) sums[r][q][0] = sums[r][q][1] = Element::Zero();
   }
-  const auto step = [&](size_t d, size_t parity) {
+  const auto add = [&](size_t d, size_t parity) {
     Vec x[kRows];
     for (size_t r = 0; r < kRows; ++r) x[r] = Element::LoadRow(row[r] + d * Element::kBytes);
     for (size_t q = 0; q < kQueries; ++q) {
@@ -185,11 +185,11 @@ template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
   };
   size_t d = 0;
   for (; d + 2 * kLanes <= dim; d += 2 * kLanes) {
-    step(d, 0);
-    step(d + kLanes, 1);
+    add(d, 0);
+    add(d + kLanes, 1);
   }
   if (d + kLanes <= dim) {
-    step(d, 0);
+    add(d, 0);
     d += kLanes;
   }
   if (d < dim) {
@@ -203,7 +203,7 @@ template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
   }
   for (size_t q = 0; q < kQueries; ++q) {
     for (size_t r = 0; r < kRows; ++r) {
-      out[q * out_stride + first_row + r] = Element::Reduce(sums[r][q][0], sums[r][q][1]);
+      out[q * out_stride + first_row + r * step] = Element::Reduce(sums[r][q][0], sums[r][q][1]);
     }
   }
 }
@@ -211,12 +211,14 @@ template <class Element, Operation kOperation, size_t kRows, size_t kQueries>
 template <class Element, Operation kOperation, size_t kQueries>
 inline void TileRows(const Rows& rows, const std::byte* queries, size_t query_stride, size_t dim, float* out,
                      size_t out_stride) {
+  const size_t step = rows.count / Element::kTileRows;
   size_t i = 0;
-  for (; i + Element::kTileRows <= rows.count; i += Element::kTileRows) {
-    TileBlock<Element, kOperation, Element::kTileRows, kQueries>(rows, i, queries, query_stride, dim, out, out_stride);
+  for (; i < step; ++i) {
+    TileBlock<Element, kOperation, Element::kTileRows, kQueries>(rows, i, step, queries, query_stride, dim, out,
+                                                                 out_stride);
   }
-  for (; i < rows.count; ++i) {
-    TileBlock<Element, kOperation, 1, kQueries>(rows, i, queries, query_stride, dim, out, out_stride);
+  for (i = step * Element::kTileRows; i < rows.count; ++i) {
+    TileBlock<Element, kOperation, 1, kQueries>(rows, i, 0, queries, query_stride, dim, out, out_stride);
   }
 }
 
@@ -228,6 +230,13 @@ void Tile(const Rows& rows, const void* queries, size_t query_stride, size_t que
   for (; q + Element::kTileQueries <= query_count; q += Element::kTileQueries) {
     TileRows<Element, kOperation, Element::kTileQueries>(rows, base + q * query_stride, query_stride, dim,
                                                          out + q * out_stride, out_stride);
+  }
+  if constexpr (Element::kTileQueries > 2) {
+    if (q + 2 == query_count) {
+      TileRows<Element, kOperation, 2>(rows, base + q * query_stride, query_stride, dim, out + q * out_stride,
+                                       out_stride);
+      q += 2;
+    }
   }
   for (; q < query_count; ++q) {
     TileRows<Element, kOperation, 1>(rows, base + q * query_stride, query_stride, dim, out + q * out_stride,

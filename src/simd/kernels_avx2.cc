@@ -36,7 +36,7 @@ struct FloatLanes {
   using Query = float;
   static constexpr size_t kLanes = 8;
   static constexpr size_t kScanRows = 4;
-  static constexpr size_t kScanRowsWithNorms = 3;
+  static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static void Pin(Vec& v) { asm("" : "+x"(v)); }
@@ -85,7 +85,7 @@ struct Int8 {
   static constexpr size_t kLanes = 16;
   static constexpr size_t kBytes = 1;
   static constexpr size_t kScanRows = 4;
-  static constexpr size_t kScanRowsWithNorms = 3;
+  static constexpr size_t kScanRowsWithNorms = 4;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static void Pin(Vec& v) { asm("" : "+x"(v)); }
@@ -180,13 +180,13 @@ void Filter(const CodeRows& rows, const CodeQueries& queries, size_t dim_padded,
 
 __m256 Magnitude(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 
-/// Encodes 8 values; adds their squares and the squares of their residuals.
+/// Codes of 8 values; adds their squares and the squares of their residuals.
 __m256i EncodeEight(__m256 value, __m256 scale, __m256 inverse, __m256& norm2, __m256& error2) {
   const __m256i code = _mm256_cvtps_epi32(_mm256_mul_ps(value, inverse));
   const __m256 residual = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(code), scale, value);
   norm2 = _mm256_fmadd_ps(value, value, norm2);
   error2 = _mm256_fmadd_ps(residual, residual, error2);
-  return _mm256_add_epi32(code, _mm256_set1_epi32(kRowZero));
+  return code;
 }
 
 void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* scale_out, float* norm2_out,
@@ -206,30 +206,39 @@ void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* sc
   const float scale = largest > 1e-30f ? largest / kSteps : 1e-30f;
   const __m256 scales = _mm256_set1_ps(scale);
   const __m256 inverse = _mm256_set1_ps(1.0f / scale);
-  __m256 norm2 = _mm256_setzero_ps();
-  __m256 error2 = _mm256_setzero_ps();
+  __m256 norm2[4];
+  __m256 error2[4];
+  for (size_t v = 0; v < 4; ++v) norm2[v] = error2[v] = _mm256_setzero_ps();
   uint8_t* out = group + slot * 4;
-  const auto store = [&](size_t d, __m256i codes) {
-    const __m256i words = _mm256_packus_epi32(codes, codes);
-    const __m256i packed = _mm256_packus_epi16(words, words);
-    const int32_t low = _mm256_extract_epi32(packed, 0);
-    const int32_t high = _mm256_extract_epi32(packed, 4);
-    __builtin_memcpy(out + d / 4 * 64, &low, 4);
-    __builtin_memcpy(out + (d / 4 + 1) * 64, &high, 4);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i zero = _mm256_set1_epi8(kRowZero);
+  const auto encode = [&](size_t d, const __m256(&values)[4]) {
+    __m256i codes[4];
+    for (size_t v = 0; v < 4; ++v) codes[v] = EncodeEight(values[v], scales, inverse, norm2[v], error2[v]);
+    // Packing works within 128-bit halves; `order` puts the dwords (four codes each) back into sequence.
+    const __m256i words0 = _mm256_packs_epi32(codes[0], codes[1]);
+    const __m256i words1 = _mm256_packs_epi32(codes[2], codes[3]);
+    const __m256i packed = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words0, words1), order);
+    uint32_t dwords[8];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(dwords), _mm256_add_epi8(packed, zero));
+    for (size_t w = 0; w < 8; ++w) __builtin_memcpy(out + (d / 4 + w) * 64, &dwords[w], 4);
   };
-  for (size_t d = 0; d < full; d += 8) {
-    store(d, EncodeEight(F32::LoadRow(bytes + d * 4), scales, inverse, norm2, error2));
+  size_t d = 0;
+  for (; d + CodeKernels::kDimMultiple <= dim; d += CodeKernels::kDimMultiple) {
+    const std::byte* at = bytes + d * 4;
+    encode(d, {F32::LoadRow(at), F32::LoadRow(at + 32), F32::LoadRow(at + 64), F32::LoadRow(at + 96)});
   }
-  size_t d = full;
-  if (full < dim) {
-    store(d, EncodeEight(F32::LoadRowTail(bytes + full * 4, dim - full), scales, inverse, norm2, error2));
-    d += 8;
+  if (d < dim) {
+    __m256 values[4];
+    for (size_t v = 0; v < 4; ++v) {
+      const size_t first = d + 8 * v;
+      values[v] = first < dim ? F32::LoadRowTail(bytes + first * 4, dim - first) : _mm256_setzero_ps();
+    }
+    encode(d, values);
   }
-  const size_t padded = (dim + CodeKernels::kDimMultiple - 1) / CodeKernels::kDimMultiple * CodeKernels::kDimMultiple;
-  for (; d < padded; d += 8) store(d, _mm256_set1_epi32(kRowZero));
   *scale_out = scale;
-  *norm2_out = SumLanes(norm2);
-  *error2_out = SumLanes(error2);
+  *norm2_out = SumLanes(_mm256_add_ps(_mm256_add_ps(norm2[0], norm2[1]), _mm256_add_ps(norm2[2], norm2[3])));
+  *error2_out = SumLanes(_mm256_add_ps(_mm256_add_ps(error2[0], error2[1]), _mm256_add_ps(error2[2], error2[3])));
 }
 
 uint64_t ReadAll(const void* data, size_t bytes) {
