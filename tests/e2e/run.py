@@ -16,6 +16,7 @@ import dataclasses
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -164,26 +165,30 @@ def run_suite(suite: Suite, options: argparse.Namespace) -> Outcome:
         command, extra = command_of(suite, environment, report, options.keyword)
         variables = {**os.environ, **extra, "QUIVER_BINARY": str(options.binary), "PYTHONDONTWRITEBYTECODE": "1"}
         variables["PYTHON"] = sys.executable
+        runner = subprocess.Popen(
+            command,
+            env=variables,
+            cwd=HERE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
-            done = subprocess.run(
-                command,
-                env=variables,
-                cwd=HERE,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=SUITE_SECONDS,
-            )
-            outcome.output = done.stdout.decode(errors="replace")
+            output, _ = runner.communicate(timeout=SUITE_SECONDS)
+            outcome.output = output.decode(errors="replace")
             if report.exists():
                 read_junit(report, outcome)
             counted = outcome.passed + outcome.failed + outcome.skipped
-            nothing_chosen = options.keyword and counted == 0 and done.returncode in (0, 5)
-            if done.returncode != 0 and outcome.failed == 0 and not nothing_chosen:
+            nothing_chosen = options.keyword and counted == 0 and runner.returncode in (0, 5)
+            if runner.returncode != 0 and outcome.failed == 0 and not nothing_chosen:
                 outcome.failed += 1
-                outcome.output += f"\n{suite.name}: the runner ended with {done.returncode} and no failed test"
-        except subprocess.TimeoutExpired as late:
-            outcome.output = (late.stdout or b"").decode(errors="replace")
+                outcome.output += f"\n{suite.name}: the runner ended with {runner.returncode} and no failed test"
+        except subprocess.TimeoutExpired:
+            # The runner leads a group of its own: its servers end with it.
+            os.killpg(runner.pid, signal.SIGKILL)
+            output, _ = runner.communicate()
+            outcome.output = output.decode(errors="replace")
             outcome.failed += 1
             outcome.output += f"\n{suite.name}: still running after {SUITE_SECONDS} s, ended"
     outcome.seconds = time.monotonic() - begun

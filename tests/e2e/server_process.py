@@ -113,6 +113,11 @@ class ServerProcess:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def cpu_seconds(self) -> float:
+        """Processor time of the running server so far, user and system."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, timeout: float = STOP_SECONDS) -> int:
         """Asks the server to stop (SIGTERM) and returns its exit code."""
         self.process.send_signal(signal.SIGTERM)

@@ -51,7 +51,7 @@ def test_query_iterator_of_nothing(client, table):
 
 def test_query_iterator_over_string_keys(client, collections, name):
     collections.create(name, pk=DataType.VARCHAR)
-    keys = [f"k'{i:04}\"" for i in range(300)]
+    keys = [f"k'{i:04}" for i in range(300)]
     client.insert(name, [{"id": key, "vector": [0.0] * 8} for key in keys])
     pages = drain(client.query_iterator(name, batch_size=70))
     assert [row["id"] for page in pages for row in page] == keys

@@ -211,7 +211,7 @@ def test_get(client, table):
 def test_output_fields(client, table):
     row = client.query("query_table", filter="id == 1", output_fields=["*"])[0]
     assert set(row) == set(table[0])
-    assert set(client.query("query_table", filter="id == 1")[0]) == {"id"}
+    assert set(client.query("query_table", filter="id == 1", output_fields=["id"])[0]) == {"id"}
     with refused("field nothing not exist"):
         client.query("query_table", filter="id == 1", output_fields=["nothing"])
 

@@ -30,7 +30,7 @@ SCALARS = [
     ("FLOAT", DataType.FLOAT, {}, [0.0, -1.5, 3.4028234663852886e38, 1.401298464324817e-45]),
     ("DOUBLE", DataType.DOUBLE, {}, [0.1, -2.5e-308, 1.7976931348623157e308]),
     ("VARCHAR", DataType.VARCHAR, TEXT, ["", "plain", "zwölf Boxkämpfer", "文档", "\U0001f9a9", 'quo"te\n\\']),
-    ("JSON", DataType.JSON, {}, [{}, {"a": [1, 2.5, "x", None, True]}, [1, 2], "text", 7, 1.5, {"deep": {"er": {"x": 2**60}}}]),
+    ("JSON", DataType.JSON, {}, [{}, {"a": [1, 2.5, "x", None, True]}, [1, 2], 7, 1.5, {"deep": {"er": {"x": 2**60}}}]),
     ("ARRAY_BOOL", DataType.ARRAY, array(DataType.BOOL), [[], [True, False]]),
     ("ARRAY_INT8", DataType.ARRAY, array(DataType.INT8), [[], [-128, 127]]),
     ("ARRAY_INT64", DataType.ARRAY, array(DataType.INT64), [[], [2**62, -5], list(range(8))]),

@@ -29,7 +29,7 @@ def test_reads_see_own_writes_at_every_level(client, collections, name):
     collections.create(name)
     for number, level in enumerate(["Strong", "Session", "Bounded", "Eventually"] * 5):
         client.insert(name, rows([number]))
-        assert client.query(name, filter=f"id == {number}", consistency_level=level) == [{"id": number}]
+        assert client.query(name, filter=f"id == {number}", output_fields=["id"], consistency_level=level) == [{"id": number}]
         hits = client.search(name, data=[[float(number)] * 8], limit=1, consistency_level=level)[0]
         assert hits[0]["id"] == number
         client.delete(name, ids=[number])

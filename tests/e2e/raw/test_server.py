@@ -334,12 +334,14 @@ class Process(unittest.TestCase):
         )
 
     def test_smoke_start_is_quick_on_an_empty_directory(self):
-        best = 9e9
+        best, computing = 9e9, 9e9
         for turn in range(3):
             with ServerProcess(data=self.scratch / f"data{turn}") as server:
-                best = min(best, server.seconds_to_ready)
-        print(f"ready after {best * 1000:.0f} ms", flush=True)
-        self.assertLess(best, 1.0, "the target is 0.3 s; a busy machine gets three times that")
+                best, computing = min(best, server.seconds_to_ready), min(computing, server.cpu_seconds())
+        print(f"ready after {best * 1000:.0f} ms, {computing * 1000:.0f} ms of them computing", flush=True)
+        self.assertLess(computing, 0.3)
+        # The target is 0.3 s; others at work on the same cores stretch it.
+        self.assertLess(best, 1.0 + os.getloadavg()[0] / os.cpu_count())
 
     def test_help_lists_flags(self):
         done = self.run_quiver("serve", "--help")
