@@ -97,7 +97,7 @@ void Evaluate(benchmark::State& state, const std::string& text, size_t expected)
   if (passing != expected) {
     return state.SkipWithError(fmt::format("{} rows pass, not {}", passing, expected).c_str());
   }
-  state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kPages * kPageRows));
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kPages * kPageRows));
   state.counters["rows_passing"] = static_cast<double>(passing);
 }
 
@@ -134,7 +134,7 @@ void CompileText(benchmark::State& state, const std::string& text) {
     if (!filter.ok()) return state.SkipWithError(filter.status().message().c_str());
     benchmark::DoNotOptimize(filter);
   }
-  state.SetBytesProcessed(static_cast<int64_t>(static_cast<size_t>(state.iterations()) * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(text.size()));
 }
 
 std::string TenMegabytes() {

@@ -136,6 +136,7 @@ class CompiledFilter final : public Filter {
   [[nodiscard]] const PrimaryKeys* primary_key_candidates() const override {
     return primary_keys_.has_value() ? &*primary_keys_ : nullptr;
   }
+  [[nodiscard]] const Predicate& predicate() const override { return *root_; }
   [[nodiscard]] const std::vector<int64_t>& field_ids() const override { return field_ids_; }
   [[nodiscard]] const std::vector<ScalarValue>* partition_key_values() const override {
     return partition_key_values_.has_value() ? &*partition_key_values_ : nullptr;

@@ -23,6 +23,8 @@
 
 namespace quiver::expr {
 
+struct Predicate;
+
 /// Compiled filter; immutable, shareable between threads.
 class Filter {
  public:
@@ -56,6 +58,8 @@ class Filter {
   /// the candidates are still to be evaluated. nullptr otherwise.
   [[nodiscard]] virtual const PrimaryKeys* primary_key_candidates() const = 0;
 
+  /// The typed tree (expr/predicate.h), for whoever plans or explains; it lives as long as the filter.
+  [[nodiscard]] virtual const Predicate& predicate() const = 0;
   /// Ids of the fields that evaluation reads, ascending.
   [[nodiscard]] virtual const std::vector<int64_t>& field_ids() const = 0;
   /// Partition-key values outside of which no row can pass, if a top-level conjunct is `key == x` or `key in [...]`;

@@ -14,7 +14,7 @@ namespace {
 
 using Row = rapidjson::Value;
 using Truth3 = std::optional<bool>;
-__extension__ typedef __int128 Wide;
+__extension__ using Wide = __int128;
 
 /// A filter text and what it means for a row.
 struct Term {
@@ -335,7 +335,7 @@ class Generator {
   template <typename ValueOf>
   Term OverText(const std::string& place, const ValueOf& value_of) {
     const auto term = [&](const std::string& text, bool otherwise,
-                          std::function<bool(const std::string&)> test) -> Term {
+                          const std::function<bool(const std::string&)>& test) -> Term {
       return {text, [=](const Row& row) -> Truth3 {
                 const auto [known, value] = value_of(row);
                 if (!known) return std::nullopt;
@@ -476,7 +476,7 @@ class Generator {
   Term JsonLeaf() {
     const Place place = AnyPlace();
     const auto term = [&](const std::string& text, bool otherwise,
-                          std::function<std::optional<bool>(const Row&)> test) -> Term {
+                          const std::function<std::optional<bool>(const Row&)>& test) -> Term {
       return {text, [=](const Row& row) -> Truth3 {
                 bool known = false;
                 const Row* value = place.Find(row, &known);

@@ -8,7 +8,6 @@
 #include <bit>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 
 #include "expr/constants.h"
 
@@ -211,9 +210,9 @@ const char* EnterObject(const char* p, const char* end, const std::string& key) 
     const auto length = static_cast<size_t>(quote - p);
     bool same = false;
     if (!escaped) {
-      same = length == key.size() && std::memcmp(p, key.data(), length) == 0;
+      same = std::string_view(p, length) == key;
     } else {
-      std::string decoded;
+      thread_local std::string decoded;
       DecodeString({p, length}, &decoded);
       same = decoded == key;
     }

@@ -1,7 +1,5 @@
 #include "expr/like_pattern.h"
 
-#include <cstring>
-
 namespace quiver::expr {
 namespace {
 
@@ -57,25 +55,19 @@ LikePattern::LikePattern(std::string_view pattern) {
 }
 
 size_t LikePattern::MatchHere(const Segment& segment, std::string_view text) {
+  const std::string_view literal = segment.literal;
   size_t position = 0;
   size_t taken = 0;
   for (const size_t before : segment.wildcards) {
-    const size_t length = before - taken;
-    if (text.size() - position < length ||
-        std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
-      return kNotFound;
-    }
-    position += length;
+    const std::string_view part = literal.substr(taken, before - taken);
+    if (!text.substr(position).starts_with(part)) return kNotFound;
+    position += part.size();
     taken = before;
     if (position >= text.size()) return kNotFound;
     position = NextCharacter(text, position);
   }
-  const size_t length = segment.literal.size() - taken;
-  if (text.size() - position < length ||
-      std::memcmp(text.data() + position, segment.literal.data() + taken, length) != 0) {
-    return kNotFound;
-  }
-  return position + length;
+  const std::string_view rest = literal.substr(taken);
+  return text.substr(position).starts_with(rest) ? position + rest.size() : kNotFound;
 }
 
 size_t LikePattern::FindAfter(const Segment& segment, std::string_view text, size_t from) {
@@ -98,27 +90,19 @@ size_t LikePattern::FindAfter(const Segment& segment, std::string_view text, siz
 }
 
 size_t LikePattern::MatchAtEnd(const Segment& segment, std::string_view text) {
-  if (segment.wildcards.empty()) {
-    return text.ends_with(segment.literal) ? text.size() - segment.literal.size() : kNotFound;
-  }
+  const std::string_view literal = segment.literal;
   size_t position = text.size();
-  size_t taken = segment.literal.size();
+  size_t taken = literal.size();
   for (size_t i = segment.wildcards.size(); i-- > 0;) {
-    const size_t length = taken - segment.wildcards[i];
-    if (position < length ||
-        std::memcmp(text.data() + position - length, segment.literal.data() + segment.wildcards[i], length) != 0) {
-      return kNotFound;
-    }
-    position -= length;
+    const std::string_view part = literal.substr(segment.wildcards[i], taken - segment.wildcards[i]);
+    if (!text.substr(0, position).ends_with(part)) return kNotFound;
+    position -= part.size();
     taken = segment.wildcards[i];
     if (position == 0) return kNotFound;
     --position;
     while (position > 0 && IsContinuation(text[position])) --position;
   }
-  if (position < taken || std::memcmp(text.data() + position - taken, segment.literal.data(), taken) != 0) {
-    return kNotFound;
-  }
-  return position - taken;
+  return text.substr(0, position).ends_with(literal.substr(0, taken)) ? position - taken : kNotFound;
 }
 
 bool LikePattern::Matches(std::string_view text) const {
