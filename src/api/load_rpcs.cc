@@ -1,6 +1,7 @@
 // Load state. A load is done when it is recorded: data is read where it lies.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/handlers.h"
@@ -8,6 +9,16 @@
 
 namespace quiver::api {
 namespace {
+
+/// Checks that partitions are named, in a collection whose partitions are the user's business.
+Status CheckPartitions(const google::protobuf::RepeatedPtrField<std::string>& names, const CollectionSchema& schema,
+                       std::string_view verb) {
+  if (schema.partition_key() != nullptr) {
+    return InvalidParameter("disable {} partitions if partition key mode is used: invalid parameter", verb);
+  }
+  if (names.empty()) return InvalidParameter("due to no partition specified: invalid parameter");
+  return Status::Ok();
+}
 
 /// Checks `load_fields`: they exist.
 template <typename RequestType>
@@ -36,9 +47,7 @@ Status Handlers::ReleaseCollection(const wire::ReleaseCollectionRequest& request
 
 Status Handlers::LoadPartitions(const wire::LoadPartitionsRequest& request, wire::common::Status*, const RpcCall&) {
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
-  if (request.partition_names().empty()) {
-    return InvalidParameter("due to no partition specified: invalid parameter");
-  }
+  QUIVER_RETURN_IF_ERROR(CheckPartitions(request.partition_names(), *collection->info()->schema, "load"));
   QUIVER_RETURN_IF_ERROR(CheckLoadFields(request, *collection->info()->schema));
   return engine_.Load(request.db_name(), request.collection_name(),
                       {request.partition_names().begin(), request.partition_names().end()}, request.replica_number());
@@ -46,10 +55,8 @@ Status Handlers::LoadPartitions(const wire::LoadPartitionsRequest& request, wire
 
 Status Handlers::ReleasePartitions(const wire::ReleasePartitionsRequest& request, wire::common::Status*,
                                    const RpcCall&) {
-  QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto collection, Find(request.db_name(), request.collection_name()));
-  if (request.partition_names().empty()) {
-    return InvalidParameter("due to no partition specified: invalid parameter");
-  }
+  QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
+  QUIVER_RETURN_IF_ERROR(CheckPartitions(request.partition_names(), *collection->info()->schema, "release"));
   return engine_.Release(request.db_name(), request.collection_name(),
                          {request.partition_names().begin(), request.partition_names().end()});
 }
