@@ -7,5 +7,5 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     "-O3;-ffp-contract=off;-mavx2;-mfma;-mf16c;-mbmi;-mbmi2;-mlzcnt")
   # g++ 12's own AVX-512 header starts from undefined values on purpose and is warned about for it.
   set_source_files_properties(${simd_dir}/kernels_avx512.cc PROPERTIES COMPILE_OPTIONS
-    "-O3;-ffp-contract=off;-mavx2;-mfma;-mf16c;-mbmi;-mbmi2;-mlzcnt;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mprefer-vector-width=512;-Wno-uninitialized;-Wno-maybe-uninitialized")
+    "-O3;-ffp-contract=off;-mavx2;-mfma;-mf16c;-mbmi;-mbmi2;-mlzcnt;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mprefer-vector-width=512;-Wno-unknown-warning-option;-Wno-uninitialized;-Wno-maybe-uninitialized")
 endif()
