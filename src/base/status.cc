@@ -9,10 +9,8 @@ bool Status::retriable() const {
     case StatusCode::kMemoryLimit:
     case StatusCode::kDiskFull:
     case StatusCode::kRateLimit:
-    case StatusCode::kTimeout:
-      return true;
-    default:
-      return false;
+    case StatusCode::kTimeout: return true;
+    default: return false;
   }
 }
 

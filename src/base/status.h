@@ -23,14 +23,14 @@ namespace quiver {
 /// Error kinds; the values are the published Milvus codes.
 enum class StatusCode : int32_t {
   kOk = 0,
-  kNotReady = 1,          ///< the service is starting or stopping; retriable
-  kUnavailable = 2,       ///< temporarily unavailable; retriable
-  kMemoryLimit = 3,       ///< over the memory budget; retriable
-  kInternal = 5,          ///< a fault of ours
-  kDiskFull = 7,          ///< no space left; retriable
-  kRateLimit = 8,         ///< overload; retriable
-  kForceDeny = 9,         ///< writes are refused (for example after a failed fsync)
-  kUnimplemented = 10,    ///< published, but not served yet
+  kNotReady = 1,        ///< the service is starting or stopping; retriable
+  kUnavailable = 2,     ///< temporarily unavailable; retriable
+  kMemoryLimit = 3,     ///< over the memory budget; retriable
+  kInternal = 5,        ///< a fault of ours
+  kDiskFull = 7,        ///< no space left; retriable
+  kRateLimit = 8,       ///< overload; retriable
+  kForceDeny = 9,       ///< writes are refused (for example after a failed fsync)
+  kUnimplemented = 10,  ///< published, but not served yet
   kCollectionNotFound = 100,
   kCollectionNotLoaded = 101,
   kCollectionLimit = 102,
@@ -48,8 +48,8 @@ enum class StatusCode : int32_t {
   kDatabaseNotFound = 800,
   kDatabaseLimit = 801,
   kDatabaseInvalidName = 802,
-  kIo = 1000,             ///< reading or writing a file failed
-  kCorruption = 1001,     ///< a checksum or format check failed
+  kIo = 1000,          ///< reading or writing a file failed
+  kCorruption = 1001,  ///< a checksum or format check failed
   kInvalidParameter = 1100,
   kMissingParameter = 1101,
   kTooLarge = 1102,
@@ -109,7 +109,7 @@ Status InvalidParameter(fmt::format_string<Args...> format, Args&&... args) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit by design, so that `return value;` works
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design, so that `return value;` works
   Result(Status status) : status_(std::move(status)) {  // NOLINT
     assert(!status_.ok() && "a Result without a value needs an error");
   }
@@ -132,14 +132,12 @@ class [[nodiscard]] Result {
 
 #define QUIVER_CONCAT_INNER(a, b) a##b
 #define QUIVER_CONCAT(a, b) QUIVER_CONCAT_INNER(a, b)
-#define QUIVER_RETURN_IF_ERROR(expr)                           \
-  do {                                                         \
-    if (::quiver::Status status_or_ = (expr); !status_or_.ok()) \
-      return status_or_;                                       \
+#define QUIVER_RETURN_IF_ERROR(expr)                                               \
+  do {                                                                             \
+    if (::quiver::Status status_or_ = (expr); !status_or_.ok()) return status_or_; \
   } while (false)
 #define QUIVER_ASSIGN_OR_RETURN_IMPL(result, lhs, expr) \
   auto result = (expr);                                 \
   if (!result.ok()) return result.status();             \
   lhs = *std::move(result)
-#define QUIVER_ASSIGN_OR_RETURN(lhs, expr) \
-  QUIVER_ASSIGN_OR_RETURN_IMPL(QUIVER_CONCAT(result_, __LINE__), lhs, expr)
+#define QUIVER_ASSIGN_OR_RETURN(lhs, expr) QUIVER_ASSIGN_OR_RETURN_IMPL(QUIVER_CONCAT(result_, __LINE__), lhs, expr)

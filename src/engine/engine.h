@@ -46,7 +46,7 @@ struct EngineOptions {
   bool sync = true;                       ///< false: `durability: async`, acknowledged before fdatasync
   uint64_t seal_bytes = 128ULL << 20;     ///< a growing segment is sealed at this size
   uint64_t flush_min_bytes = 4ULL << 20;  ///< Flush seals only growing data of at least this size
-  uint64_t max_log_bytes = 256ULL << 20;    ///< above this, whatever holds the oldest log record is sealed
+  uint64_t max_log_bytes = 256ULL << 20;  ///< above this, whatever holds the oldest log record is sealed
   bool auto_load = false;                 ///< compat.auto_load
   int64_t max_databases = 64;
   int64_t max_collections = 65536;

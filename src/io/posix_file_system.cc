@@ -186,20 +186,11 @@ class PosixMappedFile final : public MappedFile {
     const size_t end = length > size_ - offset ? size_ : offset + length;
     int advice = MADV_NORMAL;
     switch (access) {
-      case Access::kNormal:
-        break;
-      case Access::kRandom:
-        advice = MADV_RANDOM;
-        break;
-      case Access::kSequential:
-        advice = MADV_SEQUENTIAL;
-        break;
-      case Access::kWillNeed:
-        advice = MADV_WILLNEED;
-        break;
-      case Access::kDontNeed:
-        advice = MADV_DONTNEED;
-        break;
+      case Access::kNormal: break;
+      case Access::kRandom: advice = MADV_RANDOM; break;
+      case Access::kSequential: advice = MADV_SEQUENTIAL; break;
+      case Access::kWillNeed: advice = MADV_WILLNEED; break;
+      case Access::kDontNeed: advice = MADV_DONTNEED; break;
     }
     (void)::madvise(const_cast<std::byte*>(data_ + begin), end - begin, advice);
   }

@@ -4,11 +4,11 @@
 //
 // Layout of one column of n rows (nulls are dense: a null row holds zero bytes or an empty string):
 //   fixed-width types (bool, ints, floats, dense vectors):  fixed[n * width], little-endian
-//   variable-length types (VARCHAR, JSON text, ARRAY, SPARSE): blob[], offsets[n + 1]; row i = blob[offsets[i] .. offsets[i+1])
-//   valid: empty = no nulls, else n bytes, 1 = value present
-// An ARRAY value is encoded as { u32 count; then count elements }: fixed-width elements packed, strings as { u32 length;
-// bytes }. A sparse vector is { u32 index; f32 value } pairs sorted by index, as on the wire.
-// Thread rule: Column is a plain value; ColumnView is immutable.
+//   variable-length types (VARCHAR, JSON text, ARRAY, SPARSE): blob[], offsets[n + 1]; row i = blob[offsets[i] ..
+//   offsets[i+1]) valid: empty = no nulls, else n bytes, 1 = value present
+// An ARRAY value is encoded as { u32 count; then count elements }: fixed-width elements packed, strings as { u32
+// length; bytes }. A sparse vector is { u32 index; f32 value } pairs sorted by index, as on the wire. Thread rule:
+// Column is a plain value; ColumnView is immutable.
 #pragma once
 
 #include <cstddef>
@@ -81,10 +81,10 @@ struct ColumnView {
   DataType element_type = DataType::kNone;
   size_t width = 0;
   size_t rows = 0;
-  const uint8_t* valid = nullptr;              ///< nullptr = no nulls, else one byte per row
-  const std::byte* fixed = nullptr;            ///< row i at fixed + i * width
-  const std::string_view* strings = nullptr;   ///< growing segments: one view per row
-  const uint64_t* offsets = nullptr;           ///< sealed segments: rows + 1 offsets into blob
+  const uint8_t* valid = nullptr;             ///< nullptr = no nulls, else one byte per row
+  const std::byte* fixed = nullptr;           ///< row i at fixed + i * width
+  const std::string_view* strings = nullptr;  ///< growing segments: one view per row
+  const uint64_t* offsets = nullptr;          ///< sealed segments: rows + 1 offsets into blob
   const char* blob = nullptr;
 
   [[nodiscard]] bool present() const { return type != DataType::kNone; }
