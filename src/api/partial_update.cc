@@ -69,7 +69,8 @@ Status FillFromStored(const engine::ReadView& view, const query::Cancelled& canc
   for (const FieldSchema& field : schema.fields) {
     if (batch->Find(field.field_id) == nullptr || &field == dynamic) read.push_back(field.field_id);
   }
-  const Column& keys = *batch->Find(pk.field_id);
+  const size_t rows = batch->rows;
+  const Column& keys = *batch->Find(pk.field_id);  // until columns are added below
   QUIVER_ASSIGN_OR_RETURN(const auto filter, FilterOfKeys(schema, keys));
   QUIVER_ASSIGN_OR_RETURN(const ColumnBatch stored, query::Query({.view = view,
                                                                   .filter = filter,
@@ -82,8 +83,8 @@ Status FillFromStored(const engine::ReadView& view, const query::Cancelled& canc
   for (size_t row = 0; row < stored.rows; ++row) {
     stored_row.emplace(stored.columns[0].Bytes(row), static_cast<uint32_t>(row));
   }
-  std::vector<std::optional<uint32_t>> source(keys.rows);
-  for (size_t row = 0; row < keys.rows; ++row) {
+  std::vector<std::optional<uint32_t>> source(rows);
+  for (size_t row = 0; row < rows; ++row) {
     if (const auto found = stored_row.find(keys.Bytes(row)); found != stored_row.end()) source[row] = found->second;
   }
 
@@ -92,7 +93,7 @@ Status FillFromStored(const engine::ReadView& view, const query::Cancelled& canc
     const Column& old = stored.columns[i];
     Column* sent = batch->Find(field.field_id);
     Column filled = Column::Make(field.field_id, field.type, field.dim, field.element_type);
-    for (size_t row = 0; row < keys.rows; ++row) {
+    for (size_t row = 0; row < rows; ++row) {
       if (sent != nullptr) {
         filled.Append(source[row] ? MergeObjects(old.Bytes(*source[row]), sent->Bytes(row)) : sent->Bytes(row));
       } else if (source[row]) {
