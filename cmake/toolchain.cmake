@@ -59,6 +59,8 @@ endif()
 
 # Umbrella targets: every unit test, every fuzz program, every generated header.
 add_custom_target(unit_tests)
+# Those below the network: what ThreadSanitizer can judge.
+add_custom_target(engine_unit_tests)
 add_custom_target(fuzzers)
 add_custom_target(generated_headers)
 

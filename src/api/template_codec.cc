@@ -19,7 +19,7 @@ Result<Literal> DecodeArray(const TemplateArrayValue& array, int depth) {
   switch (array.data_case()) {
     case TemplateArrayValue::kBoolData: {
       Literal::List list;
-      for (const bool value : array.bool_data().data()) list.push_back(Literal{value});
+      for (const bool value : array.bool_data().data()) list.emplace_back().value = value;
       return Literal{std::move(list)};
     }
     case TemplateArrayValue::kLongData: {
