@@ -505,7 +505,7 @@ std::string SortSparseRow(std::string_view row) {
   std::vector<Pair> pairs(row.size() / sizeof(Pair));
   if (!pairs.empty()) std::memcpy(pairs.data(), row.data(), pairs.size() * sizeof(Pair));
   if (std::is_sorted(pairs.begin(), pairs.end(), by_index)) return std::string(row);
-  std::stable_sort(pairs.begin(), pairs.end(), by_index);
+  std::sort(pairs.begin(), pairs.end(), by_index);
   return {reinterpret_cast<const char*>(pairs.data()), pairs.size() * sizeof(Pair)};
 }
 

@@ -159,8 +159,12 @@ Result<std::shared_ptr<segment::SealedSegment>> Engine::Impl::WriteSegment(const
     if (growing.delete_ts(row) > task.freeze_timestamp) kept.push_back(row);
   }
   if (kept.empty()) return std::shared_ptr<segment::SealedSegment>();
-  std::stable_sort(kept.begin(), kept.end(),
-                   [&](uint32_t a, uint32_t b) { return growing.partition_of(a) < growing.partition_of(b); });
+  // By partition, in order of arrival within one.
+  std::sort(kept.begin(), kept.end(), [&](uint32_t a, uint32_t b) {
+    const int64_t first = growing.partition_of(a);
+    const int64_t second = growing.partition_of(b);
+    return first != second ? first < second : a < b;
+  });
 
   object_name = fmt::format("segment/{}/{}.seg", task.collection->id(), growing.id());
   const std::string staging = objects->StagingPath(object_name);
