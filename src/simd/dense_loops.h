@@ -262,6 +262,9 @@ inline void CountBits(const std::byte* a, const std::byte* b, size_t bytes, type
   if constexpr (kWords != 0) {
     for (; at < kWords * 8; at += 8) Bits::Add(counts, Bits::Word(a + at), Bits::Word(b + at));
   } else {
+    for (; at + 32 <= bytes; at += 32) {
+      for (size_t w = 0; w < 32; w += 8) Bits::Add(counts, Bits::Word(a + at + w), Bits::Word(b + at + w));
+    }
     for (; at + 8 <= bytes; at += 8) Bits::Add(counts, Bits::Word(a + at), Bits::Word(b + at));
     if (at < bytes) Bits::Add(counts, Bits::Tail(a + at, bytes - at), Bits::Tail(b + at, bytes - at));
   }

@@ -36,7 +36,7 @@ struct FloatLanes {
   using Query = float;
   static constexpr size_t kLanes = 8;
   static constexpr size_t kScanRows = 4;
-  static constexpr size_t kScanRowsWithNorms = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static void Pin(Vec& v) { asm("" : "+x"(v)); }
@@ -85,7 +85,7 @@ struct Int8 {
   static constexpr size_t kLanes = 16;
   static constexpr size_t kBytes = 1;
   static constexpr size_t kScanRows = 4;
-  static constexpr size_t kScanRowsWithNorms = 4;
+  static constexpr size_t kScanRowsWithNorms = 3;
   static constexpr size_t kTileRows = 2;
   static constexpr size_t kTileQueries = 3;
   static void Pin(Vec& v) { asm("" : "+x"(v)); }

@@ -19,8 +19,8 @@ using Float4 = VectorOf<float, 16>::Type;
 using Unsigned4 = VectorOf<uint32_t, 16>::Type;
 using Int4 = VectorOf<int32_t, 16>::Type;
 using Short8 = VectorOf<int16_t, 16>::Type;
-using Half4 = VectorOf<uint16_t, 8>::Type;
 #if !defined(__SSE4_1__)
+using Half4 = VectorOf<uint16_t, 8>::Type;
 using Char8 = VectorOf<int8_t, 8>::Type;
 using Int8Wide = VectorOf<int32_t, 32>::Type;
 #endif
@@ -66,40 +66,43 @@ struct F32 : FloatLanes {
   static Vec LoadRowTail(const std::byte* at, size_t n) { return LoadAsTail<Float4>(at, n * kBytes); }
 };
 
-Unsigned4 WidenUnsigned(Half4 half) {
+/// Zero-extends four 16-bit values, held in one word: compilers move 8-byte vectors through memory.
+Unsigned4 WidenUnsigned(int64_t halves) {
 #if defined(__SSE4_1__)
-  int64_t word;
-  __builtin_memcpy(&word, &half, sizeof(word));
-  return (Unsigned4)_mm_cvtepu16_epi32(_mm_cvtsi64_si128(word));
+  return (Unsigned4)_mm_cvtepu16_epi32(_mm_cvtsi64_si128(halves));
 #else
-  return __builtin_convertvector(half, Unsigned4);
+  return __builtin_convertvector(LoadAs<Half4>(&halves), Unsigned4);
 #endif
 }
 
-/// Widens IEEE half floats: moving the bits and scaling by 2^112 is exact, denormals included; the all-ones exponent
-/// (infinity, NaN) needs its own bits.
-Float4 WidenHalf(Half4 half) {
-  const Unsigned4 bits = WidenUnsigned(half);
+/// Widens IEEE half floats exactly with integer steps; a half denormal becomes the difference of two normal floats,
+/// since arithmetic on float denormals is slow on many processors.
+Float4 WidenHalf(int64_t halves) {
+  const Unsigned4 bits = WidenUnsigned(halves);
   const Unsigned4 sign = (bits & 0x8000u) << 16;
   const Unsigned4 magnitude = (bits & 0x7fffu) << 13;
-  const auto special = (Unsigned4)(magnitude >= (0x7c00u << 13));
-  const Float4 scaled = (Float4)magnitude * 0x1p112f;
-  const Unsigned4 value = (special & (magnitude | 0x7f800000u)) | (~special & (Unsigned4)scaled);
-  return (Float4)(value | sign);
+  constexpr uint32_t kExponent = 1u << 23;
+  // All-ones exponent: infinity or NaN, all ones again. Others: the bias grows from 15 to 127.
+  const auto special = (Unsigned4)((Int4)magnitude > (Int4)(Unsigned4{} + (31 * kExponent - 1)));
+  const Unsigned4 normal = magnitude + 112 * kExponent + (special & (112 * kExponent));
+  const Unsigned4 smallest = Unsigned4{} + 113 * kExponent;
+  const Float4 denormal = (Float4)(magnitude + smallest) - (Float4)smallest;
+  const auto is_denormal = (Unsigned4)((Int4)magnitude < (Int4)(Unsigned4{} + kExponent));
+  return (Float4)(((is_denormal & (Unsigned4)denormal) | (~is_denormal & normal)) | sign);
 }
 
-Float4 WidenBrainHalf(Half4 half) { return (Float4)(WidenUnsigned(half) << 16); }
+Float4 WidenBrainHalf(int64_t halves) { return (Float4)(WidenUnsigned(halves) << 16); }
 
 struct F16 : FloatLanes {
   static constexpr size_t kBytes = 2;
-  static Vec LoadRow(const std::byte* at) { return WidenHalf(LoadAs<Half4>(at)); }
-  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenHalf(LoadAsTail<Half4>(at, n * kBytes)); }
+  static Vec LoadRow(const std::byte* at) { return WidenHalf(LoadAs<int64_t>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenHalf(LoadAsTail<int64_t>(at, n * kBytes)); }
 };
 
 struct Bf16 : FloatLanes {
   static constexpr size_t kBytes = 2;
-  static Vec LoadRow(const std::byte* at) { return WidenBrainHalf(LoadAs<Half4>(at)); }
-  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenBrainHalf(LoadAsTail<Half4>(at, n * kBytes)); }
+  static Vec LoadRow(const std::byte* at) { return WidenBrainHalf(LoadAs<int64_t>(at)); }
+  static Vec LoadRowTail(const std::byte* at, size_t n) { return WidenBrainHalf(LoadAsTail<int64_t>(at, n * kBytes)); }
 };
 
 struct Int8 {
