@@ -72,6 +72,9 @@ class MappedFile {
   [[nodiscard]] const std::byte* data() const { return data_; }
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// Returns whether the system could not give a page that was read (the file was truncated meanwhile, or its disk
+  /// fails): what was read since may be zeros. Whoever reads asks afterwards, before the values are used.
+  [[nodiscard]] virtual bool faulted() const { return false; }
   /// Tells the system how [offset, offset + length) will be used; never fails.
   virtual void Advise(size_t /*offset*/, size_t /*length*/, Access /*access*/) const {}
 

@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "io/file_system.h"
+#include "io/mapping_registry.h"
 
 namespace quiver::io {
 namespace {
@@ -174,10 +175,15 @@ class PosixRandomFile final : public RandomFile {
 
 class PosixMappedFile final : public MappedFile {
  public:
-  PosixMappedFile(std::string path, const std::byte* data, size_t size) : MappedFile(std::move(path), data, size) {}
+  PosixMappedFile(std::string path, const std::byte* data, size_t size) : MappedFile(std::move(path), data, size) {
+    if (data_ != nullptr) slot_ = MappingRegistry::Global().Add(data_, size_);
+  }
   ~PosixMappedFile() override {
+    MappingRegistry::Global().Remove(slot_);
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
   }
+
+  [[nodiscard]] bool faulted() const override { return MappingRegistry::Faulted(slot_); }
 
   void Advise(size_t offset, size_t length, Access access) const override {
     if (data_ == nullptr || offset >= size_) return;
@@ -194,6 +200,9 @@ class PosixMappedFile final : public MappedFile {
     }
     (void)::madvise(const_cast<std::byte*>(data_ + begin), end - begin, advice);
   }
+
+ private:
+  MappingRegistry::Slot* slot_ = nullptr;
 };
 
 class PosixFileLock final : public FileLock {
