@@ -4,11 +4,6 @@
 
 namespace quiver::engine {
 
-std::vector<std::shared_ptr<const segment::Segment>> Collection::segments() const {
-  Timestamp floor = 0;
-  return segments(floor);
-}
-
 std::vector<std::shared_ptr<const segment::Segment>> Collection::segments(Timestamp& floor) const {
   const std::lock_guard lock(mutex_);
   floor = floor_;
@@ -57,6 +52,41 @@ void Collection::ReplaceGrowing(const segment::GrowingSegment* growing, std::sha
   floor_ = std::max(floor_, floor);
   std::erase_if(growing_, [&](const auto& candidate) { return candidate.get() == growing; });
   if (sealed != nullptr) sealed_.push_back(std::move(sealed));
+}
+
+void Collection::ReplaceSealed(const std::vector<std::shared_ptr<segment::SealedSegment>>& sources,
+                               std::shared_ptr<segment::SealedSegment> sealed, Timestamp floor) {
+  const std::lock_guard lock(mutex_);
+  floor_ = std::max(floor_, floor);
+  std::erase_if(sealed_, [&](const auto& candidate) {
+    return std::find(sources.begin(), sources.end(), candidate) != sources.end();
+  });
+  if (sealed != nullptr) sealed_.push_back(std::move(sealed));
+}
+
+void Collection::RaiseFloor(Timestamp floor) {
+  const std::lock_guard lock(mutex_);
+  floor_ = std::max(floor_, floor);
+}
+
+Status Collection::Apply(const Tombstone& tombstone) {
+  Status status;
+  const auto subtract = [&](const std::vector<segment::PartitionCount>& killed) {
+    for (const segment::PartitionCount& count : killed) AddLiveRows(count.partition_id, -count.rows);
+  };
+  for (const auto& growing : growing_segments()) {
+    subtract(growing->DeleteAll(tombstone.partition_id, tombstone.timestamp, tombstone.timestamp));
+  }
+  for (const auto& sealed : sealed_segments()) {
+    auto killed = sealed->DeleteAll(tombstone.partition_id, tombstone.timestamp, tombstone.timestamp);
+    if (killed.ok()) {
+      subtract(*killed);
+    } else if (status.ok()) {
+      status = killed.status();
+    }
+  }
+  if (tombstone.partition_id != -1) ForgetPartition(tombstone.partition_id);
+  return status;
 }
 
 void Collection::AddLiveRows(int64_t partition_id, int64_t delta) {

@@ -32,9 +32,8 @@ class Collection {
     info_ = std::move(info);
   }
 
-  /// All segments that hold rows, sealed and growing, as one consistent list.
-  [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments() const;
-  /// As segments(), with the oldest timestamp at which this list still shows every row (sealing drops older dead ones).
+  /// All segments that hold rows, sealed and growing, as one consistent list, and in `floor` the oldest timestamp at
+  /// which this list still shows every row (sealing and compaction leave older dead ones out).
   [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments(Timestamp& floor) const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::SealedSegment>> sealed_segments() const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::GrowingSegment>> growing_segments() const;
@@ -49,13 +48,24 @@ class Collection {
   std::atomic<uint64_t> oldest_log_offset{UINT64_MAX};
   /// Log offset of the group that holds its newest record.
   uint64_t newest_log_offset = 0;
+  /// Everything up to this is in files.
+  std::atomic<Timestamp> checkpoint{0};
   std::atomic<bool> dropped{false};
+  /// Set while the compactor has been asked to look at this collection and has not.
+  std::atomic<bool> maintenance_requested{false};
 
   void AddGrowing(std::shared_ptr<segment::GrowingSegment> growing);
   void AddSealed(std::shared_ptr<segment::SealedSegment> sealed);
   /// Replaces a growing segment by the sealed one made from it (nullptr: it had no live rows), in one step for readers.
   void ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed,
                       Timestamp floor);
+  /// Replaces sealed segments by the one made from them (nullptr: nothing of them is needed), in one step for readers.
+  void ReplaceSealed(const std::vector<std::shared_ptr<segment::SealedSegment>>& sources,
+                     std::shared_ptr<segment::SealedSegment> sealed, Timestamp floor);
+  /// The floor that the store remembers from an earlier life.
+  void RaiseFloor(Timestamp floor);
+  /// Kills all rows that are there now and were inserted at or before the tombstone. Error: kCorruption.
+  Status Apply(const Tombstone& tombstone);
   void AddLiveRows(int64_t partition_id, int64_t delta);
   void ForgetPartition(int64_t partition_id);
 

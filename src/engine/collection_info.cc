@@ -5,6 +5,7 @@
 #include <rapidjson/writer.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace quiver::engine {
 
@@ -84,6 +85,11 @@ class Reader {
     }
     return value->GetArray();
   }
+  /// As Array; a member that older entries lack.
+  rapidjson::Value::ConstArray ArrayOrNone(const char* key) {
+    static const rapidjson::Value kEmpty(rapidjson::kArrayType);
+    return Member(key) == nullptr ? kEmpty.GetArray() : Array(key);
+  }
   [[nodiscard]] Status status() const { return status_; }
 
  private:
@@ -147,6 +153,40 @@ const IndexInfo* CollectionInfo::FindIndexOnField(int64_t field_id) const {
   return nullptr;
 }
 
+bool CollectionInfo::HasTombstone(int64_t partition_id) const {
+  return std::any_of(tombstones.begin(), tombstones.end(),
+                     [&](const Tombstone& tombstone) { return tombstone.partition_id == partition_id; });
+}
+
+const SnapshotInfo* CollectionInfo::FindSnapshot(std::string_view snapshot_name) const {
+  for (const SnapshotInfo& snapshot : snapshots) {
+    if (snapshot.name == snapshot_name) return &snapshot;
+  }
+  return nullptr;
+}
+
+namespace {
+
+/// Seconds of a property. Beyond three thousand years a timestamp could not be moved by them.
+int64_t SecondsOf(const KeyValues& properties, std::string_view key, int64_t fallback) {
+  const std::string* text = FindValue(properties, key);
+  if (text == nullptr) return fallback;
+  int64_t seconds = fallback;
+  std::from_chars(text->data(), text->data() + text->size(), seconds);
+  return std::clamp<int64_t>(seconds, 0, int64_t{100} * 1000 * 1000 * 1000);
+}
+
+}  // namespace
+
+int64_t CollectionInfo::ttl_seconds() const { return SecondsOf(properties, kTtlProperty, 0); }
+int64_t CollectionInfo::retention_seconds(int64_t fallback) const {
+  return SecondsOf(properties, kRetentionProperty, fallback);
+}
+bool CollectionInfo::unique_insert() const {
+  const std::string* text = FindValue(properties, kUniqueInsertProperty);
+  return text != nullptr && (*text == "true" || *text == "True");
+}
+
 std::string CollectionInfoToJson(const CollectionInfo& info) {
   rapidjson::StringBuffer buffer;
   Writer writer(buffer);
@@ -198,6 +238,27 @@ std::string CollectionInfoToJson(const CollectionInfo& info) {
   writer.EndArray();
   WriteInt(writer, "replicas", info.load.replica_number);
   WriteInt(writer, "next_field_id", info.next_field_id);
+  writer.Key("tombstones");
+  writer.StartArray();
+  for (const Tombstone& tombstone : info.tombstones) {
+    writer.StartObject();
+    WriteInt(writer, "partition", tombstone.partition_id);
+    WriteString(writer, "name", tombstone.partition_name);
+    WriteUint(writer, "timestamp", tombstone.timestamp);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  writer.Key("snapshots");
+  writer.StartArray();
+  for (const SnapshotInfo& snapshot : info.snapshots) {
+    writer.StartObject();
+    WriteInt(writer, "id", snapshot.id);
+    WriteString(writer, "name", snapshot.name);
+    WriteString(writer, "description", snapshot.description);
+    WriteUint(writer, "timestamp", snapshot.timestamp);
+    writer.EndObject();
+  }
+  writer.EndArray();
   writer.EndObject();
   return {buffer.GetString(), buffer.GetSize()};
 }
@@ -244,6 +305,17 @@ Result<CollectionInfo> CollectionInfoFromJson(std::string_view json) {
   }
   info.load.replica_number = static_cast<int32_t>(reader.Int("replicas"));
   info.next_field_id = reader.Int("next_field_id");
+  for (const auto& item : reader.ArrayOrNone("tombstones")) {
+    Reader tombstone(item);
+    info.tombstones.push_back({tombstone.Int("partition"), tombstone.String("name"), tombstone.Uint("timestamp")});
+    QUIVER_RETURN_IF_ERROR(tombstone.status());
+  }
+  for (const auto& item : reader.ArrayOrNone("snapshots")) {
+    Reader snapshot(item);
+    info.snapshots.push_back(
+        {snapshot.Int("id"), snapshot.String("name"), snapshot.String("description"), snapshot.Uint("timestamp")});
+    QUIVER_RETURN_IF_ERROR(snapshot.status());
+  }
   QUIVER_RETURN_IF_ERROR(reader.status());
   return info;
 }

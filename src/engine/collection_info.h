@@ -42,6 +42,28 @@ struct LoadInfo {
   [[nodiscard]] bool Covers(int64_t partition_id) const;
 };
 
+/// Rows that died together: those of a dropped partition, or all of a truncated collection. Recovery applies it in its
+/// place among the log's records; it is forgotten once files hold these deletes and nobody may read before them.
+struct Tombstone {
+  int64_t partition_id = -1;   ///< -1 = all rows
+  std::string partition_name;  ///< for reads at a moment when the partition was there
+  Timestamp timestamp = 0;
+};
+
+/// A named moment that stays readable, whatever the retention.
+struct SnapshotInfo {
+  int64_t id = 0;
+  std::string name;
+  std::string description;
+  Timestamp timestamp = 0;
+};
+
+/// Property keys of a collection that the engine acts on.
+inline constexpr std::string_view kTtlProperty = "collection.ttl.seconds";
+inline constexpr std::string_view kRetentionProperty = "collection.retention.seconds";
+/// "true": inserting a primary key that exists is an error instead of a replacement.
+inline constexpr std::string_view kUniqueInsertProperty = "collection.insert.unique";
+
 struct CollectionInfo {
   int64_t id = 0;
   std::string db_name;
@@ -56,6 +78,8 @@ struct CollectionInfo {
   std::vector<std::string> aliases;  ///< sorted
   LoadInfo load;
   int64_t next_field_id = kFirstUserFieldId;
+  std::vector<Tombstone> tombstones;    ///< ascending timestamps
+  std::vector<SnapshotInfo> snapshots;  ///< ascending timestamps
 
   [[nodiscard]] const std::string& name() const { return schema->name; }
   [[nodiscard]] const PartitionInfo* FindPartition(std::string_view partition_name) const;
@@ -64,6 +88,15 @@ struct CollectionInfo {
   [[nodiscard]] const IndexInfo* FindIndex(std::string_view index_name) const;
   /// The index on a field; nullptr when there is none.
   [[nodiscard]] const IndexInfo* FindIndexOnField(int64_t field_id) const;
+  /// Whether a partition was dropped and its tombstone is still remembered.
+  [[nodiscard]] bool HasTombstone(int64_t partition_id) const;
+  /// nullptr when there is none.
+  [[nodiscard]] const SnapshotInfo* FindSnapshot(std::string_view snapshot_name) const;
+  /// Seconds that rows live; 0 = for ever.
+  [[nodiscard]] int64_t ttl_seconds() const;
+  /// Seconds for which dead versions of rows stay readable; `fallback` where the collection does not say.
+  [[nodiscard]] int64_t retention_seconds(int64_t fallback) const;
+  [[nodiscard]] bool unique_insert() const;
 };
 
 struct DatabaseInfo {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/logging.h"
 #include "engine/engine_impl.h"
 
 namespace quiver::engine {
@@ -106,6 +107,27 @@ void Engine::Impl::Publish(const std::shared_ptr<Collection>& collection) {
   DatabaseNames& database = names[info->db_name];
   database.collections[info->name()] = info->id;
   for (const std::string& alias : info->aliases) database.aliases[alias] = info->id;
+}
+
+CatalogChange Engine::Impl::Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info,
+                                 Tombstone tombstone) {
+  // Tombstones that files have made good and nobody may read before are forgotten.
+  const Timestamp horizon = RetentionOf(info, last_timestamp_).horizon;
+  const Timestamp oldest_pin = info.snapshots.empty() ? segment::kNotDeleted : info.snapshots.front().timestamp;
+  const Timestamp checkpointed = collection->checkpoint.load(std::memory_order_relaxed);
+  std::erase_if(info.tombstones,
+                [&](const Tombstone& old) { return old.timestamp <= std::min({horizon, oldest_pin, checkpointed}); });
+  info.tombstones.push_back(tombstone);
+  CatalogChange change = Replace(collection, std::move(info));
+  change.apply = [this, collection, tombstone, publish = std::move(change.apply)](Timestamp timestamp) {
+    publish(timestamp);
+    // The catalog entry is durable: whatever cannot be marked now is marked on the next start.
+    if (const Status applied = collection->Apply(tombstone); !applied.ok()) {
+      QUIVER_LOG(error, "collection {}: {}", collection->id(), applied.ToString());
+    }
+    RequestMaintenance(*collection);
+  };
+  return change;
 }
 
 // ---- databases ----
@@ -243,6 +265,7 @@ Status Engine::DropCollection(const std::string& db, const std::string& name) {
     CatalogChange change;
     change.operations.push_back(Remove(CollectionKey(collection->id())));
     change.operations.push_back(Remove(CheckpointKey(collection->id())));
+    change.operations.push_back(Remove(FloorKey(collection->id())));
     change.dropped.push_back(collection);
     change.apply = [impl, collection, db, name](Timestamp) {
       collection->dropped.store(true);
@@ -434,7 +457,7 @@ Status Engine::CreatePartition(const std::string& db, const std::string& collect
 }
 
 Status Engine::DropPartition(const std::string& db, const std::string& collection_name, const std::string& partition) {
-  return impl_->RunDdl([&, impl = impl_.get()](Timestamp) -> Result<CatalogChange> {
+  return impl_->RunDdl([&, impl = impl_.get()](Timestamp timestamp) -> Result<CatalogChange> {
     QUIVER_ASSIGN_OR_RETURN(const auto collection, impl->FindLocked(db, collection_name));
     CollectionInfo info = *collection->info();
     if (partition == kDefaultPartitionName) return InvalidParameter("default partition cannot be deleted");
@@ -448,15 +471,14 @@ Status Engine::DropPartition(const std::string& db, const std::string& collectio
       return InvalidParameter("partition cannot be dropped, partition is loaded, please release it first");
     }
     std::erase_if(info.partitions, [&](const PartitionInfo& candidate) { return candidate.id == partition_id; });
-    CatalogChange change = Replace(collection, std::move(info));
-    change.apply = [collection, partition_id, publish = std::move(change.apply)](Timestamp timestamp) {
-      publish(timestamp);
-      // The catalog entry is the durable tombstone: rows of a partition that is not listed are dead on every start.
-      for (const auto& growing : collection->growing_segments()) growing->DeletePartition(partition_id, timestamp);
-      for (const auto& sealed : collection->sealed_segments()) sealed->DeletePartition(partition_id, timestamp);
-      collection->ForgetPartition(partition_id);
-    };
-    return change;
+    return impl->Bury(collection, std::move(info), {partition_id, partition, timestamp});
+  });
+}
+
+Status Engine::TruncateCollection(const std::string& db, const std::string& collection_name) {
+  return impl_->RunDdl([&, impl = impl_.get()](Timestamp timestamp) -> Result<CatalogChange> {
+    QUIVER_ASSIGN_OR_RETURN(const auto collection, impl->FindLocked(db, collection_name));
+    return impl->Bury(collection, *collection->info(), {-1, "", timestamp});
   });
 }
 

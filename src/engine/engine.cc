@@ -28,28 +28,39 @@ void Engine::Delete(DeleteRequest request, WriteCallback callback) {
   impl_->Delete(std::move(request), std::move(callback));
 }
 
-Result<FlushResult> Engine::Flush(const std::shared_ptr<Collection>& collection) { return impl_->Flush(collection); }
+Result<FlushResult> Engine::Flush(const std::shared_ptr<Collection>& collection) {
+  return impl_->Flush(collection, impl_->options.flush_min_bytes);
+}
+
+Result<int64_t> Engine::Compact(const std::shared_ptr<Collection>& collection) {
+  return impl_->StartCompaction(collection);
+}
+
+CompactionProgress Engine::CompactionState(int64_t compaction_id) const { return impl_->ProgressOf(compaction_id); }
 
 namespace {
-
-/// 0 = rows live for ever.
-int64_t TtlSeconds(const CollectionInfo& info) {
-  const std::string* text = FindValue(info.properties, "collection.ttl.seconds");
-  if (text == nullptr) return 0;
-  int64_t seconds = 0;
-  std::from_chars(text->data(), text->data() + text->size(), seconds);
-  // Beyond this the subtraction below has no meaning: three thousand years.
-  return std::clamp<int64_t>(seconds, 0, int64_t{100} * 1000 * 1000 * 1000);
-}
 
 Timestamp WallClockTimestamp() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return MakeTimestamp(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
 }
 
+/// The partition that has or, at the moment `travel` (0 = now), had this name.
+std::optional<int64_t> PartitionAt(const CollectionInfo& info, const std::string& name, Timestamp travel) {
+  if (travel != 0) {
+    for (const Tombstone& tombstone : info.tombstones) {
+      if (tombstone.partition_id != -1 && tombstone.partition_name == name && travel < tombstone.timestamp) {
+        return tombstone.partition_id;
+      }
+    }
+  }
+  const PartitionInfo* partition = info.FindPartition(name);
+  return partition == nullptr ? std::nullopt : std::optional(partition->id);
+}
+
 }  // namespace
 
-void Engine::Impl::FillView(const Collection& collection, ReadView& view) const {
+Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, ReadView& view) const {
   // The timestamp is taken before the list, so that the list has every row up to it. A segment sealed in between may
   // lack rows that were alive at that older timestamp: then the newer one is taken.
   Timestamp floor = 0;
@@ -58,15 +69,30 @@ void Engine::Impl::FillView(const Collection& collection, ReadView& view) const 
     view.segments = collection.segments(floor);
   } while (view.timestamp < floor);
   // TTL is judged at the moment of the read; the watermark may be older while nothing is written.
-  if (const int64_t seconds = TtlSeconds(*view.info); seconds > 0) {
-    const Timestamp now = std::max(view.timestamp, WallClockTimestamp());
+  Timestamp now = std::max(view.timestamp, WallClockTimestamp());
+  if (travel != 0 && travel < view.timestamp) {
+    const Retention retention = RetentionOf(*view.info, view.timestamp);
+    const Timestamp oldest = std::max(floor, retention.horizon);
+    if (travel < oldest && !std::binary_search(retention.pins.begin(), retention.pins.end(), travel)) {
+      return InvalidParameter(
+          "travel timestamp {} is older than the oldest one that can be read, {} (property {} of collection {} keeps "
+          "{} "
+          "seconds)",
+          travel, oldest, kRetentionProperty, view.info->name(),
+          view.info->retention_seconds(options.retention_seconds));
+    }
+    view.timestamp = now = travel;
+  }
+  if (const int64_t seconds = view.info->ttl_seconds(); seconds > 0) {
     const Timestamp ttl = MakeTimestamp(seconds * 1000);
     view.expired = now > ttl ? now - ttl : 0;
   }
+  return Status::Ok();
 }
 
 Result<ReadView> Engine::OpenView(const Collection& collection, const std::vector<std::string>& partitions,
-                                  Timestamp guarantee, std::chrono::steady_clock::time_point deadline) const {
+                                  Timestamp guarantee, std::chrono::steady_clock::time_point deadline,
+                                  Timestamp travel) const {
   // A client may name a moment that its own clock has reached and ours has not: wait for our clock, then for the
   // watermark only as far as writes were given timestamps below it.
   if (guarantee > impl_->clock->Current()) {
@@ -85,10 +111,10 @@ Result<ReadView> Engine::OpenView(const Collection& collection, const std::vecto
   view.info = collection.info();
   const CollectionInfo& info = *view.info;
   for (const std::string& name : partitions) {
-    const PartitionInfo* partition = info.FindPartition(name);
-    if (partition == nullptr) return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", name);
-    if (std::find(view.partition_ids.begin(), view.partition_ids.end(), partition->id) == view.partition_ids.end()) {
-      view.partition_ids.push_back(partition->id);
+    const std::optional<int64_t> id = PartitionAt(info, name, travel);
+    if (!id) return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", name);
+    if (std::find(view.partition_ids.begin(), view.partition_ids.end(), *id) == view.partition_ids.end()) {
+      view.partition_ids.push_back(*id);
     }
   }
   if (!impl_->options.auto_load) {
@@ -96,21 +122,21 @@ Result<ReadView> Engine::OpenView(const Collection& collection, const std::vecto
       return Error(StatusCode::kCollectionNotLoaded, "collection not loaded[collection={}]", info.name());
     }
     for (const int64_t id : view.partition_ids) {
-      if (!info.load.Covers(id)) {
-        return Error(StatusCode::kPartitionNotLoaded, "partition not loaded[partition={}]",
-                     info.FindPartitionById(id)->name);
+      const PartitionInfo* partition = info.FindPartitionById(id);
+      if (partition != nullptr && !info.load.Covers(id)) {
+        return Error(StatusCode::kPartitionNotLoaded, "partition not loaded[partition={}]", partition->name);
       }
     }
     if (view.partition_ids.empty() && !info.load.loaded) view.partition_ids = info.load.partition_ids;
   }
-  impl_->FillView(collection, view);
+  QUIVER_RETURN_IF_ERROR(impl_->FillView(collection, travel, view));
   return view;
 }
 
 ReadView Engine::ViewAll(const Collection& collection) const {
   ReadView view;
   view.info = collection.info();
-  impl_->FillView(collection, view);
+  (void)impl_->FillView(collection, 0, view);  // the newest state can always be read
   return view;
 }
 

@@ -43,11 +43,15 @@ class Collection;  // engine/collection.h: info() gives the current CollectionIn
 
 struct EngineOptions {
   std::string data_dir = "data";
-  bool sync = true;                       ///< false: `durability: async`, acknowledged before fdatasync
-  uint64_t seal_bytes = 128ULL << 20;     ///< a growing segment is sealed at this size
-  uint64_t flush_min_bytes = 4ULL << 20;  ///< Flush seals only growing data of at least this size
-  uint64_t max_log_bytes = 256ULL << 20;  ///< above this, whatever holds the oldest log record is sealed
-  bool auto_load = false;                 ///< compat.auto_load
+  bool sync = true;                                  ///< false: `durability: async`, acknowledged before fdatasync
+  uint64_t seal_bytes = 128ULL << 20;                ///< a growing segment is sealed at this size
+  uint64_t flush_min_bytes = 4ULL << 20;             ///< Flush seals only growing data of at least this size
+  uint64_t max_log_bytes = 256ULL << 20;             ///< above this, whatever holds the oldest log record is sealed
+  bool auto_load = false;                            ///< compat.auto_load
+  int64_t retention_seconds = 60;                    ///< for collections without `collection.retention.seconds`
+  bool compaction = true;                            ///< merge segments and drop dead rows in the background
+  uint64_t max_segment_bytes = 1ULL << 30;           ///< compaction merges segments up to this size
+  uint64_t compaction_bytes_per_second = 128 << 20;  ///< pace of compaction; 0 = as fast as it goes
   int64_t max_databases = 64;
   int64_t max_collections = 65536;
   int64_t max_partitions = 1024;
@@ -116,6 +120,19 @@ struct FlushResult {
   std::vector<int64_t> segment_ids;  ///< sealed by this flush
 };
 
+/// State of a compaction that a client asked for.
+struct CompactionProgress {
+  struct Merge {
+    std::vector<int64_t> sources;
+    int64_t target = 0;
+  };
+  std::vector<Merge> merges;  ///< every sealed segment is a source of one of them
+  int64_t executing = 0;
+  int64_t completed = 0;
+  int64_t failed = 0;
+  bool done = true;
+};
+
 struct EngineStatistics {
   uint64_t collections = 0;
   uint64_t rows = 0;
@@ -162,6 +179,9 @@ class Engine {
   Status CreatePartition(const std::string& db, const std::string& collection, const std::string& partition);
   Status DropPartition(const std::string& db, const std::string& collection, const std::string& partition);
 
+  /// Removes all rows; schema, partitions, indexes and load state stay. Time travel still sees the rows before it.
+  Status TruncateCollection(const std::string& db, const std::string& collection);
+
   // Aliases.
   Status CreateAlias(const std::string& db, const std::string& collection, const std::string& alias);
   Status DropAlias(const std::string& db, const std::string& alias);  ///< missing = ok
@@ -193,12 +213,20 @@ class Engine {
   /// Seals growing data of the collection (if it is worth a segment) and waits until it is on disk.
   Result<FlushResult> Flush(const std::shared_ptr<Collection>& collection);
 
+  /// Starts merging the collection's segments and dropping the rows that nobody can read any more; growing rows are
+  /// sealed first. Returns an id (above 0) at once.
+  Result<int64_t> Compact(const std::shared_ptr<Collection>& collection);
+  /// An id that is not known (from before a restart) is done.
+  [[nodiscard]] CompactionProgress CompactionState(int64_t compaction_id) const;
+
   // Reads.
   /// Takes a view of the newest visible state, once `guarantee` has passed (waits for a timestamp in the future until
-  /// the deadline). Empty `partitions` = all. Errors: kPartitionNotFound, kCollectionNotLoaded, kPartitionNotLoaded,
-  /// kTimeout.
+  /// the deadline). Empty `partitions` = all. `travel` reads an earlier moment (0 = now): any within the collection's
+  /// retention, or that of a snapshot. Errors: kPartitionNotFound, kCollectionNotLoaded, kPartitionNotLoaded, kTimeout,
+  /// kInvalidParameter for a moment that is not kept any more (names the oldest one).
   [[nodiscard]] Result<ReadView> OpenView(const Collection& collection, const std::vector<std::string>& partitions,
-                                          Timestamp guarantee, std::chrono::steady_clock::time_point deadline) const;
+                                          Timestamp guarantee, std::chrono::steady_clock::time_point deadline,
+                                          Timestamp travel = 0) const;
   /// As above without the load check (delete by filter on a released collection is refused by the caller, internal
   /// jobs are not).
   [[nodiscard]] ReadView ViewAll(const Collection& collection) const;

@@ -1,12 +1,14 @@
 // File: engine/engine_impl.h
 // Engine::Impl: state and threads of the engine. Private to src/engine; its parts are write_path.cc (sequencer,
-// commit), ddl.cc (catalog changes), seal.cc (sealing, checkpoints, clean-up), recovery.cc (open, replay).
+// commit), ddl.cc (catalog changes), seal.cc (sealing, checkpoints, clean-up), compaction.cc, snapshot.cc, recovery.cc
+// (open, replay).
 //
 // Threads:
 //   sequencer  takes queued operations in order, gives timestamps, appends them to the log, applies them in memory.
 //              It is the only thread that changes the catalog maps and the write side of segments.
 //   committer  one fdatasync for all groups appended meanwhile; then advances the watermark and answers.
 //   sealer     writes frozen growing segments to files, checkpoints, cuts the log, removes what was dropped.
+//   compactor  merges sealed segments and drops dead rows from them (compaction.cc), of low priority.
 #pragma once
 
 #include <condition_variable>
@@ -24,12 +26,23 @@
 #include "engine/collection.h"
 #include "engine/engine.h"
 #include "engine/log_record.h"
+#include "engine/retention.h"
+#include "engine/segment_copy.h"
 #include "io/file_system.h"
 #include "storage/log_store.h"
 #include "storage/meta_store.h"
 #include "storage/object_store.h"
 
 namespace quiver::engine {
+
+/// A sealed segment's entry in the MetaStore.
+struct SegmentManifest {
+  std::string object;
+  std::string delta;           ///< empty = none
+  Timestamp visible_from = 0;  ///< a restored snapshot: its rows are there from this moment on
+};
+std::string EncodeManifest(const SegmentManifest& manifest);
+Result<SegmentManifest> DecodeManifest(std::string_view text);
 
 /// One catalog change, worked out on the sequencer: what the MetaStore is to hold, and how memory follows.
 struct CatalogChange {
@@ -88,20 +101,36 @@ class Engine::Impl {
   Status WaitForWatermark(Timestamp timestamp, std::chrono::steady_clock::time_point deadline);
 
   // seal.cc
-  Result<FlushResult> Flush(const std::shared_ptr<Collection>& collection);
+  /// Seals the growing rows of a collection if there are at least `min_bytes` of them.
+  Result<FlushResult> Flush(const std::shared_ptr<Collection>& collection, uint64_t min_bytes);
   /// Sequencer only: ends the active growing segment, which holds every row up to `freeze_timestamp`, and queues it for
   /// sealing. The log before `log_offset` is not needed for this collection afterwards. `done` runs on the sealer
   /// thread.
   void Freeze(const std::shared_ptr<Collection>& collection, Timestamp freeze_timestamp, uint64_t log_offset,
               std::function<void(Status, int64_t)> done);
 
+  /// Waits until everything up to `timestamp` is durable and visible: only then may files depend on it.
+  Status Settle(Timestamp timestamp);
+  /// What of a collection must be kept at a moment at which `newest` is the newest timestamp.
+  [[nodiscard]] Retention RetentionOf(const CollectionInfo& info, Timestamp newest) const;
+
+  // compaction.cc
+  /// Lets the compactor look at a collection soon.
+  void RequestMaintenance(Collection& collection);
+  Result<int64_t> StartCompaction(const std::shared_ptr<Collection>& collection);
+  [[nodiscard]] CompactionProgress ProgressOf(int64_t compaction_id) const;
+
   // ddl.cc: catalog look-ups. *Locked ones need catalog_mutex or the sequencer thread.
   [[nodiscard]] Result<std::shared_ptr<Collection>> Find(const std::string& db, const std::string& name) const;
   [[nodiscard]] Result<std::shared_ptr<Collection>> FindLocked(const std::string& db, const std::string& name,
                                                                bool follow_alias = true) const;
 
-  /// Takes timestamp and segments that fit together.
-  void FillView(const Collection& collection, ReadView& view) const;
+  /// Sequencer only: a change that kills what the tombstone covers and leaves it in the description.
+  CatalogChange Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info, Tombstone tombstone);
+
+  /// Takes timestamp and segments that fit together; `travel` = 0 for the newest state. Error: kInvalidParameter for a
+  /// moment that is not kept any more.
+  Status FillView(const Collection& collection, Timestamp travel, ReadView& view) const;
 
   struct DatabaseNames {
     std::map<std::string, int64_t> collections;
@@ -142,6 +171,7 @@ class Engine::Impl {
   void SequencerLoop();
   void CommitterLoop();
   void SealerLoop();
+  void CompactorLoop();
 
   // write_path.cc
   void ProcessData(std::span<std::unique_ptr<Operation>> group);
@@ -167,11 +197,36 @@ class Engine::Impl {
 
   // seal.cc
   void Seal(SealTask& task);
-  Result<std::shared_ptr<segment::SealedSegment>> WriteSegment(const SealTask& task, std::vector<uint32_t>& kept,
-                                                               std::string& object_name);
-  Status Checkpoint(const SealTask& task, const segment::SealedSegment* sealed, const std::string& object_name);
+  /// Registers the new segment (nullptr: none) and makes all deletes up to the freeze durable; manifest_mutex_ held.
+  Status Checkpoint(const SealTask& task, const segment::SealedSegment* sealed, const SegmentManifest& manifest,
+                    Timestamp floor);
+  /// Writes a delta object and returns its name.
+  Result<std::string> WriteDelta(int64_t collection_id, int64_t segment_id, Timestamp until,
+                                 std::span<const storage::RowDelete> deletes);
+  /// Removes an object that nothing names any more; "" = none.
+  void RemoveObject(const std::string& name);
   void RemoveDropped(const SealTask& task);
   void CutLog();
+
+  // compaction.cc
+  using SealedSegments = std::vector<std::shared_ptr<segment::SealedSegment>>;
+  struct CompactionTask {
+    SealedSegments sources;
+    int64_t target = 0;  ///< id of the new segment
+  };
+  struct CompactionJob {
+    std::shared_ptr<Collection> collection;
+    std::vector<CompactionTask> tasks;
+    CompactionProgress progress;
+  };
+  /// Which segments of a collection to rewrite now. `whole` = as a client asked: merge all that can be merged and drop
+  /// every row that is not needed; the tasks then name every sealed segment.
+  Result<std::vector<CompactionTask>> PlanCompaction(const Collection& collection, bool whole) const;
+  /// Rewrites the sources into one segment and switches readers over.
+  Status Compact(Collection& collection, const CompactionTask& task);
+  void RunJob(int64_t compaction_id);
+  /// Looks at the collections that are due; returns when the next one is.
+  std::chrono::steady_clock::time_point Maintain();
 
   // recovery.cc
   Status LoadCatalog();
@@ -202,6 +257,16 @@ class Engine::Impl {
   std::deque<SealTask> seal_queue_;
   bool sealer_stop_ = false;
 
+  /// Held while manifests of segments are read and rewritten: the sealer and the compactor do so.
+  std::mutex manifest_mutex_;
+
+  mutable std::mutex compaction_mutex_;
+  std::condition_variable compaction_ready_;
+  std::atomic<bool> compactor_stop_{false};
+  std::deque<int64_t> compaction_queue_;
+  std::map<int64_t, CompactionJob> compaction_jobs_;
+  std::map<int64_t, std::chrono::steady_clock::time_point> maintenance_due_;  ///< by collection
+
   // Sequencer only.
   Timestamp last_timestamp_ = 0;
   bool log_cap_requested_ = false;
@@ -212,6 +277,7 @@ class Engine::Impl {
   std::thread sequencer_;
   std::thread committer_;
   std::thread sealer_;
+  std::thread compactor_;
 };
 
 // Keys of the MetaStore (docs/formats.md).
@@ -220,18 +286,12 @@ std::string DatabaseKey(const std::string& name);
 std::string SegmentPrefix(int64_t collection_id);
 std::string SegmentKey(int64_t collection_id, int64_t segment_id);
 std::string CheckpointKey(int64_t collection_id);
+/// The oldest timestamp at which the collection's files still show every row.
+std::string FloorKey(int64_t collection_id);
 inline constexpr std::string_view kCollectionPrefix = "collection/";
 inline constexpr std::string_view kDatabasePrefix = "database/";
 inline constexpr std::string_view kAppliedDdlKey = "system/applied_ddl";
 inline constexpr std::string_view kClockKey = "system/clock";
 inline constexpr std::string_view kFormatKey = "system/format";
-
-/// A sealed segment's entry in the MetaStore.
-struct SegmentManifest {
-  std::string object;
-  std::string delta;  ///< empty = none
-};
-std::string EncodeManifest(const SegmentManifest& manifest);
-Result<SegmentManifest> DecodeManifest(std::string_view text);
 
 }  // namespace quiver::engine

@@ -134,27 +134,54 @@ class EngineTest : public ::testing::Test {
                     [&](Result<WriteResult> result) { promise.set_value(std::move(result)); });
     return promise.get_future().get();
   }
+  /// Runs a compaction to its end.
+  CompactionProgress Compact() {
+    const auto id = engine_->Compact(Docs());
+    EXPECT_TRUE(id.ok()) << id.status().ToString();
+    if (!id.ok()) return {};
+    EXPECT_GT(*id, 0);
+    CompactionProgress progress;
+    while (!(progress = engine_->CompactionState(*id)).done) std::this_thread::yield();
+    EXPECT_EQ(progress.failed, 0);
+    return progress;
+  }
+  /// All rows visible at a moment, key -> value.
+  std::map<int64_t, std::string> RowsAt(Timestamp travel, const std::vector<std::string>& partitions = {}) {
+    const auto view = engine_->OpenView(*Docs(), partitions, 0, std::chrono::steady_clock::time_point::max(), travel);
+    EXPECT_TRUE(view.ok()) << view.status().ToString();
+    return view.ok() ? RowsOf(*view) : std::map<int64_t, std::string>();
+  }
   /// All visible rows, key -> value.
   std::map<int64_t, std::string> Rows() {
-    std::map<int64_t, std::string> rows;
     const auto collection = Docs();
-    const ReadView view = engine_->ViewAll(*collection);
+    const std::map<int64_t, std::string> rows = RowsOf(engine_->ViewAll(*collection));
+    EXPECT_EQ(engine_->RowCount(*collection, "").ok() ? *engine_->RowCount(*collection, "") : -1,
+              static_cast<int64_t>(rows.size()));
+    return rows;
+  }
+  static std::map<int64_t, std::string> RowsOf(const ReadView& view) {
+    std::map<int64_t, std::string> rows;
     for (const auto& segment : view.segments) {
       for (uint32_t page = 0; page < segment->page_count(); ++page) {
         uint64_t mask[segment::kPageWords];
-        segment->FillVisible(page, {.timestamp = view.timestamp}, mask);
+        segment->FillVisible(
+            page, {.timestamp = view.timestamp, .expired = view.expired, .partitions = view.partition_ids}, mask);
         for (uint32_t at = 0; at < segment::kPageRows; ++at) {
           if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
           const uint32_t row = page * segment::kPageRows + at;
           const int64_t key = segment->View(kPk, row, 1)->Get<int64_t>(0);
           EXPECT_FALSE(rows.contains(key)) << "two visible rows of key " << key;
           rows[key] = std::string(segment->View(kValue, row, 1)->Bytes(0));
+          EXPECT_EQ(*segment->FindVisible(key, view.timestamp), row);
         }
       }
     }
-    EXPECT_EQ(engine_->RowCount(*collection, "").ok() ? *engine_->RowCount(*collection, "") : -1,
-              static_cast<int64_t>(rows.size()));
     return rows;
+  }
+  uint64_t SealedCount() {
+    uint64_t sealed = 0;
+    for (const SegmentInfo& segment : engine_->ListSegments(*Docs())) sealed += segment.sealed ? 1 : 0;
+    return sealed;
   }
 
   EngineOptions options_;
@@ -385,6 +412,195 @@ TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhileSegmentsAreSealed) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(Rows().size(), static_cast<size_t>(kWriters * kKeys));
+}
+
+TEST_F(EngineTest, CompactionMergesSegmentsAndDropsDeadRows) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
+  options_.compaction = false;
+  Open();
+  CreateDocs();
+  std::map<int64_t, std::string> expected;
+  for (int64_t round = 0; round < 6; ++round) {
+    const std::string value = "r" + std::to_string(round) + "_";
+    std::vector<int64_t> keys;
+    for (int64_t key = round * 50; key < round * 50 + 100; ++key) keys.push_back(key);
+    ASSERT_TRUE(Insert(keys, value).ok());
+    for (const int64_t key : keys) expected[key] = value + std::to_string(key);
+    ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  }
+  ASSERT_EQ(SealedCount(), 6U);
+  const ReadView before = engine_->ViewAll(*Docs());
+  const CompactionProgress progress = Compact();
+  ASSERT_EQ(progress.merges.size(), 1U);
+  EXPECT_EQ(progress.merges[0].sources.size(), 6U);
+  ASSERT_EQ(SealedCount(), 1U);
+  EXPECT_EQ(engine_->ListSegments(*Docs())[0].id, progress.merges[0].target);
+  EXPECT_EQ(engine_->ListSegments(*Docs())[0].rows, static_cast<int64_t>(expected.size()));
+  EXPECT_EQ(RowsOf(before), expected) << "an open view lost its segments";
+  EXPECT_EQ(Rows(), expected);
+  Reopen();
+  EXPECT_EQ(Rows(), expected);
+  // A second one has nothing to do, and says so with a plan that names the segment.
+  const CompactionProgress again = Compact();
+  ASSERT_EQ(again.merges.size(), 1U);
+  EXPECT_EQ(again.merges[0].sources, std::vector<int64_t>{again.merges[0].target});
+  // All rows deleted: nothing is left.
+  std::vector<int64_t> all;
+  for (const auto& [key, value] : expected) all.push_back(key);
+  ASSERT_TRUE(Delete(all).ok());
+  Compact();
+  EXPECT_EQ(SealedCount(), 0U);
+  Reopen();
+  EXPECT_TRUE(Rows().empty());
+  EXPECT_EQ(engine_->CompactionState(12345).done, true);
+}
+
+TEST_F(EngineTest, SegmentsAreCompactedByThemselves) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
+  Open();
+  CreateDocs();
+  for (int64_t round = 0; round < 4; ++round) {
+    ASSERT_TRUE(Insert({round * 2, round * 2 + 1}, "a").ok());
+    ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  }
+  while (SealedCount() > 1) std::this_thread::yield();
+  EXPECT_EQ(Rows().size(), 8U);
+  // Deletes past the threshold make it rewrite the segment.
+  ASSERT_TRUE(Delete({0, 1, 2}).ok());
+  const auto stored = [&] { return engine_->ViewAll(*Docs()).segments.front()->row_count(); };
+  while (stored() != 5) std::this_thread::yield();
+  EXPECT_EQ(Rows().size(), 5U);
+}
+
+TEST_F(EngineTest, HistoryOlderThanTheRetentionIsRefused) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
+  Open();
+  CreateDocs();
+  const auto first = Insert({1}, "a");
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(Delete({1}).ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  const auto view = engine_->OpenView(*Docs(), {}, 0, std::chrono::steady_clock::time_point::max(), first->timestamp);
+  ASSERT_FALSE(view.ok());
+  EXPECT_EQ(view.status().code(), StatusCode::kInvalidParameter);
+  EXPECT_NE(view.status().message().find("is older than the oldest one that can be read"), std::string::npos);
+  // A longer retention does not bring back what has gone, not even after a restart.
+  ASSERT_TRUE(engine_->AlterCollection("default", "docs", {{"collection.retention.seconds", "1000"}}, {}).ok());
+  Reopen();
+  EXPECT_FALSE(engine_->OpenView(*Docs(), {}, 0, std::chrono::steady_clock::time_point::max(), first->timestamp).ok());
+  // The future is now.
+  EXPECT_TRUE(RowsAt(engine_->AllocateTimestamp()).empty());
+}
+
+class MomentsTest : public EngineTest, public ::testing::WithParamInterface<uint64_t> {};
+INSTANTIATE_TEST_SUITE_P(Seeds, MomentsTest, ::testing::Range<uint64_t>(1, 13));
+
+TEST_P(MomentsTest, StayTheSameWhateverIsReorganised) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 1'000'000;
+  Open();
+  CreateDocs();
+  std::mt19937_64 random(GetParam());
+  std::map<Timestamp, std::map<int64_t, std::string>> history;  // state from a moment on
+  std::map<int64_t, std::string> state;
+  std::map<int64_t, bool> in_partition;  // key -> lies in partition "p"
+  bool partition_there = false;
+  const auto note = [&] { history[engine_->ViewAll(*Docs()).timestamp] = state; };
+  note();
+  for (int step = 0; step < 60; ++step) {
+    std::vector<int64_t> keys;
+    for (uint64_t i = 0; i < 1 + random() % 30; ++i) keys.push_back(static_cast<int64_t>(random() % 120));
+    const std::string value = "s" + std::to_string(step) + "_";
+    switch (random() % 12) {
+      case 0:
+      case 1:
+      case 2:
+      case 3: {
+        const bool partition = partition_there && random() % 2 == 0;
+        ASSERT_TRUE(Insert(keys, value, true, "", partition ? "p" : "").ok());
+        for (const int64_t key : keys) {
+          state[key] = value + std::to_string(key);
+          in_partition[key] = partition;
+        }
+        break;
+      }
+      case 4:
+      case 5:
+      case 6:
+        ASSERT_TRUE(Delete(keys).ok());
+        for (const int64_t key : keys) state.erase(key);
+        break;
+      case 7: ASSERT_TRUE(engine_->Flush(Docs()).ok()); break;
+      case 8: Compact(); break;
+      case 9:
+        if (random() % 3 == 0) {
+          ASSERT_TRUE(engine_->TruncateCollection("default", "docs").ok());
+          state.clear();
+        }
+        break;
+      case 10:
+        if (partition_there) {
+          ASSERT_TRUE(engine_->Release("default", "docs", {}).ok());
+          ASSERT_TRUE(engine_->DropPartition("default", "docs", "p").ok());
+          ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+          std::erase_if(state, [&](const auto& row) { return in_partition[row.first]; });
+        } else {
+          ASSERT_TRUE(engine_->CreatePartition("default", "docs", "p").ok());
+        }
+        partition_there = !partition_there;
+        break;
+      default:
+        if (random() % 2 == 0) Reopen();
+    }
+    note();
+    ASSERT_EQ(Rows(), state) << "after step " << step;
+  }
+  const auto check = [&] {
+    for (const auto& [timestamp, rows] : history) {
+      ASSERT_EQ(RowsAt(timestamp), rows) << "at " << timestamp;
+    }
+  };
+  check();
+  Compact();
+  check();
+  Reopen();
+  check();
+}
+
+TEST_F(EngineTest, ADroppedPartitionCanBeReadAtAnEarlierMoment) {
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(engine_->CreatePartition("default", "docs", "p").ok());
+  ASSERT_TRUE(Insert({1}, "a").ok());
+  ASSERT_TRUE(Insert({2}, "a", true, "", "p").ok());
+  const Timestamp before = engine_->ViewAll(*Docs()).timestamp;
+  ASSERT_TRUE(engine_->Release("default", "docs", {}).ok());
+  ASSERT_TRUE(engine_->DropPartition("default", "docs", "p").ok());
+  ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+  Reopen();
+  EXPECT_EQ(RowsAt(before, {"p"}), (std::map<int64_t, std::string>{{2, "a2"}}));
+  EXPECT_EQ(RowsAt(before), (std::map<int64_t, std::string>{{1, "a1"}, {2, "a2"}}));
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{1, "a1"}}));
+}
+
+TEST_F(EngineTest, RowsThatOutlivedTheirTtlLeaveTheFiles) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
+  options_.compaction = false;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(engine_->AlterCollection("default", "docs", {{"collection.ttl.seconds", "1"}}, {}).ok());
+  ASSERT_TRUE(Insert({1, 2, 3}, "a").ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(1100);
+  std::this_thread::sleep_until(deadline);
+  ASSERT_TRUE(Insert({4}, "b").ok());
+  Compact();
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{4, "b4"}}));
+  EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 1U);
 }
 
 /// Runs a random history until the file system "crashes", and returns what was acknowledged. Values carry the round, so

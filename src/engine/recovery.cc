@@ -11,7 +11,8 @@ namespace quiver::engine {
 namespace {
 
 /// Version of the directory as a whole; raised when an older binary could no longer read it.
-constexpr int64_t kDirectoryFormat = 1;
+/// 2: tombstones and snapshots in catalog entries, floors, segments with several versions of a row.
+constexpr int64_t kDirectoryFormat = 2;
 
 Result<uint64_t> ParseNumber(std::string_view key, std::string_view text) {
   uint64_t value = 0;
@@ -41,6 +42,12 @@ Engine::Impl::Impl(io::FileSystem& fs, EngineOptions engine_options)
     : file_system(fs), options(std::move(engine_options)) {}
 
 Engine::Impl::~Impl() {
+  {
+    const std::lock_guard guard(compaction_mutex_);
+    compactor_stop_ = true;
+    compaction_ready_.notify_all();
+  }
+  if (compactor_.joinable()) compactor_.join();
   // The sealer needs the sequencer, the sequencer hands to the committer: they end in that order.
   {
     const std::lock_guard guard(seal_mutex_);
@@ -73,6 +80,7 @@ void Engine::Impl::StartThreads() {
   sequencer_ = std::thread([this] { SequencerLoop(); });
   committer_ = std::thread([this] { CommitterLoop(); });
   sealer_ = std::thread([this] { SealerLoop(); });
+  compactor_ = std::thread([this] { CompactorLoop(); });
 }
 
 Status Engine::Impl::Open() {
@@ -99,7 +107,7 @@ Status Engine::Impl::Open() {
 
   Timestamp newest = 0;
   QUIVER_RETURN_IF_ERROR(ReplayDdl(newest));
-  if (format == 0) QUIVER_RETURN_IF_ERROR(WriteNumber(*meta, kFormatKey, kDirectoryFormat));
+  if (format < kDirectoryFormat) QUIVER_RETURN_IF_ERROR(WriteNumber(*meta, kFormatKey, kDirectoryFormat));
 
   QUIVER_ASSIGN_OR_RETURN(const uint64_t mark, ReadNumber(*meta, kClockKey));
   clock = std::make_unique<HybridClock>(std::max(mark, newest),
@@ -166,6 +174,9 @@ Status Engine::Impl::LoadCatalog() {
 
 Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::string>& referenced) {
   QUIVER_ASSIGN_OR_RETURN(checkpoints_[collection.id()], ReadNumber(*meta, CheckpointKey(collection.id())));
+  collection.checkpoint = checkpoints_[collection.id()];
+  QUIVER_ASSIGN_OR_RETURN(const uint64_t floor, ReadNumber(*meta, FloorKey(collection.id())));
+  collection.RaiseFloor(floor);
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(SegmentPrefix(collection.id())));
   for (const auto& [key, value] : entries) {
@@ -173,7 +184,7 @@ Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::strin
     QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(manifest.object));
     QUIVER_ASSIGN_OR_RETURN(auto file, storage::SegmentFile::Open(std::move(mapped)));
     referenced.push_back(manifest.object);
-    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file));
+    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), manifest.visible_from);
     if (!manifest.delta.empty()) {
       referenced.push_back(manifest.delta);
       QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));
@@ -188,8 +199,9 @@ Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::strin
       sealed->SetSavedDeletes(content.deletes.size());
     }
     for (const storage::PartitionRun& run : sealed->file().partitions()) {
-      // A dropped partition: its rows were never visible in this life of the process, so any early timestamp will do.
-      if (info->FindPartitionById(run.partition_id) == nullptr) sealed->DeletePartition(run.partition_id, 1);
+      if (info->FindPartitionById(run.partition_id) != nullptr || info->HasTombstone(run.partition_id)) continue;
+      // Dropped so long ago that its tombstone is forgotten: nobody may read a moment when these rows lived.
+      QUIVER_RETURN_IF_ERROR(sealed->DeleteAll(run.partition_id, 1, segment::kNotDeleted).status());
     }
     collection.AddSealed(sealed);
   }
@@ -220,10 +232,22 @@ Status Engine::Impl::SweepObjects(std::vector<std::string> referenced) {
 Status Engine::Impl::ReplayData() {
   uint64_t records = 0;
   uint64_t rows = 0;
+  // Tombstones kill what was there at their moment: each has its place between the records.
+  std::unordered_map<int64_t, size_t> tombstones_applied;
+  const auto apply_tombstones = [&](Collection& collection, Timestamp before) -> Status {
+    const std::shared_ptr<const CollectionInfo> info = collection.info();
+    if (info->tombstones.empty()) return Status::Ok();
+    size_t& next = tombstones_applied[collection.id()];
+    for (; next < info->tombstones.size() && info->tombstones[next].timestamp < before; ++next) {
+      QUIVER_RETURN_IF_ERROR(collection.Apply(info->tombstones[next]));
+    }
+    return Status::Ok();
+  };
   QUIVER_RETURN_IF_ERROR(log->Read(log->begin_offset(), [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
     const auto found = collections.find(static_cast<int64_t>(entry.stream));
     if (entry.kind == static_cast<uint8_t>(LogKind::kDdl) || found == collections.end()) return Status::Ok();
     const std::shared_ptr<Collection>& collection = found->second;
+    QUIVER_RETURN_IF_ERROR(apply_tombstones(*collection, entry.timestamp));
     if (entry.timestamp <= checkpoints_[collection->id()]) return Status::Ok();
     Operation operation;
     operation.collection = collection;
@@ -248,6 +272,10 @@ Status Engine::Impl::ReplayData() {
     }
     return Status::Ok();
   }));
+  for (const auto& [id, collection] : collections) {
+    QUIVER_RETURN_IF_ERROR(apply_tombstones(*collection, segment::kNotDeleted));
+    RequestMaintenance(*collection);
+  }
   checkpoints_.clear();
   if (records > 0) QUIVER_LOG(info, "replayed {} log records with {} rows", records, rows);
   return Status::Ok();

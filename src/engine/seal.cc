@@ -20,30 +20,6 @@ namespace {
 
 constexpr size_t kDeltasPerTransaction = 100;
 
-/// Gathers rows of one field out of a growing segment.
-Result<Column> GatherColumn(const segment::GrowingSegment& growing, const FieldSchema& field,
-                            std::span<const uint32_t> rows) {
-  Column column = Column::Make(field.field_id, field.type, field.dim, field.element_type);
-  column.Reserve(rows.size());
-  uint32_t page = UINT32_MAX;
-  ColumnView view;
-  for (const uint32_t row : rows) {
-    if (row / segment::kPageRows != page) {
-      page = row / segment::kPageRows;
-      const uint32_t first = page * segment::kPageRows;
-      QUIVER_ASSIGN_OR_RETURN(
-          view, growing.View(field.field_id, first, std::min(growing.row_count() - first, segment::kPageRows)));
-    }
-    const uint32_t at = row % segment::kPageRows;
-    if (view.IsNull(at)) {
-      column.AppendNull();
-    } else {
-      column.Append(view.Bytes(at));
-    }
-  }
-  return column;
-}
-
 }  // namespace
 
 std::string CollectionKey(int64_t collection_id) { return fmt::format("{}{}", kCollectionPrefix, collection_id); }
@@ -53,10 +29,12 @@ std::string SegmentKey(int64_t collection_id, int64_t segment_id) {
   return fmt::format("segment/{}/{}", collection_id, segment_id);
 }
 std::string CheckpointKey(int64_t collection_id) { return fmt::format("checkpoint/{}", collection_id); }
+std::string FloorKey(int64_t collection_id) { return fmt::format("floor/{}", collection_id); }
 
 std::string EncodeManifest(const SegmentManifest& manifest) {
   // Object names are made by us and need no escaping.
-  return fmt::format(R"({{"version":1,"object":"{}","delta":"{}"}})", manifest.object, manifest.delta);
+  return fmt::format(R"({{"version":1,"object":"{}","delta":"{}","visible_from":{}}})", manifest.object, manifest.delta,
+                     manifest.visible_from);
 }
 
 Result<SegmentManifest> DecodeManifest(std::string_view text) {
@@ -66,7 +44,11 @@ Result<SegmentManifest> DecodeManifest(std::string_view text) {
   if (document.HasParseError() || !document.IsObject() || !text_member("object") || !text_member("delta")) {
     return Error(StatusCode::kCorruption, "segment manifest is damaged: {}", text);
   }
-  return SegmentManifest{document["object"].GetString(), document["delta"].GetString()};
+  SegmentManifest manifest{document["object"].GetString(), document["delta"].GetString()};
+  if (document.HasMember("visible_from") && document["visible_from"].IsUint64()) {
+    manifest.visible_from = document["visible_from"].GetUint64();
+  }
+  return manifest;
 }
 
 void Engine::Impl::Freeze(const std::shared_ptr<Collection>& collection, Timestamp freeze_timestamp,
@@ -75,6 +57,7 @@ void Engine::Impl::Freeze(const std::shared_ptr<Collection>& collection, Timesta
   task.collection = collection;
   task.growing = std::move(collection->active);
   collection->active = nullptr;
+  if (task.growing != nullptr) task.growing->StartJournal();
   task.freeze_timestamp = freeze_timestamp;
   task.freeze_offset = log_offset;
   task.done = std::move(done);
@@ -100,7 +83,7 @@ void Engine::Impl::CapLog() {
   });
 }
 
-Result<FlushResult> Engine::Impl::Flush(const std::shared_ptr<Collection>& collection) {
+Result<FlushResult> Engine::Impl::Flush(const std::shared_ptr<Collection>& collection, uint64_t min_bytes) {
   struct Waiting {
     std::mutex mutex;
     std::condition_variable finished;
@@ -113,7 +96,7 @@ Result<FlushResult> Engine::Impl::Flush(const std::shared_ptr<Collection>& colle
   QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
     result.timestamp = last_timestamp_;
     if (collection->dropped || collection->active == nullptr) return;
-    if (collection->active->byte_size() < options.flush_min_bytes) return;
+    if (collection->active->byte_size() < min_bytes) return;
     waiting->pending = 1;
     Freeze(collection, last_timestamp_, log->end_offset(), [waiting](Status status, int64_t segment_id) {
       const std::lock_guard lock(waiting->mutex);
@@ -149,56 +132,36 @@ void Engine::Impl::SealerLoop() {
   }
 }
 
-Result<std::shared_ptr<segment::SealedSegment>> Engine::Impl::WriteSegment(const SealTask& task,
-                                                                           std::vector<uint32_t>& kept,
-                                                                           std::string& object_name) {
-  const segment::GrowingSegment& growing = *task.growing;
-  const CollectionSchema& schema = *growing.schema();
-  kept.clear();
-  for (uint32_t row = 0; row < growing.row_count(); ++row) {
-    if (growing.delete_ts(row) > task.freeze_timestamp) kept.push_back(row);
-  }
-  if (kept.empty()) return std::shared_ptr<segment::SealedSegment>();
-  // By partition, in order of arrival within one.
-  std::sort(kept.begin(), kept.end(), [&](uint32_t a, uint32_t b) {
-    const int64_t first = growing.partition_of(a);
-    const int64_t second = growing.partition_of(b);
-    return first != second ? first < second : a < b;
-  });
+Retention Engine::Impl::RetentionOf(const CollectionInfo& info, Timestamp newest) const {
+  const auto minus = [](Timestamp timestamp, int64_t seconds) {
+    const Timestamp span = MakeTimestamp(seconds * 1000);
+    return timestamp > span ? timestamp - span : 0;
+  };
+  Retention retention;
+  retention.horizon = std::min(newest, minus(clock->Current(), info.retention_seconds(options.retention_seconds)));
+  for (const SnapshotInfo& snapshot : info.snapshots) retention.pins.push_back(snapshot.timestamp);
+  if (const int64_t ttl = info.ttl_seconds(); ttl > 0) retention.expired = minus(retention.horizon, ttl);
+  return retention;
+}
 
-  object_name = fmt::format("segment/{}/{}.seg", task.collection->id(), growing.id());
-  const std::string staging = objects->StagingPath(object_name);
-  QUIVER_ASSIGN_OR_RETURN(auto writer, storage::SegmentFileWriter::Create(file_system, staging,
-                                                                          {.rows = kept.size(),
-                                                                           .pk_field_id = schema.primary().field_id,
-                                                                           .collection_id = task.collection->id(),
-                                                                           .segment_id = growing.id(),
-                                                                           .schema_version = schema.version}));
-  for (const FieldSchema& field : schema.fields) {
-    QUIVER_ASSIGN_OR_RETURN(const Column column, GatherColumn(growing, field, kept));
-    QUIVER_RETURN_IF_ERROR(writer->AddColumn(column));
+Result<std::string> Engine::Impl::WriteDelta(int64_t collection_id, int64_t segment_id, Timestamp until,
+                                             std::span<const storage::RowDelete> deletes) {
+  const std::string name = fmt::format("delta/{}/{}-{}.del", collection_id, segment_id, until);
+  const std::string staging = objects->StagingPath(name);
+  QUIVER_RETURN_IF_ERROR(storage::WriteDeltaFile(file_system, staging, segment_id, deletes));
+  QUIVER_RETURN_IF_ERROR(objects->Put(name, staging));
+  return name;
+}
+
+void Engine::Impl::RemoveObject(const std::string& name) {
+  if (name.empty()) return;
+  if (const Status removed = objects->Remove(name); !removed.ok()) {
+    QUIVER_LOG(warn, "cannot remove object {}; the next start does: {}", name, removed.ToString());
   }
-  std::vector<Timestamp> stamps;
-  std::vector<storage::PartitionRun> runs;
-  stamps.reserve(kept.size());
-  for (const uint32_t row : kept) {
-    const int64_t partition = growing.partition_of(row);
-    if (runs.empty() || runs.back().partition_id != partition) {
-      runs.push_back({partition, static_cast<uint32_t>(stamps.size()), 0});
-    }
-    ++runs.back().rows;
-    stamps.push_back(growing.insert_ts(row));
-  }
-  QUIVER_RETURN_IF_ERROR(writer->Finish(stamps, runs));
-  writer.reset();
-  QUIVER_RETURN_IF_ERROR(objects->Put(object_name, staging));
-  QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(object_name));
-  QUIVER_ASSIGN_OR_RETURN(auto file, storage::SegmentFile::Open(std::move(mapped)));
-  return std::make_shared<segment::SealedSegment>(std::move(file));
 }
 
 Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegment* sealed,
-                                const std::string& object_name) {
+                                const SegmentManifest& manifest, Timestamp floor) {
   const int64_t collection_id = task.collection->id();
   storage::MetaTransaction transaction;
   const auto commit = [&]() -> Status {
@@ -218,47 +181,74 @@ Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegme
     const std::string key = SegmentKey(collection_id, other->id());
     QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> stored, meta->Get(key));
     if (!stored) continue;
-    QUIVER_ASSIGN_OR_RETURN(SegmentManifest manifest, DecodeManifest(*stored));
-    if (!manifest.delta.empty()) replaced.push_back(manifest.delta);
-    manifest.delta = fmt::format("delta/{}/{}-{}.del", collection_id, other->id(), task.freeze_timestamp);
-    const std::string staging = objects->StagingPath(manifest.delta);
-    QUIVER_RETURN_IF_ERROR(storage::WriteDeltaFile(file_system, staging, other->id(), deletes));
-    QUIVER_RETURN_IF_ERROR(objects->Put(manifest.delta, staging));
-    transaction.Put(key, EncodeManifest(manifest));
+    QUIVER_ASSIGN_OR_RETURN(SegmentManifest changed, DecodeManifest(*stored));
+    if (!changed.delta.empty()) replaced.push_back(changed.delta);
+    QUIVER_ASSIGN_OR_RETURN(changed.delta, WriteDelta(collection_id, other->id(), task.freeze_timestamp, deletes));
+    transaction.Put(key, EncodeManifest(changed));
     saved.emplace_back(other, deletes.size());
     // Deltas ahead of the checkpoint do no harm: replaying a delete that is known already changes nothing.
     if (transaction.operations.size() >= kDeltasPerTransaction) QUIVER_RETURN_IF_ERROR(commit());
   }
-  if (sealed != nullptr) {
-    transaction.Put(SegmentKey(collection_id, sealed->id()), EncodeManifest({object_name, ""}));
-  }
+  if (sealed != nullptr) transaction.Put(SegmentKey(collection_id, sealed->id()), EncodeManifest(manifest));
+  if (floor != 0) transaction.Put(FloorKey(collection_id), std::to_string(floor));
   transaction.Put(CheckpointKey(collection_id), std::to_string(task.freeze_timestamp));
   QUIVER_RETURN_IF_ERROR(commit());
   QUIVER_RETURN_IF_ERROR(meta->Sync());
+  task.collection->checkpoint.store(task.freeze_timestamp, std::memory_order_relaxed);
   for (const auto& [segment, count] : saved) segment->SetSavedDeletes(count);
-  for (const std::string& name : replaced) QUIVER_RETURN_IF_ERROR(objects->Remove(name));
+  for (const std::string& name : replaced) RemoveObject(name);
   return Status::Ok();
 }
 
 void Engine::Impl::Seal(SealTask& task) {
-  std::vector<uint32_t> kept;
-  std::string object_name;
+  const int64_t collection_id = task.collection->id();
+  SegmentCopy copy;
+  SegmentManifest manifest;
   std::shared_ptr<segment::SealedSegment> sealed;
   const auto seal = [&]() -> Status {
-    // Rows that died before the freeze are left out, so nobody may still open a view at an older timestamp.
-    QUIVER_RETURN_IF_ERROR(WaitForWatermark(task.freeze_timestamp, std::chrono::steady_clock::time_point::max()));
+    QUIVER_RETURN_IF_ERROR(Settle(task.freeze_timestamp));
+    Timestamp floor = 0;
     if (task.growing != nullptr) {
-      QUIVER_ASSIGN_OR_RETURN(sealed, WriteSegment(task, kept, object_name));
+      // What died before the horizon is left out, so nobody may open a view at an older timestamp from now on.
+      const Retention retention = RetentionOf(*task.collection->info(), task.freeze_timestamp);
+      const CollectionSchema& schema = *task.growing->schema();
+      QUIVER_ASSIGN_OR_RETURN(copy, PlanCopy({task.growing}, schema, [&](const RowFacts& row) {
+                                const bool needed =
+                                    row.deleted == segment::kNotDeleted || retention.Needs(row.inserted, row.deleted);
+                                if (!needed) floor = retention.horizon;
+                                return needed;
+                              }));
+      if (!copy.rows.empty()) {
+        const std::string name = fmt::format("segment/{}/{}.seg", collection_id, task.growing->id());
+        QUIVER_ASSIGN_OR_RETURN(
+            auto file, WriteCopy(file_system, *objects, copy, schema, {collection_id, task.growing->id(), name},
+                                 [](uint64_t) { return Status::Ok(); }));
+        manifest.object = name;
+        sealed = std::make_shared<segment::SealedSegment>(std::move(file));
+      }
     }
-    QUIVER_RETURN_IF_ERROR(Checkpoint(task, sealed.get(), object_name));
+    const std::lock_guard lock(manifest_mutex_);
+    if (sealed != nullptr) {
+      const std::vector<storage::RowDelete> dead = DeletesOfCopy(copy, task.freeze_timestamp);
+      if (!dead.empty()) {
+        QUIVER_ASSIGN_OR_RETURN(manifest.delta, WriteDelta(collection_id, sealed->id(), task.freeze_timestamp, dead));
+      }
+      sealed->SetSavedDeletes(dead.size());
+      // Later ones follow from the journal, on the sequencer.
+      for (const storage::RowDelete& row : DeletesOfCopy(copy, segment::kNotDeleted - 1)) {
+        sealed->DeleteRow(row.row, row.timestamp);
+      }
+    }
+    QUIVER_RETURN_IF_ERROR(Checkpoint(task, sealed.get(), manifest, floor));
+    const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(copy);
     return RunOnSequencer([&] {
       Collection& collection = *task.collection;
       if (task.growing != nullptr) {
-        for (size_t i = 0; sealed != nullptr && i < kept.size(); ++i) {
-          const Timestamp deleted = task.growing->delete_ts(kept[i]);
-          if (deleted != segment::kNotDeleted) sealed->DeleteRow(static_cast<uint32_t>(i), deleted);
+        for (const storage::RowDelete& deleted : task.growing->EndJournal()) {
+          if (sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
+          sealed->DeleteRow(new_rows[0][deleted.row], deleted.timestamp);
         }
-        collection.ReplaceGrowing(task.growing.get(), sealed, task.freeze_timestamp);
+        collection.ReplaceGrowing(task.growing.get(), sealed, floor);
       }
       collection.oldest_log_offset.store(
           collection.newest_log_offset >= task.freeze_offset ? task.freeze_offset : UINT64_MAX,
@@ -268,12 +258,12 @@ void Engine::Impl::Seal(SealTask& task) {
   const Status status = seal();
   if (status.ok()) {
     CutLog();
-  } else if (!object_name.empty() && task.collection->dropped) {
-    // The collection went away meanwhile; its clean-up may have run before the object was there.
-    if (const Status removed = objects->Remove(object_name); !removed.ok()) {
-      QUIVER_LOG(warn, "cannot remove object {}: {}", object_name, removed.ToString());
-    }
-  } else if (!task.collection->dropped && !status.retriable()) {
+    RequestMaintenance(*task.collection);
+  } else if (task.collection->dropped) {
+    // The collection went away meanwhile; its clean-up may have run before the objects were there.
+    RemoveObject(manifest.object);
+    RemoveObject(manifest.delta);
+  } else if (!status.retriable()) {
     QUIVER_LOG(error, "sealing of collection {} failed; its rows stay in memory and in the log: {}",
                task.collection->id(), status.ToString());
   }
@@ -299,6 +289,7 @@ void Engine::Impl::CutLog() {
 
 void Engine::Impl::RemoveDropped(const SealTask& task) {
   const int64_t collection_id = task.collection->id();
+  const std::lock_guard lock(manifest_mutex_);
   const auto remove = [&]() -> Status {
     for (;;) {
       QUIVER_ASSIGN_OR_RETURN(const auto entries,

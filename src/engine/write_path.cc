@@ -364,6 +364,7 @@ int64_t Engine::Impl::KillKeys(Collection& collection, const Column& keys, std::
   const auto sealed = collection.sealed_segments();
   if (growing.empty() && sealed.empty()) return 0;
   int64_t killed = 0;
+  bool sealed_hit = false;
   for (const uint32_t row : rows) {
     const segment::KeyView key = segment::KeyAt(keys, row);
     std::optional<segment::DeleteOutcome> outcome;
@@ -379,12 +380,14 @@ int64_t Engine::Impl::KillKeys(Collection& collection, const Column& keys, std::
         continue;
       }
       outcome = *deleted;
+      sealed_hit = sealed_hit || outcome.has_value();
     }
     if (outcome) {
       ++killed;
       collection.AddLiveRows(outcome->partition_id, -1);
     }
   }
+  if (sealed_hit) RequestMaintenance(collection);
   return killed;
 }
 
@@ -440,10 +443,11 @@ Status Engine::Impl::ReplayWrite(Operation& operation) {
   operation.result.insert_count = static_cast<int64_t>(keys->rows);
   operation.result.timestamp = operation.timestamp;
   operation.rows = LastRows(*keys);
-  // Rows of partitions that were dropped later stay away; their keys still replaced older versions.
+  // A tombstone kills rows of partitions that were dropped later. Rows of those whose tombstone is forgotten stay away;
+  // their keys still replaced older versions.
   const auto gone = [&](uint32_t row) {
     const int64_t id = record.partition_ids.size() == 1 ? record.partition_ids[0] : record.partition_ids[row];
-    return info->FindPartitionById(id) == nullptr;
+    return info->FindPartitionById(id) == nullptr && !info->HasTombstone(id);
   };
   std::vector<uint32_t> dropped;
   for (const uint32_t row : operation.rows) {
@@ -590,6 +594,12 @@ void Engine::Impl::FinishGroup(std::vector<std::unique_ptr<Operation>>& group) {
   for (auto& operation : group) {
     if (operation->done) operation->done(*operation);
   }
+}
+
+Status Engine::Impl::Settle(Timestamp timestamp) {
+  QUIVER_RETURN_IF_ERROR(WaitForWatermark(timestamp, std::chrono::steady_clock::time_point::max()));
+  // Acknowledged does not mean durable here, and a file that outlives the log must not know more than the log.
+  return options.sync ? Status::Ok() : log->Sync();
 }
 
 Status Engine::Impl::WaitForWatermark(Timestamp timestamp, std::chrono::steady_clock::time_point deadline) {

@@ -212,26 +212,35 @@ std::optional<DeleteOutcome> GrowingSegment::Delete(const KeyView& key, Timestam
   if (chunk.delete_ts[at].load(std::memory_order_relaxed) != kNotDeleted) return std::nullopt;
   if (chunk.insert_ts[at] > kill_before) return std::nullopt;
   if (partition_id != -1 && chunk.partition[at] != partition_id) return std::nullopt;
-  chunk.delete_ts[at].store(timestamp, std::memory_order_release);
-  chunk.deleted.fetch_add(1, std::memory_order_release);
-  deleted_count_.fetch_add(1, std::memory_order_release);
+  Kill(chunk, *row, timestamp);
   return DeleteOutcome{*row, chunk.partition[at]};
 }
 
-uint32_t GrowingSegment::DeletePartition(int64_t partition_id, Timestamp timestamp) {
+void GrowingSegment::Kill(Chunk& chunk, uint32_t row, Timestamp timestamp) {
+  chunk.delete_ts[row % kPageRows].store(timestamp, std::memory_order_release);
+  chunk.deleted.fetch_add(1, std::memory_order_release);
+  deleted_count_.fetch_add(1, std::memory_order_release);
+  if (journal_) journal_->push_back({row, timestamp});
+}
+
+std::vector<PartitionCount> GrowingSegment::DeleteAll(int64_t partition_id, Timestamp timestamp,
+                                                      Timestamp kill_before) {
+  std::vector<PartitionCount> killed;
   const uint32_t rows = row_count();
-  uint32_t count = 0;
   for (uint32_t row = 0; row < rows; ++row) {
     Chunk& chunk = *chunks_[row / kPageRows].load(std::memory_order_relaxed);
     const uint32_t at = row % kPageRows;
-    if (chunk.partition[at] != partition_id) continue;
+    const int64_t partition = chunk.partition[at];
+    if (partition_id != -1 && partition != partition_id) continue;
+    if (chunk.insert_ts[at] > kill_before) continue;
     if (chunk.delete_ts[at].load(std::memory_order_relaxed) != kNotDeleted) continue;
-    chunk.delete_ts[at].store(timestamp, std::memory_order_release);
-    chunk.deleted.fetch_add(1, std::memory_order_release);
-    ++count;
+    Kill(chunk, row, timestamp);
+    auto entry = std::find_if(killed.begin(), killed.end(),
+                              [&](const PartitionCount& count) { return count.partition_id == partition; });
+    if (entry == killed.end()) entry = killed.insert(killed.end(), {partition, 0});
+    ++entry->rows;
   }
-  deleted_count_.fetch_add(count, std::memory_order_release);
-  return count;
+  return killed;
 }
 
 Result<ColumnView> GrowingSegment::View(int64_t field_id, uint32_t first_row, uint32_t rows) const {

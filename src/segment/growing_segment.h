@@ -14,13 +14,16 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "schema/collection_schema.h"
 #include "segment/segment.h"
+#include "storage/delta_file.h"
 
 namespace quiver::segment {
 
@@ -45,7 +48,7 @@ class GrowingSegment final : public Segment {
 
   [[nodiscard]] const std::shared_ptr<const CollectionSchema>& schema() const { return schema_; }
   [[nodiscard]] Timestamp insert_ts(uint32_t row) const;
-  [[nodiscard]] Timestamp delete_ts(uint32_t row) const;
+  [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_relaxed); }
 
   // Writer side.
@@ -57,8 +60,15 @@ class GrowingSegment final : public Segment {
   /// Deletes the live version of `key` if it was inserted at or before `kill_before` and (partition != -1) lies there.
   std::optional<DeleteOutcome> Delete(const KeyView& key, Timestamp timestamp, Timestamp kill_before,
                                       int64_t partition_id);
-  /// Deletes every live row of a partition (drop partition); returns how many.
-  uint32_t DeletePartition(int64_t partition_id, Timestamp timestamp);
+  /// Deletes every live row of a partition (-1 = all) that was inserted at or before `kill_before`: drop partition,
+  /// truncate. Returns how many of each partition.
+  std::vector<PartitionCount> DeleteAll(int64_t partition_id, Timestamp timestamp, Timestamp kill_before);
+  /// From here on every delete is also noted, so that a copy of this segment that is being made can follow.
+  void StartJournal() { journal_.emplace(); }
+  /// Ends that; the deletes in order.
+  std::vector<storage::RowDelete> EndJournal() {
+    return std::exchange(journal_, std::nullopt).value_or(std::vector<storage::RowDelete>());
+  }
 
  private:
   struct Chunk;
@@ -68,7 +78,8 @@ class GrowingSegment final : public Segment {
   [[nodiscard]] const Chunk& ChunkOf(uint32_t row) const;
   Chunk& EnsureChunk(uint32_t row);
   [[nodiscard]] std::optional<uint32_t> NewestRow(const KeyView& key) const;
-  [[nodiscard]] KeyView KeyOfRow(uint32_t row) const;
+  /// Marks a live row dead.
+  void Kill(Chunk& chunk, uint32_t row, Timestamp timestamp);
   std::string_view Intern(std::string_view bytes);
 
   const int64_t id_;
@@ -83,6 +94,7 @@ class GrowingSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> byte_size_{0};
   mutable std::shared_mutex keys_mutex_;
+  std::optional<std::vector<storage::RowDelete>> journal_;  ///< writer only
   absl::flat_hash_map<int64_t, uint32_t> int_keys_;
   absl::flat_hash_map<std::string_view, uint32_t> string_keys_;
 };

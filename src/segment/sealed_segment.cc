@@ -1,32 +1,32 @@
 #include "segment/sealed_segment.h"
 
 #include <algorithm>
+#include <array>
 
 namespace quiver::segment {
 
-SealedSegment::SealedSegment(std::shared_ptr<const storage::SegmentFile> file) : file_(std::move(file)) {}
-SealedSegment::~SealedSegment() = default;
+struct SealedSegment::DeletePage {
+  std::array<std::atomic<Timestamp>, kPageRows> stamps;
+};
 
-std::atomic<Timestamp>* SealedSegment::EnsureDeletes() {
-  if (deletes_owner_ == nullptr) {
-    deletes_owner_ = std::make_unique<std::atomic<Timestamp>[]>(row_count());
-    for (uint32_t row = 0; row < row_count(); ++row) {
-      deletes_owner_[row].store(kNotDeleted, std::memory_order_relaxed);
-    }
-    deletes_.store(deletes_owner_.get(), std::memory_order_release);
-  }
-  return deletes_owner_.get();
+SealedSegment::SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from)
+    : file_(std::move(file)),
+      visible_from_(visible_from),
+      delete_pages_(std::make_unique<std::atomic<DeletePage*>[]>(page_count())) {}
+
+SealedSegment::~SealedSegment() {
+  for (uint32_t page = 0; page < page_count(); ++page) delete delete_pages_[page].load(std::memory_order_relaxed);
 }
 
 Timestamp SealedSegment::delete_ts(uint32_t row) const {
-  const std::atomic<Timestamp>* deletes = deletes_.load(std::memory_order_acquire);
-  return deletes == nullptr ? kNotDeleted : deletes[row].load(std::memory_order_acquire);
+  const DeletePage* page = PageOf(row);
+  return page == nullptr ? kNotDeleted : page->stamps[row % kPageRows].load(std::memory_order_acquire);
 }
 
 uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const {
   std::fill_n(mask, kPageWords, 0);
   const uint32_t begin = page * kPageRows;
-  if (begin >= row_count()) return 0;
+  if (begin >= row_count() || visibility.timestamp < visible_from_) return 0;
   const uint32_t rows = std::min(row_count() - begin, kPageRows);
   if (visibility.partitions.empty()) {
     SetRange(mask, 0, rows);
@@ -38,20 +38,20 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
       if (from < to) SetRange(mask, from - begin, to - begin);
     }
   }
-  if (file_->max_timestamp() > visibility.timestamp || file_->min_timestamp() <= visibility.expired) {
+  if (file_->max_timestamp() > visibility.timestamp || OldestInsert() <= visibility.expired) {
     const auto stamps = file_->insert_timestamps();
     // Damaged timestamps would make every row doubtful: none of them is shown, and reading the page's columns reports
     // the damage.
     for (uint32_t row = 0; row < rows; ++row) {
       if (!stamps.ok() || (*stamps)[begin + row] > visibility.timestamp ||
-          (*stamps)[begin + row] <= visibility.expired) {
+          std::max((*stamps)[begin + row], visible_from_) <= visibility.expired) {
         mask[row / 64] &= ~(1ULL << (row % 64));
       }
     }
   }
-  if (const std::atomic<Timestamp>* deletes = deletes_.load(std::memory_order_acquire); deletes != nullptr) {
+  if (const DeletePage* deletes = PageOf(begin); deletes != nullptr) {
     for (uint32_t row = 0; row < rows; ++row) {
-      if (deletes[begin + row].load(std::memory_order_acquire) <= visibility.timestamp) {
+      if (deletes->stamps[row].load(std::memory_order_acquire) <= visibility.timestamp) {
         mask[row / 64] &= ~(1ULL << (row % 64));
       }
     }
@@ -62,8 +62,8 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
 }
 
 bool SealedSegment::AllVisible(const Visibility& visibility) const {
-  if (deleted_count() != 0 || file_->max_timestamp() > visibility.timestamp ||
-      file_->min_timestamp() <= visibility.expired) {
+  if (deleted_count() != 0 || std::max(file_->max_timestamp(), visible_from_) > visibility.timestamp ||
+      OldestInsert() <= visibility.expired) {
     return false;
   }
   if (visibility.partitions.empty()) return true;
@@ -78,7 +78,7 @@ Result<std::optional<uint32_t>> SealedSegment::FindVisible(const KeyView& key, T
                                                    ? file_->FindPkVersions(std::get<int64_t>(key))
                                                    : file_->FindPkVersions(std::get<std::string_view>(key));
   if (!versions.ok()) return versions.status();
-  if (versions->empty()) return std::optional<uint32_t>();
+  if (versions->empty() || timestamp < visible_from_) return std::optional<uint32_t>();
   QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, file_->insert_timestamps());
   for (size_t i = versions->size(); i-- > 0;) {
     const uint32_t row = (*versions)[i];
@@ -111,9 +111,12 @@ std::vector<std::pair<int64_t, int64_t>> SealedSegment::LiveRowsByPartition() co
 std::vector<storage::RowDelete> SealedSegment::DeletesUntil(Timestamp until) const {
   std::vector<storage::RowDelete> deletes;
   if (deleted_count() == 0) return deletes;
-  for (uint32_t row = 0; row < row_count(); ++row) {
-    const Timestamp timestamp = delete_ts(row);
-    if (timestamp <= until) deletes.push_back({row, timestamp});
+  for (uint32_t first = 0; first < row_count(); first += kPageRows) {
+    if (PageOf(first) == nullptr) continue;
+    const uint32_t end = std::min(row_count(), first + kPageRows);
+    for (uint32_t row = first; row < end; ++row) {
+      if (const Timestamp timestamp = delete_ts(row); timestamp <= until) deletes.push_back({row, timestamp});
+    }
   }
   return deletes;
 }
@@ -125,9 +128,9 @@ Result<std::optional<DeleteOutcome>> SealedSegment::Delete(const KeyView& key, T
                                             : file_->FindPk(std::get<std::string_view>(key));
   if (!row.ok()) return row.status();
   if (!*row || delete_ts(**row) != kNotDeleted) return std::optional<DeleteOutcome>();
-  if (kill_before < file_->max_timestamp()) {
-    QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, file_->insert_timestamps());
-    if (stamps[**row] > kill_before) return std::optional<DeleteOutcome>();
+  if (kill_before < std::max(file_->max_timestamp(), visible_from_)) {
+    QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, inserted_at(**row));
+    if (inserted > kill_before) return std::optional<DeleteOutcome>();
   }
   const int64_t partition = partition_of(**row);
   if (partition_id != -1 && partition != partition_id) return std::optional<DeleteOutcome>();
@@ -135,22 +138,40 @@ Result<std::optional<DeleteOutcome>> SealedSegment::Delete(const KeyView& key, T
   return std::optional<DeleteOutcome>({**row, partition});
 }
 
-uint32_t SealedSegment::DeletePartition(int64_t partition_id, Timestamp timestamp) {
-  uint32_t count = 0;
-  for (const storage::PartitionRun& run : file_->partitions()) {
-    if (run.partition_id != partition_id) continue;
-    for (uint32_t row = run.first_row; row < run.first_row + run.rows; ++row) {
-      if (DeleteRow(row, timestamp)) ++count;
-    }
+Result<std::vector<PartitionCount>> SealedSegment::DeleteAll(int64_t partition_id, Timestamp timestamp,
+                                                             Timestamp kill_before) {
+  std::vector<PartitionCount> killed;
+  if (kill_before < OldestInsert()) return killed;
+  std::span<const uint64_t> stamps;
+  if (kill_before < file_->max_timestamp()) {
+    QUIVER_ASSIGN_OR_RETURN(stamps, file_->insert_timestamps());
   }
-  return count;
+  for (const storage::PartitionRun& run : file_->partitions()) {
+    if (partition_id != -1 && run.partition_id != partition_id) continue;
+    int64_t rows = 0;
+    for (uint32_t row = run.first_row; row < run.first_row + run.rows; ++row) {
+      if (!stamps.empty() && stamps[row] > kill_before) continue;
+      if (DeleteRow(row, timestamp)) ++rows;
+    }
+    if (rows > 0) killed.push_back({run.partition_id, rows});
+  }
+  return killed;
 }
 
 bool SealedSegment::DeleteRow(uint32_t row, Timestamp timestamp) {
-  std::atomic<Timestamp>& stamp = EnsureDeletes()[row];
+  std::atomic<DeletePage*>& entry = delete_pages_[row / kPageRows];
+  DeletePage* page = entry.load(std::memory_order_relaxed);
+  if (page == nullptr) {
+    auto fresh = std::make_unique<DeletePage>();
+    for (auto& stamp : fresh->stamps) stamp.store(kNotDeleted, std::memory_order_relaxed);
+    page = fresh.release();
+    entry.store(page, std::memory_order_release);
+  }
+  std::atomic<Timestamp>& stamp = page->stamps[row % kPageRows];
   if (stamp.load(std::memory_order_relaxed) != kNotDeleted) return false;
   stamp.store(timestamp, std::memory_order_release);
   deleted_count_.fetch_add(1, std::memory_order_release);
+  if (journal_) journal_->push_back({row, timestamp});
   return true;
 }
 

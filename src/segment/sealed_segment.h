@@ -1,12 +1,15 @@
 // File: segment/sealed_segment.h
-// SealedSegment: the immutable file of a segment plus what changes about it: delete timestamps in memory.
-// Thread rule: one writer (the sequencer, or recovery) calls Delete; any number of readers. Delete timestamps are
-// atomics in an array that is made at the first delete and published by one atomic pointer.
+// SealedSegment: the immutable file of a segment plus what changes about it: delete timestamps in memory, exact at
+// every timestamp, in pages that are made at the first delete of one of their rows and published by an atomic pointer.
+// Thread rule: one writer (the sequencer, or recovery) calls what is under "Writer side"; any number of readers.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "segment/segment.h"
@@ -17,7 +20,8 @@ namespace quiver::segment {
 
 class SealedSegment final : public Segment {
  public:
-  explicit SealedSegment(std::shared_ptr<const storage::SegmentFile> file);
+  /// Rows are visible from `visible_from` on even where the file says that they are older (a restored snapshot).
+  explicit SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from = 0);
   ~SealedSegment() override;
   SealedSegment(const SealedSegment&) = delete;
   SealedSegment& operator=(const SealedSegment&) = delete;
@@ -35,12 +39,13 @@ class SealedSegment final : public Segment {
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
   [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override {
     QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, file_->insert_timestamps());
-    return stamps[row];
+    return std::max(stamps[row], visible_from_);
   }
+  [[nodiscard]] Timestamp visible_from() const { return visible_from_; }
 
   [[nodiscard]] const storage::SegmentFile& file() const { return *file_; }
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_acquire); }
-  [[nodiscard]] Timestamp delete_ts(uint32_t row) const;
+  [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
   /// Live rows of each partition run, for statistics.
   [[nodiscard]] std::vector<std::pair<int64_t, int64_t>> LiveRowsByPartition() const;
   /// All deletes with a timestamp at or before `until`, by row.
@@ -50,22 +55,33 @@ class SealedSegment final : public Segment {
   /// As GrowingSegment::Delete.
   Result<std::optional<DeleteOutcome>> Delete(const KeyView& key, Timestamp timestamp, Timestamp kill_before,
                                               int64_t partition_id);
-  uint32_t DeletePartition(int64_t partition_id, Timestamp timestamp);
-  /// Marks a row deleted, whatever it is (recovery, hand-over from a growing segment). No effect on a deleted row.
+  /// As GrowingSegment::DeleteAll. Error: kCorruption.
+  Result<std::vector<PartitionCount>> DeleteAll(int64_t partition_id, Timestamp timestamp, Timestamp kill_before);
+  /// Marks a row deleted, whatever it is (recovery, hand-over from another segment). No effect on a deleted row.
   bool DeleteRow(uint32_t row, Timestamp timestamp);
+  /// As GrowingSegment.
+  void StartJournal() { journal_.emplace(); }
+  std::vector<storage::RowDelete> EndJournal() { return std::exchange(journal_, std::nullopt).value_or(Journal()); }
 
   /// Deletes that are in no delta file yet.
   [[nodiscard]] bool HasUnsavedDeletes(Timestamp until) const;
   void SetSavedDeletes(uint64_t count) { saved_deletes_.store(count, std::memory_order_relaxed); }
 
  private:
-  std::atomic<Timestamp>* EnsureDeletes();
+  using Journal = std::vector<storage::RowDelete>;
+  struct DeletePage;
+
+  [[nodiscard]] Timestamp OldestInsert() const { return std::max(file_->min_timestamp(), visible_from_); }
+  [[nodiscard]] const DeletePage* PageOf(uint32_t row) const {
+    return delete_pages_[row / kPageRows].load(std::memory_order_acquire);
+  }
 
   const std::shared_ptr<const storage::SegmentFile> file_;
-  std::unique_ptr<std::atomic<Timestamp>[]> deletes_owner_;
-  std::atomic<std::atomic<Timestamp>*> deletes_{nullptr};
+  const Timestamp visible_from_;
+  std::unique_ptr<std::atomic<DeletePage*>[]> delete_pages_;
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> saved_deletes_{0};
+  std::optional<Journal> journal_;
 };
 
 }  // namespace quiver::segment

@@ -91,6 +91,8 @@ class Segment {
   [[nodiscard]] virtual int64_t partition_of(uint32_t row) const = 0;
   /// Error: kCorruption.
   [[nodiscard]] virtual Result<Timestamp> inserted_at(uint32_t row) const = 0;
+  /// kNotDeleted while the row lives.
+  [[nodiscard]] virtual Timestamp delete_ts(uint32_t row) const = 0;
 
   [[nodiscard]] uint32_t page_count() const { return (row_count() + kPageRows - 1) / kPageRows; }
 };
@@ -99,6 +101,12 @@ class Segment {
 struct DeleteOutcome {
   uint32_t row;
   int64_t partition_id;
+};
+
+/// Rows of one partition.
+struct PartitionCount {
+  int64_t partition_id;
+  int64_t rows;
 };
 
 }  // namespace quiver::segment

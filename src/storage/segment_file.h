@@ -78,6 +78,16 @@ struct SegmentFileOptions {
   int32_t schema_version = 0;
 };
 
+/// The pages of one column, one behind another, for writing; all of one type.
+class ColumnPages {
+ public:
+  virtual ~ColumnPages() = default;
+  [[nodiscard]] virtual size_t count() const = 0;
+  /// The values of page `index`; valid until the next call. Pages are asked for in order, variable-length columns
+  /// twice.
+  [[nodiscard]] virtual Result<ColumnView> Page(size_t index) = 0;
+};
+
 /// Writes PATH.tmp column by column (so that only one column needs to be in memory), then syncs and renames it.
 class SegmentFileWriter {
  public:
@@ -93,6 +103,8 @@ class SegmentFileWriter {
   /// Writes a column given as pages one behind another, all of one type, together `rows` rows; values are read where
   /// they lie.
   Status AddColumn(int64_t field_id, std::span<const ColumnView> pages);
+  /// As above, with pages that are made one at a time, so that a column need never be in memory as a whole.
+  Status AddColumn(int64_t field_id, ColumnPages& pages);
   /// Writes timestamps (one per row), the pk index (the pk column must have been added, as INT64 or VARCHAR, without
   /// nulls) and the footer; the file exists durably when it returns OK. `partitions` cover all rows in order.
   Status Finish(std::span<const uint64_t> insert_timestamps, std::span<const PartitionRun> partitions);

@@ -172,20 +172,35 @@ struct SegmentFileWriter::State {
     return EndSection();
   }
 
-  Status PutVariable(int64_t field_id, std::span<const ColumnView> pages);
-  Status PutValid(int64_t field_id, std::span<const ColumnView> pages);
+  /// What is learnt of a column while its values are written.
+  struct ColumnFacts {
+    int64_t field_id = 0;
+    DataType type = DataType::kNone;
+    DataType element_type = DataType::kNone;
+    size_t width = 0;
+    uint64_t rows = 0;
+    uint64_t null_count = 0;
+    std::vector<char> valid;  ///< empty = no nulls
+    std::vector<PageStatistics> statistics;
+  };
+  Status PutVariable(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
+  Status PutFixed(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
+  Status TakeFacts(const ColumnView& view, ColumnFacts& facts);
+  [[nodiscard]] Status CheckRows(const ColumnFacts& facts) const;
   Status KeepKeys(const ColumnView& view);
-  Status PutColumn(int64_t field_id, std::span<const ColumnView> pages);
+  Status PutColumn(int64_t field_id, ColumnPages& pages);
   Status PutRest(std::span<const uint64_t> insert_timestamps, std::span<const PartitionRun> partitions);
   [[nodiscard]] std::vector<uint32_t> SortRows(std::span<const uint64_t> insert_timestamps) const;
   [[nodiscard]] std::vector<uint32_t> MakeFilter() const;
 };
 
-Status SegmentFileWriter::State::PutVariable(int64_t field_id, std::span<const ColumnView> pages) {
+Status SegmentFileWriter::State::PutVariable(int64_t field_id, ColumnPages& pages, ColumnFacts& facts) {
   QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kOffsets, field_id, (options.rows + 1) * sizeof(uint64_t)));
   uint64_t end = 0;
   std::vector<uint64_t> batch{0};
-  for (const ColumnView& view : pages) {
+  for (size_t i = 0; i < pages.count(); ++i) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
+    QUIVER_RETURN_IF_ERROR(TakeFacts(view, facts));
     for (size_t row = 0; row < view.rows; ++row) {
       end += view.strings != nullptr ? view.strings[row].size() : view.offsets[row + 1] - view.offsets[row];
       batch.push_back(end);
@@ -196,12 +211,14 @@ Status SegmentFileWriter::State::PutVariable(int64_t field_id, std::span<const C
     }
   }
   QUIVER_RETURN_IF_ERROR(Put(BytesOf(std::span<const uint64_t>(batch))));
+  QUIVER_RETURN_IF_ERROR(CheckRows(facts));
   QUIVER_RETURN_IF_ERROR(EndSection());
 
   QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kBlob, field_id, end));
-  for (const ColumnView& view : pages) {
+  for (size_t i = 0; i < pages.count(); ++i) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
+    if (view.rows == 0) continue;
     if (view.strings == nullptr) {
-      if (view.rows == 0) continue;
       const uint64_t length = view.offsets[view.rows] - view.offsets[0];
       QUIVER_RETURN_IF_ERROR(Put({view.blob + view.offsets[0], length}));
       continue;
@@ -211,17 +228,42 @@ Status SegmentFileWriter::State::PutVariable(int64_t field_id, std::span<const C
   return EndSection();
 }
 
-Status SegmentFileWriter::State::PutValid(int64_t field_id, std::span<const ColumnView> pages) {
-  QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kValid, field_id, options.rows));
-  std::string marks;
-  for (const ColumnView& view : pages) {
-    marks.assign(view.rows, '\1');
-    for (size_t row = 0; row < view.rows; ++row) {
-      if (view.IsNull(row)) marks[row] = '\0';
-    }
-    QUIVER_RETURN_IF_ERROR(Put(marks));
+Status SegmentFileWriter::State::PutFixed(int64_t field_id, ColumnPages& pages, ColumnFacts& facts) {
+  QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kFixed, field_id, options.rows * facts.width));
+  for (size_t i = 0; i < pages.count(); ++i) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
+    QUIVER_RETURN_IF_ERROR(TakeFacts(view, facts));
+    QUIVER_RETURN_IF_ERROR(Put({reinterpret_cast<const char*>(view.fixed), view.rows * view.width}));
   }
+  QUIVER_RETURN_IF_ERROR(CheckRows(facts));
   return EndSection();
+}
+
+Status SegmentFileWriter::State::TakeFacts(const ColumnView& view, ColumnFacts& facts) {
+  if (view.type != facts.type || view.element_type != facts.element_type || view.width != facts.width) {
+    return InvalidParameter("pages of column {} differ in type", facts.field_id);
+  }
+  if (facts.rows + view.rows > options.rows) {
+    facts.rows += view.rows;
+    return CheckRows(facts);
+  }
+  if (view.valid != nullptr) {
+    const auto nulls = static_cast<uint64_t>(std::count(view.valid, view.valid + view.rows, uint8_t{0}));
+    if (nulls > 0) {
+      if (facts.valid.empty()) facts.valid.assign(options.rows, '\1');
+      for (size_t row = 0; row < view.rows; ++row) facts.valid[facts.rows + row] = view.valid[row] == 0 ? '\0' : '\1';
+      facts.null_count += nulls;
+    }
+  }
+  if (facts.field_id == options.pk_field_id) QUIVER_RETURN_IF_ERROR(KeepKeys(view));
+  if (!facts.statistics.empty()) AddViewToPages(view, facts.rows, facts.statistics);
+  facts.rows += view.rows;
+  return Status::Ok();
+}
+
+Status SegmentFileWriter::State::CheckRows(const ColumnFacts& facts) const {
+  if (facts.rows == options.rows) return Status::Ok();
+  return InvalidParameter("column {} has {} rows in a segment of {}", facts.field_id, facts.rows, options.rows);
 }
 
 Status SegmentFileWriter::State::KeepKeys(const ColumnView& view) {
@@ -237,58 +279,38 @@ Status SegmentFileWriter::State::KeepKeys(const ColumnView& view) {
   return Status::Ok();
 }
 
-Status SegmentFileWriter::State::PutColumn(int64_t field_id, std::span<const ColumnView> pages) {
-  if (pages.empty()) return InvalidParameter("column {} of a segment has no pages, not even an empty one", field_id);
-  const ColumnView& model = pages.front();
-  uint64_t rows = 0;
-  uint64_t null_count = 0;
-  for (const ColumnView& view : pages) {
-    if (view.type != model.type || view.element_type != model.element_type || view.width != model.width) {
-      return InvalidParameter("pages of column {} differ in type", field_id);
-    }
-    rows += view.rows;
-    if (view.valid != nullptr) {
-      null_count += static_cast<uint64_t>(std::count(view.valid, view.valid + view.rows, uint8_t{0}));
-    }
-  }
-  if (rows != options.rows) {
-    return InvalidParameter("column {} has {} rows in a segment of {}", field_id, rows, options.rows);
+Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages) {
+  if (pages.count() == 0) {
+    return InvalidParameter("column {} of a segment has no pages, not even an empty one", field_id);
   }
   for (const internal::ColumnEntry& column : columns) {
     if (column.field_id == field_id) return InvalidParameter("column {} is in the segment already", field_id);
   }
-  columns.push_back({.field_id = field_id,
-                     .type = static_cast<int32_t>(model.type),
-                     .element_type = static_cast<int32_t>(model.element_type),
-                     .width = static_cast<uint32_t>(model.width),
-                     .reserved = 0,
-                     .null_count = null_count});
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView model, pages.Page(0));
+  ColumnFacts facts;
+  facts.field_id = field_id;
+  facts.type = model.type;
+  facts.element_type = model.element_type;
+  facts.width = model.width;
+  if (IsFixedScalar(model.type)) facts.statistics.resize((options.rows + kSegmentPageRows - 1) / kSegmentPageRows);
   if (field_id == options.pk_field_id) {
     if (model.type != DataType::kInt64 && model.type != DataType::kVarChar) {
       return InvalidParameter("a segment's primary key cannot be of type {}", DataTypeName(model.type));
     }
     pk_type = model.type;
-    for (const ColumnView& view : pages) QUIVER_RETURN_IF_ERROR(KeepKeys(view));
   }
-
-  if (model.width == 0) {
-    QUIVER_RETURN_IF_ERROR(PutVariable(field_id, pages));
-  } else {
-    QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kFixed, field_id, rows * model.width));
-    for (const ColumnView& view : pages) {
-      QUIVER_RETURN_IF_ERROR(Put({reinterpret_cast<const char*>(view.fixed), view.rows * view.width}));
-    }
-    QUIVER_RETURN_IF_ERROR(EndSection());
+  QUIVER_RETURN_IF_ERROR(model.width == 0 ? PutVariable(field_id, pages, facts) : PutFixed(field_id, pages, facts));
+  columns.push_back({.field_id = field_id,
+                     .type = static_cast<int32_t>(facts.type),
+                     .element_type = static_cast<int32_t>(facts.element_type),
+                     .width = static_cast<uint32_t>(facts.width),
+                     .reserved = 0,
+                     .null_count = facts.null_count});
+  if (!facts.valid.empty()) {
+    QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kValid, field_id, std::span<const char>(facts.valid)));
   }
-  if (null_count > 0) QUIVER_RETURN_IF_ERROR(PutValid(field_id, pages));
-  if (!IsFixedScalar(model.type)) return Status::Ok();
-  std::vector<PageStatistics> statistics((rows + kSegmentPageRows - 1) / kSegmentPageRows);
-  uint64_t first_row = 0;
-  for (const ColumnView& view : pages) {
-    AddViewToPages(view, first_row, statistics);
-    first_row += view.rows;
-  }
-  return PutSection(SectionKind::kPageStatistics, field_id, std::span<const PageStatistics>(statistics));
+  if (!IsFixedScalar(facts.type)) return Status::Ok();
+  return PutSection(SectionKind::kPageStatistics, field_id, std::span<const PageStatistics>(facts.statistics));
 }
 
 /// Returns the rows in order of (pk, insert timestamp, row).
@@ -440,6 +462,20 @@ Status SegmentFileWriter::AddColumn(const Column& column) {
 }
 
 Status SegmentFileWriter::AddColumn(int64_t field_id, std::span<const ColumnView> pages) {
+  class Given final : public ColumnPages {
+   public:
+    explicit Given(std::span<const ColumnView> views) : views_(views) {}
+    [[nodiscard]] size_t count() const override { return views_.size(); }
+    [[nodiscard]] Result<ColumnView> Page(size_t index) override { return views_[index]; }
+
+   private:
+    std::span<const ColumnView> views_;
+  };
+  Given given(pages);
+  return AddColumn(field_id, given);
+}
+
+Status SegmentFileWriter::AddColumn(int64_t field_id, ColumnPages& pages) {
   QUIVER_RETURN_IF_ERROR(state_->failed);
   state_->failed = state_->PutColumn(field_id, pages);
   return state_->failed;

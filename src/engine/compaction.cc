@@ -1,0 +1,396 @@
+// Compaction: sealed segments are merged into fewer, larger ones, and rows that nobody can read any more are dropped.
+//
+// Order of steps, so that a crash between any two leaves the old or the new state:
+//   1. the new segment file is written and synced (an orphan until step 3); readers and writers go on with the old
+//   ones;
+//   2. deletes that are durable by then are written as the new segment's delta;
+//   3. one MetaStore transaction names the new segment and forgets the old ones;
+//   4. on the sequencer, deletes that came meanwhile are carried over from the journals and readers are switched;
+//   5. the old objects are removed. Views that are open keep their mappings.
+
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/logging.h"
+#include "engine/engine_impl.h"
+
+namespace quiver::engine {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Segments of about the same size are merged once there are this many of them.
+constexpr size_t kTierSegments = 4;
+/// Sizes up to this are one tier; each further tier is four times as large.
+constexpr uint64_t kSmallestTierBytes = 4ULL << 20;
+/// A segment is rewritten when this part of its rows is not needed.
+constexpr double kDeadPart = 0.2;
+/// Most segments of one merge, so that one MetaStore transaction can name them all.
+constexpr size_t kMaxSources = 64;
+/// Requests of clients that are remembered after they ended.
+constexpr size_t kMaxJobs = 1000;
+constexpr auto kMaintenanceDelay = std::chrono::milliseconds(200);
+constexpr auto kRetryDelay = std::chrono::seconds(10);
+
+int TierOf(uint64_t bytes) {
+  int tier = 0;
+  for (uint64_t limit = kSmallestTierBytes; bytes > limit; limit *= 4) ++tier;
+  return tier;
+}
+
+/// Rows of a segment that nobody can read any more.
+Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Retention& retention) {
+  const bool some_expired = std::max(sealed.file().min_timestamp(), sealed.visible_from()) <= retention.expired;
+  if (sealed.deleted_count() == 0 && !some_expired) return uint64_t{0};
+  uint64_t count = 0;
+  if (some_expired) {
+    for (uint32_t row = 0; row < sealed.row_count(); ++row) {
+      QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, sealed.inserted_at(row));
+      if (!retention.Needs(inserted, sealed.delete_ts(row))) ++count;
+    }
+    return count;
+  }
+  for (const storage::RowDelete& deleted : sealed.DeletesUntil(retention.horizon)) {
+    QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, sealed.inserted_at(deleted.row));
+    if (!retention.Needs(inserted, deleted.timestamp)) ++count;
+  }
+  return count;
+}
+
+/// Keeps the copy within a rate of bytes, and ends it when the engine stops.
+class Pacer {
+ public:
+  Pacer(uint64_t bytes_per_second, const std::atomic<bool>& stop) : rate_(bytes_per_second), stop_(stop) {}
+
+  Status operator()(uint64_t bytes) {
+    if (stop_.load(std::memory_order_relaxed)) {
+      return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
+    }
+    if (rate_ == 0) return Status::Ok();
+    written_ += bytes;
+    const auto due = start_ + std::chrono::microseconds(written_ * 1'000'000 / rate_);
+    // Short sleeps are not worth their system call.
+    if (due > Clock::now() + std::chrono::milliseconds(2)) std::this_thread::sleep_until(due);
+    return Status::Ok();
+  }
+
+ private:
+  const uint64_t rate_;
+  const std::atomic<bool>& stop_;
+  const Clock::time_point start_ = Clock::now();
+  uint64_t written_ = 0;
+};
+
+}  // namespace
+
+void Engine::Impl::RequestMaintenance(Collection& collection) {
+  if (!options.compaction || collection.maintenance_requested.exchange(true)) return;
+  const std::lock_guard lock(compaction_mutex_);
+  maintenance_due_.try_emplace(collection.id(), Clock::now() + kMaintenanceDelay);
+  compaction_ready_.notify_one();
+}
+
+Result<int64_t> Engine::Impl::StartCompaction(const std::shared_ptr<Collection>& collection) {
+  QUIVER_RETURN_IF_ERROR(Flush(collection, 0).status());
+  QUIVER_ASSIGN_OR_RETURN(const Timestamp id, clock->Allocate());
+  CompactionJob job;
+  job.collection = collection;
+  QUIVER_ASSIGN_OR_RETURN(job.tasks, PlanCompaction(*collection, true));
+  for (const CompactionTask& task : job.tasks) {
+    CompactionProgress::Merge merge{.sources = {}, .target = task.target};
+    for (const auto& source : task.sources) merge.sources.push_back(source->id());
+    job.progress.merges.push_back(std::move(merge));
+  }
+  job.progress.executing = static_cast<int64_t>(job.tasks.size());
+  job.progress.done = job.tasks.empty();
+  const std::lock_guard lock(compaction_mutex_);
+  while (compaction_jobs_.size() >= kMaxJobs) compaction_jobs_.erase(compaction_jobs_.begin());
+  compaction_jobs_[static_cast<int64_t>(id)] = std::move(job);
+  compaction_queue_.push_back(static_cast<int64_t>(id));
+  compaction_ready_.notify_one();
+  return static_cast<int64_t>(id);
+}
+
+CompactionProgress Engine::Impl::ProgressOf(int64_t compaction_id) const {
+  const std::lock_guard lock(compaction_mutex_);
+  const auto found = compaction_jobs_.find(compaction_id);
+  return found == compaction_jobs_.end() ? CompactionProgress() : found->second.progress;
+}
+
+Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(const Collection& collection,
+                                                                               bool whole) const {
+  struct Candidate {
+    std::shared_ptr<segment::SealedSegment> segment;
+    uint64_t bytes;  ///< after the rewrite
+    bool rewrite;
+  };
+  const Retention retention = RetentionOf(*collection.info(), watermark.load(std::memory_order_acquire));
+  std::vector<Candidate> candidates;
+  for (auto& sealed : collection.sealed_segments()) {
+    QUIVER_ASSIGN_OR_RETURN(const uint64_t unneeded, CountUnneeded(*sealed, retention));
+    const auto rows = static_cast<double>(std::max<uint32_t>(sealed->row_count(), 1));
+    const double part = static_cast<double>(unneeded) / rows;
+    const bool rewrite = unneeded > 0 && (whole || part >= kDeadPart);
+    const auto bytes = static_cast<uint64_t>(static_cast<double>(sealed->byte_size()) * (1.0 - part));
+    candidates.push_back({std::move(sealed), bytes, rewrite});
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return a.bytes != b.bytes ? a.bytes < b.bytes : a.segment->id() < b.segment->id();
+  });
+
+  std::vector<CompactionTask> tasks;
+  const auto add = [&](std::span<const Candidate> group) -> Status {
+    CompactionTask task;
+    for (const Candidate& candidate : group) task.sources.push_back(candidate.segment);
+    std::sort(task.sources.begin(), task.sources.end(), [](const auto& a, const auto& b) { return a->id() < b->id(); });
+    if (group.size() == 1 && !group[0].rewrite) {
+      if (!whole) return Status::Ok();
+      task.target = group[0].segment->id();  // as good as it can be: the plan names it, nothing is written
+    } else {
+      QUIVER_ASSIGN_OR_RETURN(const Timestamp id, clock->Allocate());
+      task.target = static_cast<int64_t>(id);
+    }
+    tasks.push_back(std::move(task));
+    return Status::Ok();
+  };
+  for (size_t begin = 0; begin < candidates.size();) {
+    size_t end = begin + 1;
+    uint64_t bytes = candidates[begin].bytes;
+    const int tier = TierOf(bytes);
+    while (end < candidates.size() && end - begin < kMaxSources &&
+           bytes + candidates[end].bytes <= options.max_segment_bytes &&
+           (whole || TierOf(candidates[end].bytes) == tier)) {
+      bytes += candidates[end++].bytes;
+    }
+    if (whole || end - begin >= kTierSegments) {
+      QUIVER_RETURN_IF_ERROR(add(std::span(candidates).subspan(begin, end - begin)));
+    } else {
+      for (size_t i = begin; i < end; ++i) QUIVER_RETURN_IF_ERROR(add(std::span(candidates).subspan(i, 1)));
+    }
+    begin = end;
+  }
+  return tasks;
+}
+
+Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task) {
+  if (task.sources.size() == 1 && task.sources.front()->id() == task.target) return Status::Ok();
+  // A merge that was planned a while ago may find that another one has taken its sources.
+  const SealedSegments present = collection.sealed_segments();
+  for (const auto& source : task.sources) {
+    if (std::find(present.begin(), present.end(), source) == present.end()) return Status::Ok();
+  }
+  const int64_t collection_id = collection.id();
+  Timestamp start = 0;
+  QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
+    start = last_timestamp_;
+    for (const auto& source : task.sources) source->StartJournal();
+  }));
+
+  SegmentManifest manifest;
+  const auto rewrite = [&]() -> Status {
+    QUIVER_RETURN_IF_ERROR(Settle(start));
+    const std::shared_ptr<const CollectionInfo> info = collection.info();
+    const Retention retention = RetentionOf(*info, start);
+    std::map<int64_t, int64_t> expired;  // rows of a partition that the TTL ends and nobody deleted
+    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy, PlanCopy({task.sources.begin(), task.sources.end()}, *info->schema,
+                                                             [&](const RowFacts& row) {
+                                                               if (retention.Needs(row.inserted, row.deleted))
+                                                                 return true;
+                                                               if (row.deleted == segment::kNotDeleted)
+                                                                 ++expired[row.partition_id];
+                                                               return false;
+                                                             }));
+    std::shared_ptr<segment::SealedSegment> merged;
+    if (!copy.rows.empty()) {
+      const std::string name = fmt::format("segment/{}/{}.seg", collection_id, task.target);
+      QUIVER_ASSIGN_OR_RETURN(auto file,
+                              WriteCopy(file_system, *objects, copy, *info->schema, {collection_id, task.target, name},
+                                        Pacer(options.compaction_bytes_per_second, compactor_stop_)));
+      manifest.object = name;
+      merged = std::make_shared<segment::SealedSegment>(std::move(file));
+      for (const storage::RowDelete& dead : DeletesOfCopy(copy, segment::kNotDeleted - 1)) {
+        merged->DeleteRow(dead.row, dead.timestamp);
+      }
+    }
+    const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(copy);
+
+    const std::lock_guard lock(manifest_mutex_);
+    Timestamp saved = 0;
+    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] { saved = last_timestamp_; }));
+    QUIVER_RETURN_IF_ERROR(Settle(saved));
+    if (merged != nullptr) {
+      const std::vector<storage::RowDelete> dead = DeletesOfCopy(copy, saved);
+      if (!dead.empty()) {
+        QUIVER_ASSIGN_OR_RETURN(manifest.delta, WriteDelta(collection_id, task.target, saved, dead));
+      }
+      merged->SetSavedDeletes(dead.size());
+    }
+    storage::MetaTransaction transaction;
+    transaction.RequireExists(CollectionKey(collection_id));
+    std::vector<std::string> replaced;
+    for (const auto& source : task.sources) {
+      const std::string key = SegmentKey(collection_id, source->id());
+      QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> stored, meta->Get(key));
+      if (!stored) continue;
+      QUIVER_ASSIGN_OR_RETURN(const SegmentManifest old, DecodeManifest(*stored));
+      replaced.push_back(old.object);
+      replaced.push_back(old.delta);
+      transaction.Delete(key);
+    }
+    if (merged != nullptr) transaction.Put(SegmentKey(collection_id, task.target), EncodeManifest(manifest));
+    transaction.Put(FloorKey(collection_id), std::to_string(retention.horizon));
+    QUIVER_ASSIGN_OR_RETURN(const storage::CommitOutcome outcome, meta->Commit(transaction));
+    if (outcome == storage::CommitOutcome::kConflict) {
+      return Error(StatusCode::kCollectionNotFound, "collection was dropped while it was compacted: {}", collection_id);
+    }
+    QUIVER_RETURN_IF_ERROR(meta->Sync());
+    manifest = {};  // the objects are named by the store now
+    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
+      for (size_t i = 0; i < task.sources.size(); ++i) {
+        for (const storage::RowDelete& deleted : task.sources[i]->EndJournal()) {
+          const uint32_t row = new_rows[i][deleted.row];
+          if (row == kNoRow) {
+            --expired[task.sources[i]->partition_of(deleted.row)];  // counted as gone when it was deleted
+          } else {
+            merged->DeleteRow(row, deleted.timestamp);
+          }
+        }
+      }
+      collection.ReplaceSealed(task.sources, merged, retention.horizon);
+      for (const auto& [partition, rows] : expired) collection.AddLiveRows(partition, -rows);
+    }));
+    for (const std::string& name : replaced) RemoveObject(name);
+    return Status::Ok();
+  };
+  const Status status = rewrite();
+  if (!status.ok()) {
+    RemoveObject(manifest.object);
+    RemoveObject(manifest.delta);
+    // Fails only while the engine stops, when no journal matters any more.
+    (void)RunOnSequencer([&] {
+      for (const auto& source : task.sources) (void)source->EndJournal();
+    });
+  }
+  return collection.dropped ? Status::Ok() : status;
+}
+
+void Engine::Impl::RunJob(int64_t compaction_id) {
+  std::shared_ptr<Collection> collection;
+  std::vector<CompactionTask> tasks;
+  {
+    const std::lock_guard lock(compaction_mutex_);
+    const auto found = compaction_jobs_.find(compaction_id);
+    if (found == compaction_jobs_.end()) return;
+    collection = found->second.collection;
+    tasks = std::move(found->second.tasks);
+    found->second.tasks.clear();  // they hold segments
+  }
+  for (CompactionTask& task : tasks) {
+    const Status status = Compact(*collection, task);
+    task = {};
+    if (!status.ok() && !compactor_stop_) {
+      QUIVER_LOG(warn, "compaction {} of collection {} failed: {}", compaction_id, collection->id(), status.ToString());
+    }
+    const std::lock_guard lock(compaction_mutex_);
+    const auto found = compaction_jobs_.find(compaction_id);
+    if (found == compaction_jobs_.end()) return;
+    CompactionProgress& progress = found->second.progress;
+    --progress.executing;
+    ++(status.ok() ? progress.completed : progress.failed);
+    progress.done = progress.executing == 0;
+  }
+}
+
+Clock::time_point Engine::Impl::Maintain() {
+  for (;;) {
+    int64_t id = 0;
+    {
+      const std::lock_guard lock(compaction_mutex_);
+      if (compactor_stop_ || !compaction_queue_.empty()) return Clock::now();
+      const auto due = std::min_element(maintenance_due_.begin(), maintenance_due_.end(),
+                                        [](const auto& a, const auto& b) { return a.second < b.second; });
+      if (due == maintenance_due_.end()) return Clock::time_point::max();
+      if (due->second > Clock::now()) return due->second;
+      id = due->first;
+      maintenance_due_.erase(due);
+    }
+    std::shared_ptr<Collection> collection;
+    {
+      const std::shared_lock lock(catalog_mutex);
+      if (const auto found = collections.find(id); found != collections.end()) collection = found->second;
+    }
+    if (collection == nullptr) continue;
+    // Cleared before looking: what changes from now on asks again.
+    collection->maintenance_requested = false;
+    auto tasks = PlanCompaction(*collection, false);
+    Status status = tasks.status();
+    if (tasks.ok()) {
+      for (CompactionTask& task : *tasks) {
+        status = Compact(*collection, task);
+        task = {};
+        if (!status.ok() || compactor_stop_) break;
+      }
+    }
+    // What the retention or the TTL still holds is looked at again when it may have run out.
+    std::optional<Clock::duration> again;
+    const auto info = collection->info();
+    if (!status.ok()) {
+      if (!compactor_stop_) {
+        QUIVER_LOG(warn, "background compaction of collection {} failed and is tried again: {}", id, status.ToString());
+      }
+      again = kRetryDelay;
+    } else if (tasks.ok() && !tasks->empty()) {
+      again = kMaintenanceDelay;  // merged segments may make up the next tier
+    } else {
+      const auto sealed = collection->sealed_segments();
+      const bool dead = std::any_of(sealed.begin(), sealed.end(), [](const auto& segment) {
+        return segment->deleted_count() >= kDeadPart * segment->row_count();
+      });
+      if (dead || (info->ttl_seconds() > 0 && !sealed.empty())) {
+        const int64_t wait = std::max(info->retention_seconds(options.retention_seconds), info->ttl_seconds() / 10);
+        again = std::chrono::seconds(std::clamp<int64_t>(wait, 1, 60));
+      }
+    }
+    if (again) {
+      collection->maintenance_requested = true;
+      const std::lock_guard lock(compaction_mutex_);
+      maintenance_due_.try_emplace(id, Clock::now() + *again);
+    }
+  }
+}
+
+void Engine::Impl::CompactorLoop() {
+  // Linux gives threads priorities of their own; a refusal costs only the politeness.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
+  Clock::time_point next = Clock::time_point::max();
+  for (;;) {
+    int64_t job = 0;
+    {
+      std::unique_lock lock(compaction_mutex_);
+      const auto ready = [&] {
+        if (compactor_stop_ || !compaction_queue_.empty()) return true;
+        return std::any_of(maintenance_due_.begin(), maintenance_due_.end(),
+                           [&](const auto& entry) { return entry.second < next; });
+      };
+      if (next == Clock::time_point::max()) {
+        compaction_ready_.wait(lock, ready);
+      } else {
+        compaction_ready_.wait_until(lock, next, ready);
+      }
+      if (compactor_stop_) return;
+      if (!compaction_queue_.empty()) {
+        job = compaction_queue_.front();
+        compaction_queue_.pop_front();
+      }
+    }
+    if (job != 0) RunJob(job);
+    next = Maintain();
+  }
+}
+
+}  // namespace quiver::engine

@@ -1,0 +1,73 @@
+// File: engine/segment_copy.h
+// Writing a new segment file out of rows of other segments, growing or sealed: sealing, compaction, restoring. Rows
+// come out by partition, within one by partition key, within one of those in the order of the sources. Thread rule:
+// plain functions; run them on a background thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/retention.h"
+#include "io/file_system.h"
+#include "segment/segment.h"
+#include "storage/delta_file.h"
+#include "storage/object_store.h"
+#include "storage/segment_file.h"
+
+namespace quiver::engine {
+
+/// Row `row` of source `source`.
+struct RowReference {
+  uint32_t source;
+  uint32_t row;
+};
+
+/// What a new segment is made of.
+struct SegmentCopy {
+  std::vector<std::shared_ptr<const segment::Segment>> sources;
+  std::vector<RowReference> rows;  ///< in their new order
+  std::vector<storage::PartitionRun> partitions;
+};
+
+/// A row that may go into a copy.
+struct RowFacts {
+  uint32_t source;
+  uint32_t row;
+  int64_t partition_id;
+  Timestamp inserted;
+  Timestamp deleted;  ///< segment::kNotDeleted while it lives
+};
+/// Asked for each row whether it goes into the copy.
+using RowFilter = std::function<bool(const RowFacts&)>;
+
+/// Chooses and orders rows. Errors: kCorruption of a source.
+Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>> sources,
+                             const CollectionSchema& schema, const RowFilter& keep);
+
+/// Called with the bytes of each page that was written; an error ends the copy (to pace it, to stop it).
+using CopyPacer = std::function<Status(uint64_t bytes)>;
+
+struct CopyTarget {
+  int64_t collection_id = 0;
+  int64_t segment_id = 0;
+  std::string object_name;
+};
+
+/// Writes the copy as an object and opens it. Fields that a source lacks get the field's default. On an error no object
+/// is left behind. Errors: kCorruption of a source, kIo, what the pacer says.
+Result<std::shared_ptr<const storage::SegmentFile>> WriteCopy(io::FileSystem& file_system,
+                                                              storage::ObjectStore& objects, const SegmentCopy& copy,
+                                                              const CollectionSchema& schema, const CopyTarget& target,
+                                                              const CopyPacer& pacer);
+
+inline constexpr uint32_t kNoRow = UINT32_MAX;
+/// For each source and each of its rows the row of the copy, or kNoRow.
+std::vector<std::vector<uint32_t>> InvertCopy(const SegmentCopy& copy);
+
+/// Deletes of the copy's rows with a timestamp at or before `until`, by new row.
+std::vector<storage::RowDelete> DeletesOfCopy(const SegmentCopy& copy, Timestamp until);
+
+}  // namespace quiver::engine
