@@ -199,7 +199,14 @@ Status Handlers::AddCollectionField(const wire::AddCollectionFieldRequest& reque
   return engine_.AddCollectionField(request.db_name(), request.collection_name(), std::move(field));
 }
 
+Status Handlers::TruncateCollection(const wire::TruncateCollectionRequest& request, wire::TruncateCollectionResponse*,
+                                    const RpcCall&) {
+  QUIVER_RETURN_IF_ERROR(Find(request.db_name(), request.collection_name()).status());
+  return engine_.TruncateCollection(request.db_name(), request.collection_name());
+}
+
 void Handlers::AddCollectionMethods(Handlers* self, std::vector<Method>* out) {
+  out->push_back(Sync("TruncateCollection", Lane::kControl, self, &Handlers::TruncateCollection));
   out->push_back(Sync("CreateCollection", Lane::kControl, self, &Handlers::CreateCollection));
   out->push_back(Sync("DropCollection", Lane::kControl, self, &Handlers::DropCollection));
   out->push_back(Sync("HasCollection", Lane::kAtOnce, self, &Handlers::HasCollection));

@@ -75,6 +75,7 @@ class Handlers {
   static void AddQueryMethods(Handlers* self, std::vector<Method>* out);
   static void AddSystemMethods(Handlers* self, std::vector<Method>* out);
   static void AddSegmentMethods(Handlers* self, std::vector<Method>* out);
+  static void AddSnapshotMethods(Handlers* self, std::vector<Method>* out);
 
   /// Checks the name, then finds the collection by name or alias.
   Result<std::shared_ptr<engine::Collection>> Find(const std::string& db, const std::string& name) const;
@@ -106,6 +107,7 @@ class Handlers {
 
   // partition_rpcs.cc
   Status CreatePartition(const wire::CreatePartitionRequest&, wire::common::Status*, const RpcCall&);
+  Status TruncateCollection(const wire::TruncateCollectionRequest&, wire::TruncateCollectionResponse*, const RpcCall&);
   Status DropPartition(const wire::DropPartitionRequest&, wire::common::Status*, const RpcCall&);
   Status HasPartition(const wire::HasPartitionRequest&, wire::BoolResponse*, const RpcCall&);
   Status ShowPartitions(const wire::ShowPartitionsRequest&, wire::ShowPartitionsResponse*, const RpcCall&);
@@ -167,6 +169,17 @@ class Handlers {
   Status GetQuerySegmentInfo(const wire::GetQuerySegmentInfoRequest&, wire::GetQuerySegmentInfoResponse*,
                              const RpcCall&);
   Status GetReplicas(const wire::GetReplicasRequest&, wire::GetReplicasResponse*, const RpcCall&);
+  // snapshot_rpcs.cc
+  Status CreateSnapshot(const wire::CreateSnapshotRequest&, wire::common::Status*, const RpcCall&);
+  Status DropSnapshot(const wire::DropSnapshotRequest&, wire::common::Status*, const RpcCall&);
+  Status ListSnapshots(const wire::ListSnapshotsRequest&, wire::ListSnapshotsResponse*, const RpcCall&);
+  Status DescribeSnapshot(const wire::DescribeSnapshotRequest&, wire::DescribeSnapshotResponse*, const RpcCall&);
+  Status RestoreSnapshot(const wire::RestoreSnapshotRequest&, wire::RestoreSnapshotResponse*, const RpcCall&);
+  Status GetRestoreSnapshotState(const wire::GetRestoreSnapshotStateRequest&, wire::GetRestoreSnapshotStateResponse*,
+                                 const RpcCall&);
+  Status ListRestoreSnapshotJobs(const wire::ListRestoreSnapshotJobsRequest&, wire::ListRestoreSnapshotJobsResponse*,
+                                 const RpcCall&);
+
   Status ManualCompaction(const wire::ManualCompactionRequest&, wire::ManualCompactionResponse*, const RpcCall&);
   Status GetCompactionState(const wire::GetCompactionStateRequest&, wire::GetCompactionStateResponse*, const RpcCall&);
   Status GetCompactionStateWithPlans(const wire::GetCompactionPlansRequest&, wire::GetCompactionPlansResponse*,

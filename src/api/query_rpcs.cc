@@ -16,6 +16,7 @@
 #include "api/read_options.h"
 #include "api/schema_codec.h"
 #include "api/template_codec.h"
+#include "api/travel_timestamp.h"
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
 #include "query/search.h"
@@ -33,6 +34,7 @@ constexpr auto kMaxGuaranteeWait = std::chrono::seconds(30);
 constexpr std::string_view kCount = "count(*)";
 
 struct QueryPlan {
+  uint64_t travel = 0;  ///< the moment to read at; 0 = now
   std::shared_ptr<engine::Collection> collection;
   std::shared_ptr<const engine::CollectionInfo> info;
   std::shared_ptr<const expr::Filter> filter;
@@ -89,8 +91,8 @@ Status RunQuery(engine::Engine& engine, ThreadPool* parallel, int64_t max_output
   wire::QueryResults* response = exchange.response();
   const CollectionSchema& schema = *plan.info->schema;
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
-  QUIVER_ASSIGN_OR_RETURN(engine::ReadView view,
-                          engine.OpenView(*plan.collection, plan.partitions, request.guarantee_timestamp(), deadline));
+  QUIVER_ASSIGN_OR_RETURN(engine::ReadView view, engine.OpenView(*plan.collection, plan.partitions,
+                                                                 request.guarantee_timestamp(), deadline, plan.travel));
   const query::Cancelled cancelled = [&exchange] { return exchange.abandoned(); };
   response->set_collection_name(request.collection_name());
   response->set_session_ts(view.timestamp);
@@ -135,9 +137,8 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     plan->info = plan->collection->info();
     const CollectionSchema& schema = *plan->info->schema;
     const KeyValues params = DecodeKeyValues(request.query_params());
-    if (request.travel_timestamp() != 0) {
-      return Error(StatusCode::kUnimplemented, "travel_timestamp in query is not supported yet");
-    }
+    QUIVER_ASSIGN_OR_RETURN(plan->travel,
+                            ReadTravelTimestamp(request.travel_timestamp(), params, request.expr_template_values()));
     for (const char* key : {"group_by_fields", "order_by_fields"}) {
       if (const std::string* value = FindValue(params, key); value != nullptr && !value->empty()) {
         return Error(StatusCode::kUnimplemented, "{} in query is not supported yet", key);

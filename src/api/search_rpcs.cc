@@ -18,6 +18,7 @@
 #include "api/read_options.h"
 #include "api/schema_codec.h"
 #include "api/template_codec.h"
+#include "api/travel_timestamp.h"
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
 #include "query/search.h"
@@ -37,6 +38,7 @@ constexpr auto kMaxGuaranteeWait = std::chrono::seconds(30);
 
 /// Everything about one search that its request decides.
 struct SearchPlan {
+  uint64_t travel = 0;  ///< the moment to read at; 0 = now
   std::shared_ptr<engine::Collection> collection;
   std::shared_ptr<const engine::CollectionInfo> info;
   const FieldSchema* field = nullptr;  ///< of info
@@ -100,7 +102,6 @@ Status CheckServed(const wire::SearchRequest& request, const KeyValues& params) 
   if (request.function_chains_size() > 0) what = "function chains";
   if (request.has_highlighter()) what = "highlighter";
   if (request.has_search_aggregation()) what = "search aggregation";
-  if (request.travel_timestamp() != 0) what = "travel_timestamp";
   for (const char* key : {"group_by_field", "group_by_fields", "order_by_fields"}) {
     if (const std::string* value = FindValue(params, key); value != nullptr && !value->empty()) what = key;
   }
@@ -252,7 +253,7 @@ Status RunSearch(engine::Engine& engine, SearchLeases& leases, ThreadPool* paral
   const wire::SearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
   QUIVER_ASSIGN_OR_RETURN(plan->request.view, engine.OpenView(*plan->collection, plan->partitions,
-                                                              request.guarantee_timestamp(), deadline));
+                                                              request.guarantee_timestamp(), deadline, plan->travel));
   plan->request.cancelled = [&exchange] { return exchange.abandoned(); };
   if (request.has_ids()) {
     QUIVER_ASSIGN_OR_RETURN(plan->queries, VectorsOfKeys(request.ids(), *plan->field, *plan->info->schema,
@@ -294,6 +295,8 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     const CollectionSchema& schema = *plan->info->schema;
     QUIVER_ASSIGN_OR_RETURN(const KeyValues params, FlattenParams(DecodeKeyValues(request.search_params())));
     QUIVER_RETURN_IF_ERROR(CheckServed(request, params));
+    QUIVER_ASSIGN_OR_RETURN(plan->travel,
+                            ReadTravelTimestamp(request.travel_timestamp(), params, request.expr_template_values()));
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
       return InvalidParameter(
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");

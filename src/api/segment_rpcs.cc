@@ -9,8 +9,6 @@ namespace quiver::api {
 namespace {
 
 constexpr int64_t kNodeId = 1;
-/// What a compaction request is answered with when there is nothing to do: the published id.
-constexpr int64_t kNothingToCompact = -1;
 
 Status NotLoaded(const engine::CollectionInfo& info) {
   return Error(StatusCode::kCollectionNotLoaded, "collection not loaded[collection={}]", info.name());
@@ -85,26 +83,37 @@ Status Handlers::GetReplicas(const wire::GetReplicasRequest& request, wire::GetR
   return Status::Ok();
 }
 
-// Segments are not merged yet, so a request finds nothing to do, and says so as published: no plan, and the id of that.
 Status Handlers::ManualCompaction(const wire::ManualCompactionRequest& request,
                                   wire::ManualCompactionResponse* response, const RpcCall&) {
-  QUIVER_RETURN_IF_ERROR((request.collection_name().empty() ? engine_.FindCollectionById(request.collectionid())
-                                                            : Find(request.db_name(), request.collection_name()))
-                             .status());
-  response->set_compactionid(kNothingToCompact);
-  response->set_compactionplancount(0);
+  QUIVER_ASSIGN_OR_RETURN(const auto collection, request.collection_name().empty()
+                                                     ? engine_.FindCollectionById(request.collectionid())
+                                                     : Find(request.db_name(), request.collection_name()));
+  QUIVER_ASSIGN_OR_RETURN(const int64_t id, engine_.Compact(collection));
+  response->set_compactionid(id);
+  response->set_compactionplancount(static_cast<int32_t>(engine_.CompactionState(id).merges.size()));
   return Status::Ok();
 }
 
-Status Handlers::GetCompactionState(const wire::GetCompactionStateRequest&, wire::GetCompactionStateResponse* response,
-                                    const RpcCall&) {
-  response->set_state(wire::common::Completed);
+Status Handlers::GetCompactionState(const wire::GetCompactionStateRequest& request,
+                                    wire::GetCompactionStateResponse* response, const RpcCall&) {
+  const engine::CompactionProgress progress = engine_.CompactionState(request.compactionid());
+  response->set_state(progress.done ? wire::common::Completed : wire::common::Executing);
+  response->set_executingplanno(progress.executing);
+  response->set_completedplanno(progress.completed);
+  response->set_failedplanno(progress.failed);
   return Status::Ok();
 }
 
-Status Handlers::GetCompactionStateWithPlans(const wire::GetCompactionPlansRequest&,
+Status Handlers::GetCompactionStateWithPlans(const wire::GetCompactionPlansRequest& request,
                                              wire::GetCompactionPlansResponse* response, const RpcCall&) {
-  response->set_state(wire::common::Completed);
+  const engine::CompactionProgress progress = engine_.CompactionState(request.compactionid());
+  response->set_state(progress.done ? wire::common::Completed : wire::common::Executing);
+  for (const engine::CompactionProgress::Merge& merge : progress.merges) {
+    auto* out = response->add_mergeinfos();
+    for (const int64_t source : merge.sources) out->add_sources(source);
+    out->set_target(merge.target);
+    out->add_targets(merge.target);
+  }
   return Status::Ok();
 }
 
@@ -112,7 +121,7 @@ void Handlers::AddSegmentMethods(Handlers* self, std::vector<Method>* out) {
   out->push_back(Sync("GetPersistentSegmentInfo", Lane::kAtOnce, self, &Handlers::GetPersistentSegmentInfo));
   out->push_back(Sync("GetQuerySegmentInfo", Lane::kAtOnce, self, &Handlers::GetQuerySegmentInfo));
   out->push_back(Sync("GetReplicas", Lane::kAtOnce, self, &Handlers::GetReplicas));
-  out->push_back(Sync("ManualCompaction", Lane::kAtOnce, self, &Handlers::ManualCompaction));
+  out->push_back(Sync("ManualCompaction", Lane::kControl, self, &Handlers::ManualCompaction));
   out->push_back(Sync("GetCompactionState", Lane::kAtOnce, self, &Handlers::GetCompactionState));
   out->push_back(Sync("GetCompactionStateWithPlans", Lane::kAtOnce, self, &Handlers::GetCompactionStateWithPlans));
 }

@@ -163,6 +163,7 @@ std::vector<Method> Handlers::Methods(Handlers* handlers) {
   AddQueryMethods(handlers, &methods);
   AddSystemMethods(handlers, &methods);
   AddSegmentMethods(handlers, &methods);
+  AddSnapshotMethods(handlers, &methods);
   return methods;
 }
 

@@ -41,7 +41,11 @@ struct Config {
   int64_t segment_seal_bytes = 128LL << 20;
   int64_t segment_flush_min_bytes = 4LL << 20;  ///< Flush leaves less than this growing
   int64_t max_log_bytes = 256LL << 20;          ///< of the write-ahead log, before it is cut by sealing
-  bool auto_load = false;                       ///< compat.auto_load
+  int64_t retention_seconds = 60;               ///< of collections that do not set one
+  bool compaction = true;                       ///< in the background
+  int64_t max_segment_bytes = 1LL << 30;        ///< largest segment that compaction makes
+  int64_t compaction_bytes_per_second = 128LL << 20;
+  bool auto_load = false;  ///< compat.auto_load
   int64_t shutdown_grace_ms = 30'000;
   int64_t max_result_window = 16384;
   int64_t max_topk = 16384;

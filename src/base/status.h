@@ -60,6 +60,7 @@ enum class StatusCode : int32_t {
   kAliasExists = 1602,
   kFieldNotFound = 1700,
   kFieldInvalidName = 1701,
+  kSnapshotNotFound = 2600,
   kUnsupported = 3000,
   kCancelled = 10000,
   kTimeout = 10001,

@@ -54,6 +54,10 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.seal_bytes = static_cast<uint64_t>(config.segment_seal_bytes);
   options.flush_min_bytes = static_cast<uint64_t>(config.segment_flush_min_bytes);
   options.max_log_bytes = static_cast<uint64_t>(config.max_log_bytes);
+  options.retention_seconds = config.retention_seconds;
+  options.compaction = config.compaction;
+  options.max_segment_bytes = static_cast<uint64_t>(config.max_segment_bytes);
+  options.compaction_bytes_per_second = static_cast<uint64_t>(config.compaction_bytes_per_second);
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;
   options.max_collections = config.max_collections;

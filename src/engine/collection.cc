@@ -70,33 +70,31 @@ void Collection::RaiseFloor(Timestamp floor) {
 }
 
 Status Collection::Apply(const Tombstone& tombstone) {
+  // Rows of the tombstone's own moment are those that a restored snapshot put in place of the dead ones.
+  const Timestamp kill_before = tombstone.timestamp - 1;
   Status status;
   const auto subtract = [&](const std::vector<segment::PartitionCount>& killed) {
     for (const segment::PartitionCount& count : killed) AddLiveRows(count.partition_id, -count.rows);
   };
   for (const auto& growing : growing_segments()) {
-    subtract(growing->DeleteAll(tombstone.partition_id, tombstone.timestamp, tombstone.timestamp));
+    subtract(growing->DeleteAll(tombstone.partition_id, tombstone.timestamp, kill_before));
   }
   for (const auto& sealed : sealed_segments()) {
-    auto killed = sealed->DeleteAll(tombstone.partition_id, tombstone.timestamp, tombstone.timestamp);
+    auto killed = sealed->DeleteAll(tombstone.partition_id, tombstone.timestamp, kill_before);
     if (killed.ok()) {
       subtract(*killed);
     } else if (status.ok()) {
       status = killed.status();
     }
   }
-  if (tombstone.partition_id != -1) ForgetPartition(tombstone.partition_id);
   return status;
 }
 
 void Collection::AddLiveRows(int64_t partition_id, int64_t delta) {
   const std::lock_guard lock(mutex_);
-  live_rows_[partition_id] += delta;
-}
-
-void Collection::ForgetPartition(int64_t partition_id) {
-  const std::lock_guard lock(mutex_);
-  live_rows_.erase(partition_id);
+  const auto entry = live_rows_.try_emplace(partition_id, 0).first;
+  entry->second += delta;
+  if (entry->second == 0) live_rows_.erase(entry);  // partitions come and go
 }
 
 }  // namespace quiver::engine

@@ -64,10 +64,9 @@ class Collection {
                      std::shared_ptr<segment::SealedSegment> sealed, Timestamp floor);
   /// The floor that the store remembers from an earlier life.
   void RaiseFloor(Timestamp floor);
-  /// Kills all rows that are there now and were inserted at or before the tombstone. Error: kCorruption.
+  /// Kills all rows that are there now and were inserted before the tombstone. Error: kCorruption.
   Status Apply(const Tombstone& tombstone);
   void AddLiveRows(int64_t partition_id, int64_t delta);
-  void ForgetPartition(int64_t partition_id);
 
  private:
   const int64_t id_;

@@ -119,6 +119,29 @@ Result<rapidjson::Document> ParseObject(std::string_view json) {
 
 constexpr int64_t kFormatVersion = 1;
 
+void WritePartitions(Writer& writer, const std::vector<PartitionInfo>& partitions) {
+  writer.Key("partitions");
+  writer.StartArray();
+  for (const PartitionInfo& partition : partitions) {
+    writer.StartObject();
+    WriteInt(writer, "id", partition.id);
+    WriteString(writer, "name", partition.name);
+    WriteUint(writer, "created", partition.created);
+    writer.EndObject();
+  }
+  writer.EndArray();
+}
+
+Result<std::vector<PartitionInfo>> ReadPartitions(Reader& reader) {
+  std::vector<PartitionInfo> partitions;
+  for (const auto& item : reader.Array("partitions")) {
+    Reader partition(item);
+    partitions.push_back({partition.Int("id"), partition.String("name"), partition.Uint("created")});
+    QUIVER_RETURN_IF_ERROR(partition.status());
+  }
+  return partitions;
+}
+
 }  // namespace
 
 bool LoadInfo::Covers(int64_t partition_id) const {
@@ -200,16 +223,7 @@ std::string CollectionInfoToJson(const CollectionInfo& info) {
   WriteInt(writer, "shards", info.shards_num);
   WriteInt(writer, "consistency_level", info.consistency_level);
   WriteKeyValues(writer, "properties", info.properties);
-  writer.Key("partitions");
-  writer.StartArray();
-  for (const PartitionInfo& partition : info.partitions) {
-    writer.StartObject();
-    WriteInt(writer, "id", partition.id);
-    WriteString(writer, "name", partition.name);
-    WriteUint(writer, "created", partition.created);
-    writer.EndObject();
-  }
-  writer.EndArray();
+  WritePartitions(writer, info.partitions);
   writer.Key("indexes");
   writer.StartArray();
   for (const IndexInfo& index : info.indexes) {
@@ -256,6 +270,8 @@ std::string CollectionInfoToJson(const CollectionInfo& info) {
     WriteString(writer, "name", snapshot.name);
     WriteString(writer, "description", snapshot.description);
     WriteUint(writer, "timestamp", snapshot.timestamp);
+    WriteString(writer, "schema", SchemaToJson(*snapshot.schema));
+    WritePartitions(writer, snapshot.partitions);
     writer.EndObject();
   }
   writer.EndArray();
@@ -280,11 +296,7 @@ Result<CollectionInfo> CollectionInfoFromJson(std::string_view json) {
   info.shards_num = static_cast<int32_t>(reader.Int("shards"));
   info.consistency_level = static_cast<int32_t>(reader.Int("consistency_level"));
   info.properties = reader.Pairs("properties");
-  for (const auto& item : reader.Array("partitions")) {
-    Reader partition(item);
-    info.partitions.push_back({partition.Int("id"), partition.String("name"), partition.Uint("created")});
-    QUIVER_RETURN_IF_ERROR(partition.status());
-  }
+  QUIVER_ASSIGN_OR_RETURN(info.partitions, ReadPartitions(reader));
   for (const auto& item : reader.Array("indexes")) {
     Reader index(item);
     info.indexes.push_back({.id = index.Int("id"),
@@ -312,8 +324,14 @@ Result<CollectionInfo> CollectionInfoFromJson(std::string_view json) {
   }
   for (const auto& item : reader.ArrayOrNone("snapshots")) {
     Reader snapshot(item);
-    info.snapshots.push_back(
-        {snapshot.Int("id"), snapshot.String("name"), snapshot.String("description"), snapshot.Uint("timestamp")});
+    QUIVER_ASSIGN_OR_RETURN(CollectionSchema snapshot_schema, SchemaFromJson(snapshot.String("schema")));
+    QUIVER_ASSIGN_OR_RETURN(std::vector<PartitionInfo> partitions, ReadPartitions(snapshot));
+    info.snapshots.push_back({.id = snapshot.Int("id"),
+                              .name = snapshot.String("name"),
+                              .description = snapshot.String("description"),
+                              .timestamp = snapshot.Uint("timestamp"),
+                              .schema = std::make_shared<const CollectionSchema>(std::move(snapshot_schema)),
+                              .partitions = std::move(partitions)});
     QUIVER_RETURN_IF_ERROR(snapshot.status());
   }
   QUIVER_RETURN_IF_ERROR(reader.status());

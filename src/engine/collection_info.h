@@ -56,6 +56,8 @@ struct SnapshotInfo {
   std::string name;
   std::string description;
   Timestamp timestamp = 0;
+  std::shared_ptr<const CollectionSchema> schema;  ///< as it was
+  std::vector<PartitionInfo> partitions;           ///< as they were
 };
 
 /// Property keys of a collection that the engine acts on.

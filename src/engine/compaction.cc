@@ -62,30 +62,6 @@ Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Reten
   return count;
 }
 
-/// Keeps the copy within a rate of bytes, and ends it when the engine stops.
-class Pacer {
- public:
-  Pacer(uint64_t bytes_per_second, const std::atomic<bool>& stop) : rate_(bytes_per_second), stop_(stop) {}
-
-  Status operator()(uint64_t bytes) {
-    if (stop_.load(std::memory_order_relaxed)) {
-      return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
-    }
-    if (rate_ == 0) return Status::Ok();
-    written_ += bytes;
-    const auto due = start_ + std::chrono::microseconds(written_ * 1'000'000 / rate_);
-    // Short sleeps are not worth their system call.
-    if (due > Clock::now() + std::chrono::milliseconds(2)) std::this_thread::sleep_until(due);
-    return Status::Ok();
-  }
-
- private:
-  const uint64_t rate_;
-  const std::atomic<bool>& stop_;
-  const Clock::time_point start_ = Clock::now();
-  uint64_t written_ = 0;
-};
-
 }  // namespace
 
 void Engine::Impl::RequestMaintenance(Collection& collection) {
@@ -111,9 +87,15 @@ Result<int64_t> Engine::Impl::StartCompaction(const std::shared_ptr<Collection>&
   const std::lock_guard lock(compaction_mutex_);
   while (compaction_jobs_.size() >= kMaxJobs) compaction_jobs_.erase(compaction_jobs_.begin());
   compaction_jobs_[static_cast<int64_t>(id)] = std::move(job);
-  compaction_queue_.push_back(static_cast<int64_t>(id));
+  compactor_queue_.emplace_back([this, id] { RunJob(static_cast<int64_t>(id)); });
   compaction_ready_.notify_one();
   return static_cast<int64_t>(id);
+}
+
+void Engine::Impl::RunOnCompactor(std::function<void()> task) {
+  const std::lock_guard lock(compaction_mutex_);
+  compactor_queue_.push_back(std::move(task));
+  compaction_ready_.notify_one();
 }
 
 CompactionProgress Engine::Impl::ProgressOf(int64_t compaction_id) const {
@@ -311,7 +293,7 @@ Clock::time_point Engine::Impl::Maintain() {
     int64_t id = 0;
     {
       const std::lock_guard lock(compaction_mutex_);
-      if (compactor_stop_ || !compaction_queue_.empty()) return Clock::now();
+      if (compactor_stop_ || !compactor_queue_.empty()) return Clock::now();
       const auto due = std::min_element(maintenance_due_.begin(), maintenance_due_.end(),
                                         [](const auto& a, const auto& b) { return a.second < b.second; });
       if (due == maintenance_due_.end()) return Clock::time_point::max();
@@ -369,11 +351,11 @@ void Engine::Impl::CompactorLoop() {
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
   Clock::time_point next = Clock::time_point::max();
   for (;;) {
-    int64_t job = 0;
+    std::function<void()> job;
     {
       std::unique_lock lock(compaction_mutex_);
       const auto ready = [&] {
-        if (compactor_stop_ || !compaction_queue_.empty()) return true;
+        if (compactor_stop_ || !compactor_queue_.empty()) return true;
         return std::any_of(maintenance_due_.begin(), maintenance_due_.end(),
                            [&](const auto& entry) { return entry.second < next; });
       };
@@ -383,12 +365,12 @@ void Engine::Impl::CompactorLoop() {
         compaction_ready_.wait_until(lock, next, ready);
       }
       if (compactor_stop_) return;
-      if (!compaction_queue_.empty()) {
-        job = compaction_queue_.front();
-        compaction_queue_.pop_front();
+      if (!compactor_queue_.empty()) {
+        job = std::move(compactor_queue_.front());
+        compactor_queue_.pop_front();
       }
     }
-    if (job != 0) RunJob(job);
+    if (job) job();
     next = Maintain();
   }
 }

@@ -32,15 +32,6 @@ Status PartitionNotFound(const std::string& name) {
   return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", name);
 }
 
-/// A change that replaces a collection's description.
-CatalogChange Replace(const std::shared_ptr<Collection>& collection, CollectionInfo info) {
-  auto published = std::make_shared<const CollectionInfo>(std::move(info));
-  CatalogChange change;
-  change.operations.push_back(Put(CollectionKey(collection->id()), CollectionInfoToJson(*published)));
-  change.apply = [collection, published](Timestamp) { collection->set_info(published); };
-  return change;
-}
-
 /// Field by field, ids left out: a client that sends the same request again must find "the same".
 bool SameDefinition(const CollectionInfo& info, const CreateCollectionRequest& request) {
   CollectionSchema a = *info.schema;
@@ -107,6 +98,14 @@ void Engine::Impl::Publish(const std::shared_ptr<Collection>& collection) {
   DatabaseNames& database = names[info->db_name];
   database.collections[info->name()] = info->id;
   for (const std::string& alias : info->aliases) database.aliases[alias] = info->id;
+}
+
+CatalogChange Engine::Impl::Replace(const std::shared_ptr<Collection>& collection, CollectionInfo info) {
+  auto published = std::make_shared<const CollectionInfo>(std::move(info));
+  CatalogChange change;
+  change.operations.push_back(Put(CollectionKey(collection->id()), CollectionInfoToJson(*published)));
+  change.apply = [collection, published](Timestamp) { collection->set_info(published); };
+  return change;
 }
 
 CatalogChange Engine::Impl::Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info,
@@ -364,7 +363,7 @@ Status Engine::AlterCollection(const std::string& db, const std::string& name, c
     if (!changed && !schema_changed) return CatalogChange{};
     // Clients cache the schema by this timestamp: properties such as the time zone are part of what they cache.
     info.updated = timestamp;
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -394,7 +393,7 @@ Status Engine::AlterCollectionField(const std::string& db, const std::string& na
     if (*found == before) return CatalogChange{};
     info.schema = Share(std::move(schema));
     info.updated = timestamp;
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -410,7 +409,7 @@ Status Engine::AddCollectionField(const std::string& db, const std::string& name
     schema.fields.insert(at, std::move(field));
     info.schema = Share(std::move(schema));
     info.updated = timestamp;
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -452,7 +451,7 @@ Status Engine::CreatePartition(const std::string& db, const std::string& collect
                               info.partitions.size(), impl->options.max_partitions, info.name());
     }
     info.partitions.push_back({static_cast<int64_t>(timestamp), partition, timestamp});
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -501,7 +500,7 @@ Status Engine::CreateAlias(const std::string& db, const std::string& collection_
     }
     CollectionInfo info = *collection->info();
     info.aliases.insert(std::upper_bound(info.aliases.begin(), info.aliases.end(), alias), alias);
-    CatalogChange change = Replace(collection, std::move(info));
+    CatalogChange change = impl->Replace(collection, std::move(info));
     change.apply = [impl, db, alias, collection, publish = std::move(change.apply)](Timestamp timestamp) {
       publish(timestamp);
       impl->names[db].aliases[alias] = collection->id();
@@ -519,7 +518,7 @@ Status Engine::DropAlias(const std::string& db, const std::string& alias) {
     const auto collection = impl->collections.at(found->second);
     CollectionInfo info = *collection->info();
     std::erase(info.aliases, alias);
-    CatalogChange change = Replace(collection, std::move(info));
+    CatalogChange change = impl->Replace(collection, std::move(info));
     change.apply = [impl, db, alias, publish = std::move(change.apply)](Timestamp timestamp) {
       publish(timestamp);
       impl->names[db].aliases.erase(alias);
@@ -545,8 +544,8 @@ Status Engine::AlterAlias(const std::string& db, const std::string& collection_n
     std::erase(source_info.aliases, alias);
     CollectionInfo target_info = *target->info();
     target_info.aliases.insert(std::upper_bound(target_info.aliases.begin(), target_info.aliases.end(), alias), alias);
-    CatalogChange removed = Replace(source, std::move(source_info));
-    CatalogChange change = Replace(target, std::move(target_info));
+    CatalogChange removed = impl->Replace(source, std::move(source_info));
+    CatalogChange change = impl->Replace(target, std::move(target_info));
     change.operations.push_back(std::move(removed.operations.front()));
     change.apply = [impl, db, alias, target, first = std::move(removed.apply),
                     second = std::move(change.apply)](Timestamp timestamp) {
@@ -609,7 +608,7 @@ Status Engine::Load(const std::string& db, const std::string& collection_name,
       return CatalogChange{};
     }
     info.load = std::move(load);
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -630,7 +629,7 @@ Status Engine::Release(const std::string& db, const std::string& collection_name
       std::erase_if(info.load.partition_ids,
                     [&](int64_t id) { return std::find(ids.begin(), ids.end(), id) != ids.end(); });
     }
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -664,7 +663,7 @@ Status Engine::CreateIndex(const std::string& db, const std::string& collection_
     index.field_id = target->field_id;
     index.created = timestamp;
     info.indexes.push_back(std::move(index));
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -689,7 +688,7 @@ Status Engine::DropIndex(const std::string& db, const std::string& collection_na
       return InvalidParameter("vector index cannot be dropped on loaded collection: {}", collection->id());
     }
     std::erase_if(info.indexes, [&](const IndexInfo& index) { return index.id == matching.front().id; });
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 
@@ -710,7 +709,7 @@ Status Engine::AlterIndex(const std::string& db, const std::string& collection_n
                    info.name());
     }
     if (!ChangeProperties(found->params, set, delete_keys)) return CatalogChange{};
-    return Replace(collection, std::move(info));
+    return impl->Replace(collection, std::move(info));
   });
 }
 

@@ -133,6 +133,21 @@ struct CompactionProgress {
   bool done = true;
 };
 
+enum class RestoreState : uint8_t { kPending, kExecuting, kCompleted, kFailed };
+
+/// One restoring of a snapshot.
+struct RestoreJob {
+  int64_t id = 0;
+  std::string snapshot;
+  std::string db_name;     ///< of the target
+  std::string collection;  ///< the target
+  RestoreState state = RestoreState::kPending;
+  int32_t progress = 0;  ///< percent
+  std::string reason;    ///< of a failure
+  Timestamp started = 0;
+  int64_t milliseconds = 0;  ///< spent so far
+};
+
 struct EngineStatistics {
   uint64_t collections = 0;
   uint64_t rows = 0;
@@ -191,6 +206,19 @@ class Engine {
   /// All aliases of a database, or of one collection.
   [[nodiscard]] Result<std::vector<std::string>> ListAliases(const std::string& db,
                                                              const std::string& collection) const;
+
+  // Snapshots: named moments of a collection that stay readable until they are dropped. Errors: kSnapshotNotFound.
+  /// Takes one metadata write, whatever the size of the collection. Error: kInvalidParameter for a name that is taken.
+  Result<SnapshotInfo> CreateSnapshot(const std::string& db, const std::string& collection, const std::string& name,
+                                      const std::string& description);
+  Status DropSnapshot(const std::string& db, const std::string& collection, const std::string& name);  ///< missing = ok
+  /// Starts bringing a snapshot's rows back, in the background: into a new collection, or, where the target is the
+  /// collection itself (or empty), in the place of its present rows. Rows appear all at once. Returns the job's id.
+  Result<int64_t> RestoreSnapshot(const std::string& db, const std::string& collection, const std::string& name,
+                                  const std::string& target_db, const std::string& target_collection);
+  /// Nothing for an id that is not known (from before a restart).
+  [[nodiscard]] std::optional<RestoreJob> FindRestore(int64_t job_id) const;
+  [[nodiscard]] std::vector<RestoreJob> ListRestores() const;
 
   // Load state. Empty `partitions` = the whole collection.
   Status Load(const std::string& db, const std::string& collection, const std::vector<std::string>& partitions,

@@ -60,6 +60,7 @@ struct Operation {
   WriteRecord write;
   std::vector<uint32_t> rows;  ///< of write.batch, the last one of each key
   bool fresh_keys = false;     ///< keys given by us: no older version can exist
+  bool unique_keys = false;    ///< refused when one of its keys exists
   DeleteRecord deletion;
   std::string payload;
   std::function<Result<CatalogChange>(Timestamp)> prepare;
@@ -120,11 +121,19 @@ class Engine::Impl {
   Result<int64_t> StartCompaction(const std::shared_ptr<Collection>& collection);
   [[nodiscard]] CompactionProgress ProgressOf(int64_t compaction_id) const;
 
+  // snapshot.cc
+  Result<int64_t> StartRestore(const std::string& db, const std::string& collection_name, const std::string& name,
+                               const std::string& target_db, const std::string& target_collection);
+  mutable std::mutex restore_mutex;
+  std::map<int64_t, RestoreJob> restores;
+
   // ddl.cc: catalog look-ups. *Locked ones need catalog_mutex or the sequencer thread.
   [[nodiscard]] Result<std::shared_ptr<Collection>> Find(const std::string& db, const std::string& name) const;
   [[nodiscard]] Result<std::shared_ptr<Collection>> FindLocked(const std::string& db, const std::string& name,
                                                                bool follow_alias = true) const;
 
+  /// A change that replaces a collection's description.
+  static CatalogChange Replace(const std::shared_ptr<Collection>& collection, CollectionInfo info);
   /// Sequencer only: a change that kills what the tombstone covers and leaves it in the description.
   CatalogChange Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info, Tombstone tombstone);
 
@@ -177,6 +186,8 @@ class Engine::Impl {
   void ProcessData(std::span<std::unique_ptr<Operation>> group);
   void ProcessDdl(std::unique_ptr<Operation> operation);
   Status CheckWrite(Operation& operation);
+  /// Error: kInvalidParameter with the first key that exists.
+  [[nodiscard]] Status CheckUnique(const Operation& operation) const;
   void ApplyWrite(Operation& operation);
   void ApplyDelete(Operation& operation);
   /// Applies a write record found in the log.
@@ -225,6 +236,18 @@ class Engine::Impl {
   /// Rewrites the sources into one segment and switches readers over.
   Status Compact(Collection& collection, const CompactionTask& task);
   void RunJob(int64_t compaction_id);
+  /// Runs something on the compactor thread, after what was asked for before.
+  void RunOnCompactor(std::function<void()> task);
+  // snapshot.cc
+  struct RestoredSegment {
+    std::shared_ptr<const storage::SegmentFile> file;
+    std::string object_name;
+  };
+  /// Copies the rows of a snapshot into segments of `target_id`.
+  Status CopySnapshot(const Collection& source, const SnapshotInfo& snapshot, const CollectionSchema& schema,
+                      int64_t target_id, int64_t job_id, std::vector<RestoredSegment>& segments);
+  Status Restore(const std::shared_ptr<Collection>& source, const SnapshotInfo& snapshot, const RestoreJob& job);
+
   /// Looks at the collections that are due; returns when the next one is.
   std::chrono::steady_clock::time_point Maintain();
 
@@ -263,7 +286,7 @@ class Engine::Impl {
   mutable std::mutex compaction_mutex_;
   std::condition_variable compaction_ready_;
   std::atomic<bool> compactor_stop_{false};
-  std::deque<int64_t> compaction_queue_;
+  std::deque<std::function<void()>> compactor_queue_;  ///< what clients asked for
   std::map<int64_t, CompactionJob> compaction_jobs_;
   std::map<int64_t, std::chrono::steady_clock::time_point> maintenance_due_;  ///< by collection
 

@@ -145,6 +145,17 @@ class EngineTest : public ::testing::Test {
     EXPECT_EQ(progress.failed, 0);
     return progress;
   }
+  /// Restores a snapshot and waits for the end. An empty target is the collection itself.
+  RestoreJob Restore(const std::string& name, const std::string& target = "") {
+    const auto id = engine_->RestoreSnapshot("default", "docs", name, "", target);
+    EXPECT_TRUE(id.ok()) << id.status().ToString();
+    if (!id.ok()) return {};
+    for (;;) {
+      const std::optional<RestoreJob> job = engine_->FindRestore(*id);
+      if (job && (job->state == RestoreState::kCompleted || job->state == RestoreState::kFailed)) return *job;
+      std::this_thread::yield();
+    }
+  }
   /// All rows visible at a moment, key -> value.
   std::map<int64_t, std::string> RowsAt(Timestamp travel, const std::vector<std::string>& partitions = {}) {
     const auto view = engine_->OpenView(*Docs(), partitions, 0, std::chrono::steady_clock::time_point::max(), travel);
@@ -508,13 +519,19 @@ TEST_P(MomentsTest, StayTheSameWhateverIsReorganised) {
   std::map<int64_t, std::string> state;
   std::map<int64_t, bool> in_partition;  // key -> lies in partition "p"
   bool partition_there = false;
+  struct Saved {
+    std::map<int64_t, std::string> rows;
+    std::map<int64_t, bool> in_partition;
+    bool partition_there = false;
+  };
+  std::map<std::string, Saved> saved;
   const auto note = [&] { history[engine_->ViewAll(*Docs()).timestamp] = state; };
   note();
   for (int step = 0; step < 60; ++step) {
     std::vector<int64_t> keys;
     for (uint64_t i = 0; i < 1 + random() % 30; ++i) keys.push_back(static_cast<int64_t>(random() % 120));
     const std::string value = "s" + std::to_string(step) + "_";
-    switch (random() % 12) {
+    switch (random() % 14) {
       case 0:
       case 1:
       case 2:
@@ -552,6 +569,26 @@ TEST_P(MomentsTest, StayTheSameWhateverIsReorganised) {
         }
         partition_there = !partition_there;
         break;
+      case 11: {
+        const auto& snapshots = Docs()->info()->snapshots;
+        const uint64_t choice = random() % 3;
+        if (choice == 0 || snapshots.empty()) {
+          const std::string name = "snapshot" + std::to_string(step);
+          ASSERT_TRUE(engine_->CreateSnapshot("default", "docs", name, "").ok());
+          saved[name] = {state, in_partition, partition_there};
+        } else if (choice == 1) {
+          const std::string name = snapshots[random() % snapshots.size()].name;
+          if (saved[name].partition_there && partition_there) break;  // perhaps another partition of that name
+          const RestoreJob job = Restore(name);
+          ASSERT_EQ(job.state, RestoreState::kCompleted) << job.reason;
+          state = saved[name].rows;
+          in_partition = saved[name].in_partition;
+          partition_there = partition_there || saved[name].partition_there;
+        } else {
+          ASSERT_TRUE(engine_->DropSnapshot("default", "docs", snapshots.front().name).ok());
+        }
+        break;
+      }
       default:
         if (random() % 2 == 0) Reopen();
     }
@@ -568,6 +605,84 @@ TEST_P(MomentsTest, StayTheSameWhateverIsReorganised) {
   check();
   Reopen();
   check();
+}
+
+TEST_F(EngineTest, ASnapshotOutlivesTheRetention) {
+  options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1, 2, 3}, "a").ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  ASSERT_TRUE(Insert({4}, "a").ok());
+  const auto snapshot = engine_->CreateSnapshot("default", "docs", "first", "before the change");
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
+  EXPECT_EQ(engine_->CreateSnapshot("default", "docs", "first", "").status().message(),
+            "snapshot already exists[collection=docs][snapshot=first]");
+  const std::map<int64_t, std::string> then{{1, "a1"}, {2, "a2"}, {3, "a3"}, {4, "a4"}};
+  ASSERT_TRUE(Delete({1, 4}).ok());
+  ASSERT_TRUE(Insert({2, 9}, "b").ok());
+  const std::map<int64_t, std::string> now{{2, "b2"}, {3, "a3"}, {9, "b9"}};
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(RowsAt(snapshot->timestamp), then);
+    EXPECT_EQ(Rows(), now);
+    Compact();
+    EXPECT_EQ(RowsAt(snapshot->timestamp), then);
+    Reopen();
+  }
+  // Into a new collection: the rows as they were, and a life of their own.
+  EXPECT_EQ(engine_->RestoreSnapshot("default", "docs", "none", "", "copy").status().message(),
+            "snapshot not found[collection=docs][snapshot=none]");
+  EXPECT_EQ(Restore("first", "copy").state, RestoreState::kCompleted);
+  EXPECT_FALSE(engine_->RestoreSnapshot("default", "docs", "first", "", "copy").ok());
+  for (int round = 0; round < 2; ++round) {
+    const auto copy = engine_->FindCollection("default", "copy");
+    ASSERT_TRUE(copy.ok());
+    EXPECT_EQ(RowsOf(engine_->ViewAll(**copy)), then);
+    EXPECT_EQ(*engine_->RowCount(**copy, ""), 4);
+    Reopen();
+  }
+  // In place: all at once, and the moments before it stay what they were.
+  EXPECT_EQ(Restore("first").state, RestoreState::kCompleted);
+  EXPECT_EQ(Rows(), then);
+  ASSERT_TRUE(Delete({1}).ok());
+  ASSERT_TRUE(Insert({2}, "c").ok());
+  const std::map<int64_t, std::string> last{{2, "c2"}, {3, "a3"}, {4, "a4"}};
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(Rows(), last);
+    Compact();
+    EXPECT_EQ(Rows(), last);
+    Reopen();
+  }
+  // Dropped, its rows go.
+  ASSERT_TRUE(engine_->DropSnapshot("default", "docs", "first").ok());
+  ASSERT_TRUE(engine_->DropSnapshot("default", "docs", "first").ok());
+  Compact();
+  EXPECT_EQ(engine_->ViewAll(*Docs()).segments.front()->row_count(), 3U);
+  EXPECT_EQ(Rows(), last);
+}
+
+TEST_F(EngineTest, UniqueInsertRefusesKeysThatExist) {
+  options_.flush_min_bytes = 0;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(engine_->AlterCollection("default", "docs", {{"collection.insert.unique", "true"}}, {}).ok());
+  ASSERT_TRUE(Insert({1, 2}, "a").ok());
+  EXPECT_EQ(Insert({3, 2}, "b").status().message(), "primary key exists already[collection=docs][row=1][key=2]");
+  EXPECT_FALSE(Insert({7, 7}, "b").ok());
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  EXPECT_FALSE(Insert({1}, "b").ok());
+  ASSERT_TRUE(Delete({1}).ok());
+  ASSERT_TRUE(Insert({1}, "c").ok());
+  EXPECT_EQ(Rows(), (std::map<int64_t, std::string>{{1, "c1"}, {2, "a2"}}));
+  // Two at the same moment: one of them wins.
+  std::atomic<int> accepted{0};
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < 4; ++writer) {
+    writers.emplace_back([&] { accepted += Insert({100, 101}, "w").ok() ? 1 : 0; });
+  }
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(accepted, 1);
 }
 
 TEST_F(EngineTest, ADroppedPartitionCanBeReadAtAnEarlierMoment) {

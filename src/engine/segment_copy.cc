@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
 #include <variant>
 
 #include "schema/default_column.h"
@@ -162,6 +163,18 @@ Status SortByKey(const SegmentCopy& copy, const FieldSchema& key, std::vector<Ro
 }
 
 }  // namespace
+
+Status Pacer::operator()(uint64_t bytes) {
+  if (stop_.load(std::memory_order_relaxed)) {
+    return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
+  }
+  if (rate_ == 0) return Status::Ok();
+  written_ += bytes;
+  const auto due = start_ + std::chrono::microseconds(written_ * 1'000'000 / rate_);
+  // Short sleeps are not worth their system call.
+  if (due > std::chrono::steady_clock::now() + std::chrono::milliseconds(2)) std::this_thread::sleep_until(due);
+  return Status::Ok();
+}
 
 Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>> sources,
                              const CollectionSchema& schema, const RowFilter& keep) {

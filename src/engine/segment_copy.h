@@ -4,6 +4,8 @@
 // plain functions; run them on a background thread.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -49,6 +51,19 @@ Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>
 
 /// Called with the bytes of each page that was written; an error ends the copy (to pace it, to stop it).
 using CopyPacer = std::function<Status(uint64_t bytes)>;
+
+/// Keeps a copy within a rate of bytes (0 = none), and ends it when `stop` is set.
+class Pacer {
+ public:
+  Pacer(uint64_t bytes_per_second, const std::atomic<bool>& stop) : rate_(bytes_per_second), stop_(stop) {}
+  Status operator()(uint64_t bytes);
+
+ private:
+  uint64_t rate_;
+  const std::atomic<bool>& stop_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  uint64_t written_ = 0;
+};
 
 struct CopyTarget {
   int64_t collection_id = 0;

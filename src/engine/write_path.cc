@@ -127,6 +127,10 @@ void Engine::Impl::Insert(WriteRequest request, WriteCallback callback, bool ups
     return fail(InvalidParameter("primary key column is missing, field: {}", pk.name));
   } else {
     operation->rows = LastRows(*given_keys);
+    operation->unique_keys = !upsert && info->unique_insert();
+    if (operation->unique_keys && operation->rows.size() != row_count) {
+      return fail(InvalidParameter("duplicate primary keys are not allowed in the same batch"));
+    }
   }
 
   if (const FieldSchema* key = schema.partition_key(); key != nullptr) {
@@ -251,6 +255,8 @@ void Engine::Impl::SequencerLoop() {
           size_t end = i;
           while (end < taken.size() &&
                  (taken[end]->kind == Operation::Kind::kWrite || taken[end]->kind == Operation::Kind::kDelete)) {
+            // Whether its keys exist is known once everything before it is applied.
+            if (end > i && taken[end]->unique_keys) break;
             ++end;
           }
           ProcessData(std::span(taken).subspan(i, end - i));
@@ -282,6 +288,23 @@ Status Engine::Impl::CheckWrite(Operation& operation) {
         return Error(StatusCode::kPartitionNotFound, "partition not found[partition={}]", id);
       }
       if (operation.write.partition_ids.size() > 64) break;  // by partition key: those partitions cannot be dropped
+    }
+    if (operation.unique_keys) return CheckUnique(operation);
+  }
+  return Status::Ok();
+}
+
+Status Engine::Impl::CheckUnique(const Operation& operation) const {
+  const std::shared_ptr<const CollectionInfo> info = operation.collection->info();
+  const Column* keys = operation.write.batch.Find(info->schema->primary().field_id);
+  Timestamp floor = 0;
+  for (const auto& segment : operation.collection->segments(floor)) {
+    for (const uint32_t row : operation.rows) {
+      const segment::KeyView key = segment::KeyAt(*keys, row);
+      QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> found, segment->FindVisible(key, segment::kNotDeleted - 1));
+      if (!found) continue;
+      return InvalidParameter("primary key exists already[collection={}][row={}][key={}]", info->name(), row,
+                              keys->is_fixed() ? std::to_string(keys->Get<int64_t>(row)) : keys->Bytes(row));
     }
   }
   return Status::Ok();

@@ -370,6 +370,13 @@ Status ValidateProperty(const CollectionSchema& schema, const std::string& key, 
     if (*seconds < -1 || *seconds > limits::kMaxTtlSeconds) {
       return Invalid("collection TTL is out of range, expect [-1, {}], got {}", limits::kMaxTtlSeconds, *seconds);
     }
+  } else if (key == "collection.retention.seconds") {
+    const std::optional<int64_t> seconds = ParseInt(value);
+    if (!seconds || *seconds < 0 || *seconds > limits::kMaxTtlSeconds) {
+      return Invalid("collection retention is out of range, expect [0, {}], got {}", limits::kMaxTtlSeconds, value);
+    }
+  } else if (key == "collection.insert.unique") {
+    if (!ParseSwitch(value)) return Invalid("invalid {} value: {}, expected a boolean", key, value);
   } else if (key == "ttl_field") {
     const FieldSchema* field = schema.Find(value);
     if (field == nullptr) return Invalid("ttl field name {} not found in schema", value);
