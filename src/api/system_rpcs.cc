@@ -125,7 +125,7 @@ Status Handlers::GetMetrics(const wire::GetMetricsRequest& request, wire::GetMet
   json.StartObject();
   Put(json, "collections", statistics.collections);
   Put(json, "rows", statistics.rows);
-  Put(json, "growing_bytes", statistics.growing_bytes);
+  Put(json, "growing_bytes", statistics.memory_bytes[static_cast<size_t>(MemoryConsumer::kGrowing)]);
   Put(json, "sealed_bytes", statistics.sealed_bytes);
   Put(json, "log_bytes", statistics.log_bytes);
   json.EndObject();

@@ -42,7 +42,7 @@ std::vector<std::string> Environment() {
   return entries;
 }
 
-uint64_t MemoryBudget(const Config& config) {
+uint64_t MemoryLimit(const Config& config) {
   if (config.memory_limit_bytes != 0) return static_cast<uint64_t>(config.memory_limit_bytes);
   return ops::AvailableMemory() / 4 * 3;
 }
@@ -54,6 +54,7 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.seal_bytes = static_cast<uint64_t>(config.segment_seal_bytes);
   options.flush_min_bytes = static_cast<uint64_t>(config.segment_flush_min_bytes);
   options.max_log_bytes = static_cast<uint64_t>(config.max_log_bytes);
+  options.memory_limit = MemoryLimit(config) / 4 * 3;  // a quarter is for requests in flight
   options.retention_seconds = config.retention_seconds;
   options.compaction = config.compaction;
   options.max_segment_bytes = static_cast<uint64_t>(config.max_segment_bytes);
@@ -84,7 +85,7 @@ api::ServerOptions DataPortOptions(const Config& config) {
   options.max_connections = static_cast<size_t>(config.max_connections);
   options.limits.max_message_bytes = static_cast<size_t>(config.max_message_bytes);
   // One request of the greatest size always fits.
-  options.max_buffered_request_bytes = std::max<size_t>(MemoryBudget(config) / 4, options.limits.max_message_bytes);
+  options.max_buffered_request_bytes = std::max<size_t>(MemoryLimit(config) / 4, options.limits.max_message_bytes);
   return options;
 }
 

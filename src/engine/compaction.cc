@@ -109,6 +109,7 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
   struct Candidate {
     std::shared_ptr<segment::SealedSegment> segment;
     uint64_t bytes;  ///< after the rewrite
+    uint64_t rows;
     bool rewrite;
   };
   const Retention retention = RetentionOf(*collection.info(), watermark.load(std::memory_order_acquire));
@@ -119,7 +120,8 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
     const double part = static_cast<double>(unneeded) / rows;
     const bool rewrite = unneeded > 0 && (whole || part >= kDeadPart);
     const auto bytes = static_cast<uint64_t>(static_cast<double>(sealed->byte_size()) * (1.0 - part));
-    candidates.push_back({std::move(sealed), bytes, rewrite});
+    const uint64_t kept_rows = sealed->row_count();
+    candidates.push_back({std::move(sealed), bytes, kept_rows, rewrite});
   }
   std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
     return a.bytes != b.bytes ? a.bytes < b.bytes : a.segment->id() < b.segment->id();
@@ -143,10 +145,13 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
   for (size_t begin = 0; begin < candidates.size();) {
     size_t end = begin + 1;
     uint64_t bytes = candidates[begin].bytes;
+    uint64_t all_rows = candidates[begin].rows;
     const int tier = TierOf(bytes);
     while (end < candidates.size() && end - begin < kMaxSources &&
            bytes + candidates[end].bytes <= options.max_segment_bytes &&
+           CopyMemory(all_rows + candidates[end].rows) <= options.memory_limit / 8 &&
            (whole || TierOf(candidates[end].bytes) == tier)) {
+      all_rows += candidates[end].rows;
       bytes += candidates[end++].bytes;
     }
     if (whole || end - begin >= kTierSegments) {
@@ -167,6 +172,10 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     if (std::find(present.begin(), present.end(), source) == present.end()) return Status::Ok();
   }
   const int64_t collection_id = collection.id();
+  uint64_t rows = 0;
+  for (const auto& source : task.sources) rows += source->row_count();
+  QUIVER_RETURN_IF_ERROR(budget->Admit(CopyMemory(rows)));
+  const MemoryCharge memory(budget, MemoryConsumer::kBackground, CopyMemory(rows));
   Timestamp start = 0;
   QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
     start = last_timestamp_;
@@ -192,9 +201,9 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       const std::string name = fmt::format("segment/{}/{}.seg", collection_id, task.target);
       QUIVER_ASSIGN_OR_RETURN(auto file,
                               WriteCopy(file_system, *objects, copy, *info->schema, {collection_id, task.target, name},
-                                        Pacer(options.compaction_bytes_per_second, compactor_stop_)));
+                                        Pacer(options.compaction_bytes_per_second, *budget, compactor_stop_)));
       manifest.object = name;
-      merged = std::make_shared<segment::SealedSegment>(std::move(file));
+      merged = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
       for (const storage::RowDelete& dead : DeletesOfCopy(copy, segment::kNotDeleted - 1)) {
         merged->DeleteRow(dead.row, dead.timestamp);
       }

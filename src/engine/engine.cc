@@ -183,9 +183,11 @@ EngineStatistics Engine::statistics() const {
     statistics.collections = impl_->collections.size();
     for (const auto& [id, collection] : impl_->collections) {
       statistics.rows += static_cast<uint64_t>(collection->live_rows(-1));
-      for (const auto& growing : collection->growing_segments()) statistics.growing_bytes += growing->byte_size();
       for (const auto& sealed : collection->sealed_segments()) statistics.sealed_bytes += sealed->byte_size();
     }
+  }
+  for (size_t i = 0; i < kMemoryConsumers; ++i) {
+    statistics.memory_bytes[i] = impl_->budget->used(static_cast<MemoryConsumer>(i));
   }
   statistics.log_bytes = impl_->log->byte_size();
   statistics.log_syncs = impl_->log->sync_count();

@@ -13,6 +13,7 @@
 // Reads do not block on writes.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/status.h"
 #include "engine/collection_info.h"
 #include "schema/collection_schema.h"
@@ -47,6 +49,7 @@ struct EngineOptions {
   uint64_t seal_bytes = 128ULL << 20;                ///< a growing segment is sealed at this size
   uint64_t flush_min_bytes = 4ULL << 20;             ///< Flush seals only growing data of at least this size
   uint64_t max_log_bytes = 256ULL << 20;             ///< above this, whatever holds the oldest log record is sealed
+  uint64_t memory_limit = UINT64_MAX;                ///< for everything large (base/memory_budget.h)
   bool auto_load = false;                            ///< compat.auto_load
   int64_t retention_seconds = 60;                    ///< for collections without `collection.retention.seconds`
   bool compaction = true;                            ///< merge segments and drop dead rows in the background
@@ -151,8 +154,8 @@ struct RestoreJob {
 struct EngineStatistics {
   uint64_t collections = 0;
   uint64_t rows = 0;
-  uint64_t growing_bytes = 0;  ///< memory of growing segments
-  uint64_t sealed_bytes = 0;   ///< mapped files
+  std::array<uint64_t, kMemoryConsumers> memory_bytes{};  ///< by MemoryConsumer
+  uint64_t sealed_bytes = 0;                              ///< mapped files
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   Timestamp watermark = 0;

@@ -72,12 +72,14 @@ struct Operation {
   Status status;
   WriteResult result;
   CatalogChange change;
+  MemoryCharge memory;
 };
 
 struct SealTask {
   std::shared_ptr<Collection> collection;
   std::shared_ptr<segment::GrowingSegment> growing;  ///< nullptr: only deletes are checkpointed
   Timestamp freeze_timestamp = 0;
+  uint64_t growing_bytes = 0;
   uint64_t freeze_offset = 0;  ///< the log before it is covered once this is sealed
   bool cleanup = false;        ///< remove the objects of a dropped collection instead
   std::function<void(Status, int64_t segment_id)> done;
@@ -148,6 +150,7 @@ class Engine::Impl {
 
   io::FileSystem& file_system;
   const EngineOptions options;
+  const std::shared_ptr<MemoryBudget> budget;
 
   mutable std::shared_mutex catalog_mutex;
   std::map<std::string, DatabaseInfo> databases;
@@ -204,6 +207,8 @@ class Engine::Impl {
   void HandToCommitter(std::vector<std::unique_ptr<Operation>> operations);
   void FinishGroup(std::vector<std::unique_ptr<Operation>>& group);
   void CapLog();
+  /// Seals the largest growing segment when growing rows take too much of the memory budget.
+  void CapMemory();
   void RememberRequest(const Operation& operation);
 
   // seal.cc
@@ -279,6 +284,7 @@ class Engine::Impl {
   std::condition_variable seal_ready_;
   std::deque<SealTask> seal_queue_;
   bool sealer_stop_ = false;
+  std::atomic<uint64_t> frozen_bytes_{0};  ///< of growing segments that wait to be sealed
 
   /// Held while manifests of segments are read and rewritten: the sealer and the compactor do so.
   std::mutex manifest_mutex_;

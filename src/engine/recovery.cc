@@ -39,7 +39,9 @@ Status WriteNumber(storage::MetaStore& meta, std::string_view key, uint64_t valu
 }  // namespace
 
 Engine::Impl::Impl(io::FileSystem& fs, EngineOptions engine_options)
-    : file_system(fs), options(std::move(engine_options)) {}
+    : file_system(fs),
+      options(std::move(engine_options)),
+      budget(std::make_shared<MemoryBudget>(options.memory_limit)) {}
 
 Engine::Impl::~Impl() {
   {
@@ -184,7 +186,7 @@ Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::strin
     QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(manifest.object));
     QUIVER_ASSIGN_OR_RETURN(auto file, storage::SegmentFile::Open(std::move(mapped)));
     referenced.push_back(manifest.object);
-    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), manifest.visible_from);
+    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), manifest.visible_from, budget);
     if (!manifest.delta.empty()) {
       referenced.push_back(manifest.delta);
       QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));

@@ -57,7 +57,11 @@ void Engine::Impl::Freeze(const std::shared_ptr<Collection>& collection, Timesta
   task.collection = collection;
   task.growing = std::move(collection->active);
   collection->active = nullptr;
-  if (task.growing != nullptr) task.growing->StartJournal();
+  if (task.growing != nullptr) {
+    task.growing->StartJournal();
+    task.growing_bytes = task.growing->byte_size();
+    frozen_bytes_ += task.growing_bytes;
+  }
   task.freeze_timestamp = freeze_timestamp;
   task.freeze_offset = log_offset;
   task.done = std::move(done);
@@ -81,6 +85,18 @@ void Engine::Impl::CapLog() {
     operation->done = [](Operation&) {};
     Enqueue(std::move(operation));
   });
+}
+
+void Engine::Impl::CapMemory() {
+  const uint64_t growing = budget->used(MemoryConsumer::kGrowing);
+  const uint64_t frozen = frozen_bytes_.load(std::memory_order_relaxed);
+  if (growing <= frozen || growing - frozen <= options.memory_limit / 4) return;
+  std::shared_ptr<Collection> largest;
+  for (const auto& [id, collection] : collections) {
+    if (collection->active == nullptr) continue;
+    if (largest == nullptr || collection->active->byte_size() > largest->active->byte_size()) largest = collection;
+  }
+  if (largest != nullptr) Freeze(largest, last_timestamp_, log->end_offset(), {});
 }
 
 Result<FlushResult> Engine::Impl::Flush(const std::shared_ptr<Collection>& collection, uint64_t min_bytes) {
@@ -202,6 +218,9 @@ Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegme
 
 void Engine::Impl::Seal(SealTask& task) {
   const int64_t collection_id = task.collection->id();
+  // Not asked for: sealing is what gives memory back.
+  const MemoryCharge memory(budget, MemoryConsumer::kBackground,
+                            task.growing == nullptr ? 0 : CopyMemory(task.growing->row_count()));
   SegmentCopy copy;
   SegmentManifest manifest;
   std::shared_ptr<segment::SealedSegment> sealed;
@@ -224,7 +243,7 @@ void Engine::Impl::Seal(SealTask& task) {
             auto file, WriteCopy(file_system, *objects, copy, schema, {collection_id, task.growing->id(), name},
                                  [](uint64_t) { return Status::Ok(); }));
         manifest.object = name;
-        sealed = std::make_shared<segment::SealedSegment>(std::move(file));
+        sealed = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
       }
     }
     const std::lock_guard lock(manifest_mutex_);
@@ -267,6 +286,7 @@ void Engine::Impl::Seal(SealTask& task) {
     QUIVER_LOG(error, "sealing of collection {} failed; its rows stay in memory and in the log: {}",
                task.collection->id(), status.ToString());
   }
+  frozen_bytes_ -= task.growing_bytes;
   if (task.done)
     task.done(status.ok() || task.collection->dropped ? Status::Ok() : status, sealed == nullptr ? 0 : sealed->id());
 }

@@ -165,8 +165,13 @@ Status SortByKey(const SegmentCopy& copy, const FieldSchema& key, std::vector<Ro
 }  // namespace
 
 Status Pacer::operator()(uint64_t bytes) {
-  if (stop_.load(std::memory_order_relaxed)) {
-    return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
+  constexpr auto kMemoryPoll = std::chrono::milliseconds(20);
+  for (;;) {
+    if (stop_.load(std::memory_order_relaxed)) {
+      return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
+    }
+    if (!budget_.above_high_mark()) break;
+    std::this_thread::sleep_for(kMemoryPoll);
   }
   if (rate_ == 0) return Status::Ok();
   written_ += bytes;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "engine/retention.h"
 #include "io/file_system.h"
 #include "segment/segment.h"
@@ -52,14 +53,19 @@ Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>
 /// Called with the bytes of each page that was written; an error ends the copy (to pace it, to stop it).
 using CopyPacer = std::function<Status(uint64_t bytes)>;
 
-/// Keeps a copy within a rate of bytes (0 = none), and ends it when `stop` is set.
+/// Memory that copying so many rows takes: the plan, its inverse, keys, timestamps.
+inline uint64_t CopyMemory(uint64_t rows) { return rows * 56; }
+
+/// Keeps a copy within a rate of bytes (0 = none), lets it wait while memory is scarce, and ends it when `stop` is set.
 class Pacer {
  public:
-  Pacer(uint64_t bytes_per_second, const std::atomic<bool>& stop) : rate_(bytes_per_second), stop_(stop) {}
+  Pacer(uint64_t bytes_per_second, const MemoryBudget& budget, const std::atomic<bool>& stop)
+      : rate_(bytes_per_second), budget_(budget), stop_(stop) {}
   Status operator()(uint64_t bytes);
 
  private:
   uint64_t rate_;
+  const MemoryBudget& budget_;
   const std::atomic<bool>& stop_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   uint64_t written_ = 0;

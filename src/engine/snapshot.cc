@@ -156,8 +156,9 @@ Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& 
       }
       QUIVER_ASSIGN_OR_RETURN(const Timestamp id, clock->Allocate());
       const CopyTarget target{target_id, static_cast<int64_t>(id), fmt::format("segment/{}/{}.seg", target_id, id)};
-      QUIVER_ASSIGN_OR_RETURN(auto file, WriteCopy(file_system, *objects, copy, schema, target,
-                                                   Pacer(options.compaction_bytes_per_second, compactor_stop_)));
+      QUIVER_ASSIGN_OR_RETURN(auto file,
+                              WriteCopy(file_system, *objects, copy, schema, target,
+                                        Pacer(options.compaction_bytes_per_second, *budget, compactor_stop_)));
       segments.push_back({std::move(file), target.object_name});
     }
     const std::lock_guard lock(restore_mutex);
@@ -203,7 +204,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     change.apply = [&, publish = std::move(change.apply)](Timestamp at) {
       publish(at);
       for (const RestoredSegment& segment : segments) {
-        source->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, at));
+        source->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, at, budget));
       }
     };
     return change;
@@ -236,7 +237,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     info.snapshots.clear();
     const auto collection = std::make_shared<Collection>(std::make_shared<const CollectionInfo>(std::move(info)));
     for (const RestoredSegment& segment : segments) {
-      collection->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, timestamp));
+      collection->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, timestamp, budget));
     }
     CatalogChange change;
     change.operations.push_back(

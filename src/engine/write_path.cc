@@ -146,6 +146,10 @@ void Engine::Impl::Insert(WriteRequest request, WriteCallback callback, bool ups
     }
     record.partition_ids = {partition->id};
   }
+  // The batch, its log record, and its rows in the growing segment.
+  const uint64_t batch_bytes = record.batch.ByteSize();
+  if (Status admitted = budget->Admit(3 * batch_bytes); !admitted.ok()) return fail(std::move(admitted));
+  operation->memory = MemoryCharge(budget, MemoryConsumer::kQueuedWrites, 2 * batch_bytes);
   operation->payload = EncodeRecord(record);
   operation->result.primary_keys = *record.batch.Find(pk.field_id);
   operation->result.insert_count = static_cast<int64_t>(row_count);
@@ -266,6 +270,7 @@ void Engine::Impl::SequencerLoop() {
     }
     taken.clear();
     CapLog();
+    CapMemory();
   }
   const std::lock_guard lock(commit_mutex_);
   sequencer_done_ = true;
@@ -440,7 +445,8 @@ void Engine::Impl::ApplyWrite(Operation& operation) {
   if (active == nullptr) {
     const Result<Timestamp> id = clock->Allocate();
     // The clock fails only when its mark cannot be stored; the record's own timestamp is as unique.
-    active = std::make_shared<segment::GrowingSegment>(static_cast<int64_t>(id.ok() ? *id : timestamp), info->schema);
+    active = std::make_shared<segment::GrowingSegment>(static_cast<int64_t>(id.ok() ? *id : timestamp), info->schema,
+                                                       budget);
     collection.AddGrowing(active);
   }
   std::vector<int64_t> partitions;

@@ -130,8 +130,11 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
   Adder<Stats> add(registry, [&engine] { return engine.statistics(); });
   add.Add(CallbackKind::kGauge, "quiver_collections", "Collections.", [](const Stats& s) { return s.collections; });
   add.Add(CallbackKind::kGauge, "quiver_rows", "Rows stored.", [](const Stats& s) { return s.rows; });
-  add.Add(CallbackKind::kGauge, "quiver_memory_bytes", "Memory by consumer.",
-          [](const Stats& s) { return s.growing_bytes; }, {{"consumer", "growing_segments"}});
+  for (size_t i = 0; i < kMemoryConsumers; ++i) {
+    add.Add(CallbackKind::kGauge, "quiver_memory_bytes", "Memory by consumer.",
+            [i](const Stats& s) { return s.memory_bytes[i]; },
+            {{"consumer", std::string(MemoryConsumerName(static_cast<MemoryConsumer>(i)))}});
+  }
   add.Add(CallbackKind::kGauge, "quiver_mapped_bytes", "Mapped files of sealed segments.",
           [](const Stats& s) { return s.sealed_bytes; });
   add.Add(CallbackKind::kGauge, "quiver_log_bytes", "Size of the write-ahead log.",

@@ -75,11 +75,13 @@ struct GrowingSegment::Arena {
   }
 };
 
-GrowingSegment::GrowingSegment(int64_t id, std::shared_ptr<const CollectionSchema> schema)
+GrowingSegment::GrowingSegment(int64_t id, std::shared_ptr<const CollectionSchema> schema,
+                               const std::shared_ptr<MemoryBudget>& budget)
     : id_(id),
       schema_(std::move(schema)),
       chunks_(new std::atomic<Chunk*>[kMaxChunks]),
-      arena_(std::make_unique<Arena>()) {
+      arena_(std::make_unique<Arena>()),
+      charge_(budget, MemoryConsumer::kGrowing) {
   for (uint32_t i = 0; i < kMaxChunks; ++i) chunks_[i].store(nullptr, std::memory_order_relaxed);
   for (const FieldSchema& field : schema_->fields) {
     if (field.is_primary) pk_slot_ = static_cast<int64_t>(fields_.size());
@@ -188,6 +190,7 @@ void GrowingSegment::Append(const ColumnBatch& batch, std::span<const uint32_t> 
     }
   }
   byte_size_.fetch_add(added_bytes, std::memory_order_relaxed);
+  charge_.Grow(added_bytes);
   row_count_.store(static_cast<uint32_t>(first + rows.size()), std::memory_order_release);
 }
 

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "schema/collection_schema.h"
 #include "segment/segment.h"
 #include "storage/delta_file.h"
@@ -30,7 +31,8 @@ namespace quiver::segment {
 class GrowingSegment final : public Segment {
  public:
   /// `schema` fixes the columns; rows of a later schema go to a new segment.
-  GrowingSegment(int64_t id, std::shared_ptr<const CollectionSchema> schema);
+  GrowingSegment(int64_t id, std::shared_ptr<const CollectionSchema> schema,
+                 const std::shared_ptr<MemoryBudget>& budget = nullptr);
   ~GrowingSegment() override;
   GrowingSegment(const GrowingSegment&) = delete;
   GrowingSegment& operator=(const GrowingSegment&) = delete;
@@ -93,6 +95,7 @@ class GrowingSegment final : public Segment {
   std::atomic<uint32_t> row_count_{0};
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> byte_size_{0};
+  MemoryCharge charge_;  ///< writer only
   mutable std::shared_mutex keys_mutex_;
   std::optional<std::vector<storage::RowDelete>> journal_;  ///< writer only
   absl::flat_hash_map<int64_t, uint32_t> int_keys_;

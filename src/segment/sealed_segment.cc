@@ -9,10 +9,12 @@ struct SealedSegment::DeletePage {
   std::array<std::atomic<Timestamp>, kPageRows> stamps;
 };
 
-SealedSegment::SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from)
+SealedSegment::SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from,
+                             const std::shared_ptr<MemoryBudget>& budget)
     : file_(std::move(file)),
       visible_from_(visible_from),
-      delete_pages_(std::make_unique<std::atomic<DeletePage*>[]>(page_count())) {}
+      delete_pages_(std::make_unique<std::atomic<DeletePage*>[]>(page_count())),
+      charge_(budget, MemoryConsumer::kDeletes) {}
 
 SealedSegment::~SealedSegment() {
   for (uint32_t page = 0; page < page_count(); ++page) delete delete_pages_[page].load(std::memory_order_relaxed);
@@ -166,6 +168,7 @@ bool SealedSegment::DeleteRow(uint32_t row, Timestamp timestamp) {
     for (auto& stamp : fresh->stamps) stamp.store(kNotDeleted, std::memory_order_relaxed);
     page = fresh.release();
     entry.store(page, std::memory_order_release);
+    charge_.Grow(sizeof(DeletePage));
   }
   std::atomic<Timestamp>& stamp = page->stamps[row % kPageRows];
   if (stamp.load(std::memory_order_relaxed) != kNotDeleted) return false;

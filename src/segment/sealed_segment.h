@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "segment/segment.h"
 #include "storage/delta_file.h"
 #include "storage/segment_file.h"
@@ -21,7 +22,8 @@ namespace quiver::segment {
 class SealedSegment final : public Segment {
  public:
   /// Rows are visible from `visible_from` on even where the file says that they are older (a restored snapshot).
-  explicit SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from = 0);
+  explicit SealedSegment(std::shared_ptr<const storage::SegmentFile> file, Timestamp visible_from = 0,
+                         const std::shared_ptr<MemoryBudget>& budget = nullptr);
   ~SealedSegment() override;
   SealedSegment(const SealedSegment&) = delete;
   SealedSegment& operator=(const SealedSegment&) = delete;
@@ -82,6 +84,7 @@ class SealedSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> saved_deletes_{0};
   std::optional<Journal> journal_;
+  MemoryCharge charge_;  ///< of the delete pages; writer only
 };
 
 }  // namespace quiver::segment
