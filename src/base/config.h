@@ -37,6 +37,7 @@ struct Config {
   int64_t max_connections = 10'000;
   int64_t network_threads = 0;     ///< 0 = chosen from the cores
   int64_t compute_threads = 0;     ///< 0 = one per core
+  std::string simd = "auto";       ///< instruction set of the kernels; auto = the strongest of the processor
   int64_t memory_limit_bytes = 0;  ///< 0 = three quarters of the machine's memory
   int64_t segment_seal_bytes = 128LL << 20;
   int64_t segment_flush_min_bytes = 4LL << 20;  ///< Flush leaves less than this growing

@@ -99,6 +99,8 @@ TEST_F(ConfigTest, WrongValuesNameKeyValueAndWhatIsExpected) {
   EXPECT_THAT(FlagFault({"--port="}), HasSubstr("'' is not"));
   EXPECT_EQ(FlagFault({"--log.level=loud"}), "--log.level: 'loud' is not one of trace|debug|info|warn|error|off");
   EXPECT_THAT(FlagFault({"--durability=none"}), HasSubstr("one of sync|async"));
+  EXPECT_EQ(Config::Load({}, {"QUIVER_SIMD=sse9"}).status().message(),
+            "QUIVER_SIMD: 'sse9' is not one of auto|baseline|avx2|avx512");
   EXPECT_THAT(FlagFault({"--memory.limit=2PB"}), HasSubstr("bytes such as"));
   EXPECT_THAT(FlagFault({"--memory.limit=9223372036854775807G"}), HasSubstr("bytes such as"));
   EXPECT_THAT(FlagFault({"--compat.auto-load=maybe"}), HasSubstr("true or false"));

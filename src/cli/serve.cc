@@ -24,6 +24,7 @@
 #include "io/file_system.h"
 #include "ops/ops_handler.h"
 #include "ops/process_metrics.h"
+#include "simd/kernels.h"
 
 namespace quiver::cli {
 
@@ -228,6 +229,10 @@ int Serve(const std::vector<std::string>& arguments) {
     return 2;
   }
   const Config& config = *loaded;
+  if (const Status status = simd::SelectLevel(config.simd); !status.ok()) {
+    fmt::print(stderr, "quiver: simd: {}\n", status.message());
+    return 2;
+  }
 
   // Blocked here, before any thread exists, so that they reach sigwait and nothing else. A broken pipe is an error
   // that the writer sees.

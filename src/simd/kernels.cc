@@ -1,6 +1,10 @@
 #include "simd/kernels.h"
 
+#include <array>
+#include <atomic>
+#include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "simd/level_tables.h"
 
@@ -25,25 +29,53 @@ bool Supported(Level level) {
 #endif
 }
 
-const KernelTable& Choose() {
-  Level cap = Level::kAvx512;
-  if (const char* name = std::getenv("QUIVER_SIMD"); name != nullptr) {
-    for (Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
-      if (LevelName(level) == name) cap = level;
+constexpr std::array kStrongestFirst{Level::kAvx512, Level::kAvx2, Level::kBaseline};
+
+/// Null until a level was selected.
+std::atomic<const KernelTable*> selected_table{nullptr};
+
+/// The names that may be asked for here, for messages.
+std::string Available() {
+  std::string names = "auto";
+  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+    if (Supported(level)) names.append("|").append(LevelName(level));
+  }
+  return names;
+}
+
+Result<const KernelTable*> TableNamed(std::string_view name) {
+  for (const Level level : kStrongestFirst) {
+    if (name != "auto" && name != LevelName(level)) continue;
+    if (const KernelTable* table = KernelsFor(level)) return table;
+    if (name != "auto") {
+      return InvalidParameter("this processor has no {}; expected one of {}", name, Available());
     }
   }
-  for (Level level : {Level::kAvx512, Level::kAvx2}) {
-    if (level > cap) continue;
-    if (const KernelTable* table = KernelsFor(level)) return *table;
+  return InvalidParameter("'{}' is not one of {}", name, Available());
+}
+
+const KernelTable& SelectFromEnvironment() {
+  const char* name = std::getenv("QUIVER_SIMD");
+  const Status status = SelectLevel(name == nullptr ? "auto" : name);
+  if (!status.ok()) {
+    std::fprintf(stderr, "QUIVER_SIMD: %s\n", status.message().c_str());
+    std::_Exit(2);
   }
-  return kBaselineTable;
+  return *selected_table.load(std::memory_order_relaxed);
 }
 
 }  // namespace
 
+Status SelectLevel(std::string_view name) {
+  QUIVER_ASSIGN_OR_RETURN(const KernelTable* table, TableNamed(name));
+  selected_table.store(table, std::memory_order_relaxed);
+  return Status::Ok();
+}
+
 const KernelTable& Kernels() {
-  static const KernelTable& table = Choose();
-  return table;
+  // The tables are constants of the program, so the pointer is all that threads exchange.
+  const KernelTable* table = selected_table.load(std::memory_order_relaxed);
+  return table != nullptr ? *table : SelectFromEnvironment();
 }
 
 const KernelTable* KernelsFor(Level level) {

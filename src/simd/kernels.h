@@ -5,8 +5,8 @@
 //   kernels.f32.ip({rows, stride, count, nullptr}, query, dim, scores, nullptr);
 //
 // Levels: baseline (plain C++ of the build's own target: SSE4.2 on x86-64, NEON on aarch64), avx2 (AVX2, FMA, F16C) and
-// avx512 (F, BW, DQ, VL, VNNI). The environment variable QUIVER_SIMD (baseline, avx2, avx512) caps the choice; a level
-// that the processor lacks is never chosen.
+// avx512 (F, BW, DQ, VL, VNNI). The strongest that the processor has is taken unless SelectLevel or the environment
+// variable QUIVER_SIMD (auto, baseline, avx2, avx512) names another.
 //
 // Contract of every kernel:
 //  - Pointers need no alignment. `dim` may be 0 (sums are 0). Nothing is read outside the given rows, nothing
@@ -15,12 +15,15 @@
 //  in
 //    the call, on gather or sequence, or on tile or scan form. Levels differ from one another by rounding only.
 //  - NaN and infinity follow IEEE arithmetic: a NaN in either input gives NaN. Denormals count with their value.
-// Thread rule: tables are immutable after first use; kernels are pure functions.
+// Thread rule: tables are immutable; kernels are pure functions. SelectLevel is called before other threads compute:
+// levels round differently, so a change in the middle of a search would mix scores of two kinds.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "base/status.h"
 
 namespace quiver::simd {
 
@@ -119,7 +122,11 @@ struct KernelTable {
   uint64_t (*read_all)(const void* data, size_t bytes) = nullptr;
 };
 
-/// Returns the table in use: the strongest level of this processor, capped by QUIVER_SIMD.
+/// Selects the level that Kernels() returns from now on: "auto" (the strongest of this processor) or a level's name.
+/// Errors: kInvalidParameter for an unknown name or a level that the processor lacks; the selection then stays.
+Status SelectLevel(std::string_view name);
+/// Returns the table in use. Where nothing was selected, QUIVER_SIMD decides; a wrong value there ends the process with
+/// code 2 and a message on standard error, because results of another level than the one asked for would mislead.
 const KernelTable& Kernels();
 /// Returns the table of one level, or nullptr where the build or the processor lacks it.
 const KernelTable* KernelsFor(Level level);

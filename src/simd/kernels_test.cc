@@ -462,5 +462,30 @@ TEST(KernelChoice, ThePlainLevelIsAlwaysThereAndTheChosenOneIsSupported) {
   }
 }
 
+TEST(SelectLevelTest, TakesWhatTheProcessorHasAndRefusesTheRest) {
+  const std::string before(LevelName(Kernels().level));
+  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+    ASSERT_TRUE(SelectLevel("baseline").ok());
+    const Status status = SelectLevel(LevelName(level));
+    if (KernelsFor(level) != nullptr) {
+      EXPECT_TRUE(status.ok()) << status.ToString();
+      EXPECT_EQ(Kernels().level, level);
+    } else {
+      EXPECT_EQ(status.code(), StatusCode::kInvalidParameter);
+      EXPECT_TRUE(status.message().starts_with("this processor has no " + std::string(LevelName(level))))
+          << status.message();
+      EXPECT_EQ(Kernels().level, Level::kBaseline) << "a refused level changes nothing";
+    }
+  }
+  for (const char* wrong : {"", "AVX2", "sse9", "avx"}) {
+    EXPECT_TRUE(SelectLevel(wrong).message().starts_with("'" + std::string(wrong) + "' is not one of auto|baseline"));
+  }
+  ASSERT_TRUE(SelectLevel("auto").ok());
+  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+    EXPECT_TRUE(KernelsFor(level) == nullptr || level <= Kernels().level) << "auto is the strongest";
+  }
+  ASSERT_TRUE(SelectLevel(before).ok());
+}
+
 }  // namespace
 }  // namespace quiver::simd

@@ -371,6 +371,17 @@ class Process(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("absent.yaml", done.stderr + done.stdout)
 
+    def test_an_instruction_set_that_cannot_be_is_refused(self):
+        data = self.scratch / "d"
+        done = self.run_quiver("serve", "--data", str(data), QUIVER_SIMD="sse9")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("QUIVER_SIMD: 'sse9' is not one of auto|baseline|avx2|avx512", done.stderr)
+        if " avx512_vnni" not in Path("/proc/cpuinfo").read_text():
+            done = self.run_quiver("serve", "--data", str(data), QUIVER_SIMD="avx512")
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("simd: this processor has no avx512", done.stderr)
+        self.assertFalse(data.exists(), "nothing is touched before the settings are right")
+
     def test_port_in_use(self):
         with ServerProcess(data=self.scratch / "a") as first:
             second = ServerProcess(data=self.scratch / "b")
