@@ -77,6 +77,8 @@ constexpr std::array kOptions{
            "pace of compaction; 0 = as fast as it goes", 0, kNoLimit},
     Option{"wal.max_bytes", OptionKind::kBytes, &Config::max_log_bytes,
            "size of the write-ahead log at which the oldest rows are sealed so that it can be cut", 1 << 20, kNoLimit},
+    Option{"storage.serve_damaged", OptionKind::kBool, &Config::serve_damaged,
+           "answer reads without the rows of damaged segments; off: such a read fails and names the segment"},
     Option{"compat.auto_load", OptionKind::kBool, &Config::auto_load,
            "search released collections as if they were loaded; off: error 101, as clients know it"},
     Option{"shutdown.grace", OptionKind::kMilliseconds, &Config::shutdown_grace_ms,

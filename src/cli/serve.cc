@@ -60,6 +60,7 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.compaction = config.compaction;
   options.max_segment_bytes = static_cast<uint64_t>(config.max_segment_bytes);
   options.compaction_bytes_per_second = static_cast<uint64_t>(config.compaction_bytes_per_second);
+  options.serve_damaged = config.serve_damaged;
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;
   options.max_collections = config.max_collections;

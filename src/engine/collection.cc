@@ -8,7 +8,8 @@ std::vector<std::shared_ptr<const segment::Segment>> Collection::segments(Timest
   const std::lock_guard lock(mutex_);
   floor = floor_;
   std::vector<std::shared_ptr<const segment::Segment>> all;
-  all.reserve(sealed_.size() + growing_.size());
+  all.reserve(fenced_.size() + sealed_.size() + growing_.size());
+  all.insert(all.end(), fenced_.begin(), fenced_.end());
   all.insert(all.end(), sealed_.begin(), sealed_.end());
   all.insert(all.end(), growing_.begin(), growing_.end());
   return all;
@@ -22,6 +23,26 @@ std::vector<std::shared_ptr<segment::SealedSegment>> Collection::sealed_segments
 std::vector<std::shared_ptr<segment::GrowingSegment>> Collection::growing_segments() const {
   const std::lock_guard lock(mutex_);
   return growing_;
+}
+
+std::vector<std::shared_ptr<const segment::FencedSegment>> Collection::fenced_segments() const {
+  const std::lock_guard lock(mutex_);
+  return fenced_;
+}
+
+void Collection::AddFenced(std::shared_ptr<const segment::FencedSegment> fenced) {
+  const std::lock_guard lock(mutex_);
+  fenced_.push_back(std::move(fenced));
+}
+
+void Collection::NoteMissedWrite(const segment::Segment& fenced) {
+  const std::lock_guard lock(mutex_);
+  if (!missed_writes_.contains(fenced.id())) missed_writes_[fenced.id()] = fenced.fence().message();
+}
+
+std::vector<std::pair<int64_t, std::string>> Collection::missed_writes() const {
+  const std::lock_guard lock(mutex_);
+  return {missed_writes_.begin(), missed_writes_.end()};
 }
 
 int64_t Collection::live_rows(int64_t partition_id) const {
@@ -69,10 +90,9 @@ void Collection::RaiseFloor(Timestamp floor) {
   floor_ = std::max(floor_, floor);
 }
 
-Status Collection::Apply(const Tombstone& tombstone) {
+void Collection::Apply(const Tombstone& tombstone) {
   // Rows of the tombstone's own moment are those that a restored snapshot put in place of the dead ones.
   const Timestamp kill_before = tombstone.timestamp - 1;
-  Status status;
   const auto subtract = [&](const std::vector<segment::PartitionCount>& killed) {
     for (const segment::PartitionCount& count : killed) AddLiveRows(count.partition_id, -count.rows);
   };
@@ -83,11 +103,14 @@ Status Collection::Apply(const Tombstone& tombstone) {
     auto killed = sealed->DeleteAll(tombstone.partition_id, tombstone.timestamp, kill_before);
     if (killed.ok()) {
       subtract(*killed);
-    } else if (status.ok()) {
-      status = killed.status();
+    } else {
+      NoteMissedWrite(*sealed);  // it is fenced now
     }
   }
-  return status;
+  // A dropped partition stays out by its absence from the description; a truncation leaves nothing else behind.
+  if (tombstone.partition_id == -1) {
+    for (const auto& fenced : fenced_segments()) NoteMissedWrite(*fenced);
+  }
 }
 
 void Collection::AddLiveRows(int64_t partition_id, int64_t delta) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/collection_info.h"
+#include "segment/fenced_segment.h"
 #include "segment/growing_segment.h"
 #include "segment/sealed_segment.h"
 
@@ -37,6 +38,8 @@ class Collection {
   [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments(Timestamp& floor) const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::SealedSegment>> sealed_segments() const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::GrowingSegment>> growing_segments() const;
+  /// Segments that could not be opened; those found damaged later are still among sealed_segments().
+  [[nodiscard]] std::vector<std::shared_ptr<const segment::FencedSegment>> fenced_segments() const;
 
   /// Exact live rows, of one partition or (-1) of all.
   [[nodiscard]] int64_t live_rows(int64_t partition_id) const;
@@ -56,6 +59,12 @@ class Collection {
 
   void AddGrowing(std::shared_ptr<segment::GrowingSegment> growing);
   void AddSealed(std::shared_ptr<segment::SealedSegment> sealed);
+  void AddFenced(std::shared_ptr<const segment::FencedSegment> fenced);
+  /// Notes that a write should have reached a row of this segment, perhaps, and could not: the segment is not to be
+  /// served again even if its file turns out to be readable, since it shows what was deleted or replaced.
+  void NoteMissedWrite(const segment::Segment& fenced);
+  /// The segments noted so far, with the reason why they are fenced.
+  [[nodiscard]] std::vector<std::pair<int64_t, std::string>> missed_writes() const;
   /// Replaces a growing segment by the sealed one made from it (nullptr: it had no live rows), in one step for readers.
   void ReplaceGrowing(const segment::GrowingSegment* growing, std::shared_ptr<segment::SealedSegment> sealed,
                       Timestamp floor);
@@ -64,8 +73,8 @@ class Collection {
                      std::shared_ptr<segment::SealedSegment> sealed, Timestamp floor);
   /// The floor that the store remembers from an earlier life.
   void RaiseFloor(Timestamp floor);
-  /// Kills all rows that are there now and were inserted before the tombstone. Error: kCorruption.
-  Status Apply(const Tombstone& tombstone);
+  /// Kills all rows that are there now and were inserted before the tombstone.
+  void Apply(const Tombstone& tombstone);
   void AddLiveRows(int64_t partition_id, int64_t delta);
 
  private:
@@ -74,6 +83,8 @@ class Collection {
   std::shared_ptr<const CollectionInfo> info_;
   std::vector<std::shared_ptr<segment::GrowingSegment>> growing_;
   std::vector<std::shared_ptr<segment::SealedSegment>> sealed_;
+  std::vector<std::shared_ptr<const segment::FencedSegment>> fenced_;
+  std::map<int64_t, std::string> missed_writes_;
   std::map<int64_t, int64_t> live_rows_;
   Timestamp floor_ = 0;
 };

@@ -115,7 +115,13 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
   const Retention retention = RetentionOf(*collection.info(), watermark.load(std::memory_order_acquire));
   std::vector<Candidate> candidates;
   for (auto& sealed : collection.sealed_segments()) {
-    QUIVER_ASSIGN_OR_RETURN(const uint64_t unneeded, CountUnneeded(*sealed, retention));
+    const Result<uint64_t> counted = CountUnneeded(*sealed, retention);
+    if (sealed->fenced()) {
+      (void)sealed->fence();  // into the log; it is left as it is, for the repair
+      continue;
+    }
+    if (!counted.ok()) return counted.status();
+    const uint64_t unneeded = *counted;
     const auto rows = static_cast<double>(std::max<uint32_t>(sealed->row_count(), 1));
     const double part = static_cast<double>(unneeded) / rows;
     const bool rewrite = unneeded > 0 && (whole || part >= kDeadPart);

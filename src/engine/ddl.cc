@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "base/logging.h"
 #include "engine/engine_impl.h"
 
 namespace quiver::engine {
@@ -120,10 +119,7 @@ CatalogChange Engine::Impl::Bury(const std::shared_ptr<Collection>& collection, 
   CatalogChange change = Replace(collection, std::move(info));
   change.apply = [this, collection, tombstone, publish = std::move(change.apply)](Timestamp timestamp) {
     publish(timestamp);
-    // The catalog entry is durable: whatever cannot be marked now is marked on the next start.
-    if (const Status applied = collection->Apply(tombstone); !applied.ok()) {
-      QUIVER_LOG(error, "collection {}: {}", collection->id(), applied.ToString());
-    }
+    collection->Apply(tombstone);
     RequestMaintenance(*collection);
   };
   return change;

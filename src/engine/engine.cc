@@ -68,6 +68,7 @@ Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, Re
     view.timestamp = watermark.load(std::memory_order_acquire);
     view.segments = collection.segments(floor);
   } while (view.timestamp < floor);
+  view.serve_damaged = options.serve_damaged;
   // TTL is judged at the moment of the read; the watermark may be older while nothing is written.
   Timestamp now = std::max(view.timestamp, WallClockTimestamp());
   if (travel != 0 && travel < view.timestamp) {
@@ -183,7 +184,11 @@ EngineStatistics Engine::statistics() const {
     statistics.collections = impl_->collections.size();
     for (const auto& [id, collection] : impl_->collections) {
       statistics.rows += static_cast<uint64_t>(collection->live_rows(-1));
-      for (const auto& sealed : collection->sealed_segments()) statistics.sealed_bytes += sealed->byte_size();
+      for (const auto& sealed : collection->sealed_segments()) {
+        statistics.sealed_bytes += sealed->byte_size();
+        if (sealed->fenced()) ++statistics.fenced_segments;
+      }
+      statistics.fenced_segments += collection->fenced_segments().size();
     }
   }
   for (size_t i = 0; i < kMemoryConsumers; ++i) {

@@ -51,6 +51,7 @@ struct EngineOptions {
   uint64_t max_log_bytes = 256ULL << 20;             ///< above this, whatever holds the oldest log record is sealed
   uint64_t memory_limit = UINT64_MAX;                ///< for everything large (base/memory_budget.h)
   bool auto_load = false;                            ///< compat.auto_load
+  bool serve_damaged = false;                        ///< storage.serve_damaged: reads leave fenced segments out
   int64_t retention_seconds = 60;                    ///< for collections without `collection.retention.seconds`
   bool compaction = true;                            ///< merge segments and drop dead rows in the background
   uint64_t max_segment_bytes = 1ULL << 30;           ///< compaction merges segments up to this size
@@ -107,6 +108,7 @@ struct ReadView {
   std::vector<std::shared_ptr<const segment::Segment>> segments;
   std::vector<int64_t> partition_ids;  ///< rows of these partitions only; empty = all
   Timestamp expired = 0;               ///< rows inserted at or before this have outlived `collection.ttl.seconds`
+  bool serve_damaged = false;          ///< fenced segments may be left out; otherwise a read that needs one fails
 };
 
 struct SegmentInfo {
@@ -156,6 +158,7 @@ struct EngineStatistics {
   uint64_t rows = 0;
   std::array<uint64_t, kMemoryConsumers> memory_bytes{};  ///< by MemoryConsumer
   uint64_t sealed_bytes = 0;                              ///< mapped files
+  uint64_t fenced_segments = 0;                           ///< damaged: their rows are not served
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   Timestamp watermark = 0;
@@ -163,7 +166,9 @@ struct EngineStatistics {
 
 class Engine {
  public:
-  /// Opens or creates a data directory and replays its log. Errors: kCorruption (file and offset named), kIo.
+  /// Opens or creates a data directory and replays its log. A segment that is missing or damaged does not keep the
+  /// rest from being served: it is named in the log and fenced. Errors: kCorruption of catalog or log (file and offset
+  /// named), kIo.
   static Result<std::unique_ptr<Engine>> Open(io::FileSystem& file_system, EngineOptions options);
   /// Stops taking writes, waits for those in flight, closes everything.
   ~Engine();

@@ -51,6 +51,13 @@ struct CatalogChange {
   std::vector<std::shared_ptr<Collection>> dropped;  ///< whose objects go once the change is durable
 };
 
+/// Objects that must not be swept: those that manifests name, and by prefix those of segments whose manifest cannot be
+/// read.
+struct ReferencedObjects {
+  std::vector<std::string> names;
+  std::vector<std::string> prefixes;
+};
+
 /// Something queued for the sequencer.
 struct Operation {
   enum class Kind : uint8_t { kWrite, kDelete, kDdl, kInternal };
@@ -258,10 +265,14 @@ class Engine::Impl {
 
   // recovery.cc
   Status LoadCatalog();
-  Status LoadSegments(Collection& collection, std::vector<std::string>& referenced);
+  Status LoadSegments(Collection& collection, ReferencedObjects& referenced);
+  /// Opens a segment with its deletes. On failure `file` holds what could be opened.
+  Result<std::shared_ptr<segment::SealedSegment>> OpenSegment(const Collection& collection, int64_t segment_id,
+                                                              const SegmentManifest& manifest,
+                                                              std::shared_ptr<const storage::SegmentFile>& file);
   Status ReplayDdl(Timestamp& newest);
   Status ReplayData();
-  Status SweepObjects(std::vector<std::string> referenced);
+  Status SweepObjects(ReferencedObjects referenced);
 
   std::mutex queue_mutex_;
   std::condition_variable queue_ready_;
@@ -314,6 +325,9 @@ std::string CollectionKey(int64_t collection_id);
 std::string DatabaseKey(const std::string& name);
 std::string SegmentPrefix(int64_t collection_id);
 std::string SegmentKey(int64_t collection_id, int64_t segment_id);
+/// Holds why a segment stays fenced, whatever its file looks like: writes could not be applied to it.
+std::string FenceKey(int64_t collection_id, int64_t segment_id);
+std::string FencePrefix(int64_t collection_id);
 std::string CheckpointKey(int64_t collection_id);
 /// The oldest timestamp at which the collection's files still show every row.
 std::string FloorKey(int64_t collection_id);

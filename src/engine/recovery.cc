@@ -126,7 +126,7 @@ Status Engine::Impl::Open() {
     databases[info.name] = info;
     names[info.name];
   }
-  std::vector<std::string> referenced;
+  ReferencedObjects referenced;
   for (const auto& [id, collection] : collections) QUIVER_RETURN_IF_ERROR(LoadSegments(*collection, referenced));
   QUIVER_RETURN_IF_ERROR(SweepObjects(std::move(referenced)));
   QUIVER_RETURN_IF_ERROR(ReplayData());
@@ -174,7 +174,36 @@ Status Engine::Impl::LoadCatalog() {
   return Status::Ok();
 }
 
-Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::string>& referenced) {
+Result<std::shared_ptr<segment::SealedSegment>> Engine::Impl::OpenSegment(
+    const Collection& collection, int64_t segment_id, const SegmentManifest& manifest,
+    std::shared_ptr<const storage::SegmentFile>& file) {
+  QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(manifest.object));
+  QUIVER_ASSIGN_OR_RETURN(file, storage::SegmentFile::Open(std::move(mapped)));
+  if (file->collection_id() != collection.id() || file->segment_id() != segment_id) {
+    Status strange = Error(StatusCode::kCorruption, "{} is segment {} of collection {}", manifest.object,
+                           file->segment_id(), file->collection_id());
+    file = nullptr;  // whose keys and partitions would be misleading
+    return strange;
+  }
+  auto sealed = std::make_shared<segment::SealedSegment>(file, manifest.visible_from, budget);
+  if (manifest.delta.empty()) return sealed;
+  QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));
+  QUIVER_ASSIGN_OR_RETURN(const storage::DeltaContent content, storage::ReadDeltaFile(file_system, delta->path()));
+  if (content.segment_id != segment_id) {
+    return Error(StatusCode::kCorruption, "delta {} is of segment {}", manifest.delta, content.segment_id);
+  }
+  for (const storage::RowDelete& deleted : content.deletes) {
+    if (deleted.row >= sealed->row_count()) {
+      return Error(StatusCode::kCorruption, "delta {} names row {} of a segment with {} rows", manifest.delta,
+                   deleted.row, sealed->row_count());
+    }
+    sealed->DeleteRow(deleted.row, deleted.timestamp);
+  }
+  sealed->SetSavedDeletes(content.deletes.size());
+  return sealed;
+}
+
+Status Engine::Impl::LoadSegments(Collection& collection, ReferencedObjects& referenced) {
   QUIVER_ASSIGN_OR_RETURN(checkpoints_[collection.id()], ReadNumber(*meta, CheckpointKey(collection.id())));
   collection.checkpoint = checkpoints_[collection.id()];
   QUIVER_ASSIGN_OR_RETURN(const uint64_t floor, ReadNumber(*meta, FloorKey(collection.id())));
@@ -182,24 +211,32 @@ Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::strin
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(SegmentPrefix(collection.id())));
   for (const auto& [key, value] : entries) {
-    QUIVER_ASSIGN_OR_RETURN(const SegmentManifest manifest, DecodeManifest(value));
-    QUIVER_ASSIGN_OR_RETURN(auto mapped, objects->Materialise(manifest.object));
-    QUIVER_ASSIGN_OR_RETURN(auto file, storage::SegmentFile::Open(std::move(mapped)));
-    referenced.push_back(manifest.object);
-    const auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), manifest.visible_from, budget);
-    if (!manifest.delta.empty()) {
-      referenced.push_back(manifest.delta);
-      QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));
-      QUIVER_ASSIGN_OR_RETURN(const storage::DeltaContent content, storage::ReadDeltaFile(file_system, delta->path()));
-      for (const storage::RowDelete& deleted : content.deletes) {
-        if (deleted.row >= sealed->row_count()) {
-          return Error(StatusCode::kCorruption, "delta {} names row {} of a segment with {} rows", manifest.delta,
-                       deleted.row, sealed->row_count());
-        }
-        sealed->DeleteRow(deleted.row, deleted.timestamp);
-      }
-      sealed->SetSavedDeletes(content.deletes.size());
+    QUIVER_ASSIGN_OR_RETURN(const uint64_t number,
+                            ParseNumber(key, std::string_view(key).substr(SegmentPrefix(collection.id()).size())));
+    const auto segment_id = static_cast<int64_t>(number);
+    std::shared_ptr<const storage::SegmentFile> file;
+    // Damage of one segment must not keep the rest from being served.
+    const auto fence = [&](const std::string& reason) {
+      auto fenced = std::make_shared<segment::FencedSegment>(collection.id(), segment_id, reason, file);
+      QUIVER_LOG(error, "{}", fenced->fence().message());
+      collection.AddFenced(std::move(fenced));
+    };
+    const Result<SegmentManifest> manifest = DecodeManifest(value);
+    if (!manifest.ok()) {
+      referenced.prefixes.push_back(fmt::format("segment/{}/{}.", collection.id(), segment_id));
+      referenced.prefixes.push_back(fmt::format("delta/{}/{}-", collection.id(), segment_id));
+      fence(manifest.status().message());
+      continue;
     }
+    referenced.names.push_back(manifest->object);
+    if (!manifest->delta.empty()) referenced.names.push_back(manifest->delta);
+    const auto opened = OpenSegment(collection, segment_id, *manifest, file);
+    QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> missed, meta->Get(FenceKey(collection.id(), segment_id)));
+    if (!opened.ok() || missed) {
+      fence(opened.ok() ? fmt::format("writes could not be applied to it: {}", *missed) : opened.status().message());
+      continue;
+    }
+    const std::shared_ptr<segment::SealedSegment>& sealed = *opened;
     for (const storage::PartitionRun& run : sealed->file().partitions()) {
       if (info->FindPartitionById(run.partition_id) != nullptr || info->HasTombstone(run.partition_id)) continue;
       // Dropped so long ago that its tombstone is forgotten: nobody may read a moment when these rows lived.
@@ -210,23 +247,30 @@ Status Engine::Impl::LoadSegments(Collection& collection, std::vector<std::strin
   return Status::Ok();
 }
 
-Status Engine::Impl::SweepObjects(std::vector<std::string> referenced) {
-  std::sort(referenced.begin(), referenced.end());
+Status Engine::Impl::SweepObjects(ReferencedObjects referenced) {
+  std::sort(referenced.names.begin(), referenced.names.end());
+  const auto kept = [&](const std::string& name) {
+    return std::binary_search(referenced.names.begin(), referenced.names.end(), name) ||
+           std::any_of(referenced.prefixes.begin(), referenced.prefixes.end(),
+                       [&](const std::string& prefix) { return name.starts_with(prefix); });
+  };
   for (const char* prefix : {"segment/", "delta/"}) {
     QUIVER_ASSIGN_OR_RETURN(const auto found, objects->List(prefix));
     for (const storage::ObjectInfo& object : found) {
-      if (std::binary_search(referenced.begin(), referenced.end(), object.name)) continue;
+      if (kept(object.name)) continue;
       QUIVER_RETURN_IF_ERROR(objects->Remove(object.name));
     }
   }
-  QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan("segment/"));
-  for (const auto& [key, value] : entries) {
-    const std::string_view rest = std::string_view(key).substr(std::string_view("segment/").size());
-    QUIVER_ASSIGN_OR_RETURN(const uint64_t id, ParseNumber(key, rest.substr(0, rest.find('/'))));
-    if (collections.contains(static_cast<int64_t>(id))) continue;
-    storage::MetaTransaction transaction;
-    transaction.Delete(key);
-    QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+  for (const std::string_view prefix : {"segment/", "fence/"}) {
+    QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(prefix));
+    for (const auto& [key, value] : entries) {
+      const std::string_view rest = std::string_view(key).substr(prefix.size());
+      QUIVER_ASSIGN_OR_RETURN(const uint64_t id, ParseNumber(key, rest.substr(0, rest.find('/'))));
+      if (collections.contains(static_cast<int64_t>(id))) continue;
+      storage::MetaTransaction transaction;
+      transaction.Delete(key);
+      QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+    }
   }
   return Status::Ok();
 }
@@ -236,20 +280,19 @@ Status Engine::Impl::ReplayData() {
   uint64_t rows = 0;
   // Tombstones kill what was there at their moment: each has its place between the records.
   std::unordered_map<int64_t, size_t> tombstones_applied;
-  const auto apply_tombstones = [&](Collection& collection, Timestamp before) -> Status {
+  const auto apply_tombstones = [&](Collection& collection, Timestamp before) {
     const std::shared_ptr<const CollectionInfo> info = collection.info();
-    if (info->tombstones.empty()) return Status::Ok();
+    if (info->tombstones.empty()) return;
     size_t& next = tombstones_applied[collection.id()];
     for (; next < info->tombstones.size() && info->tombstones[next].timestamp < before; ++next) {
-      QUIVER_RETURN_IF_ERROR(collection.Apply(info->tombstones[next]));
+      collection.Apply(info->tombstones[next]);
     }
-    return Status::Ok();
   };
   QUIVER_RETURN_IF_ERROR(log->Read(log->begin_offset(), [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
     const auto found = collections.find(static_cast<int64_t>(entry.stream));
     if (entry.kind == static_cast<uint8_t>(LogKind::kDdl) || found == collections.end()) return Status::Ok();
     const std::shared_ptr<Collection>& collection = found->second;
-    QUIVER_RETURN_IF_ERROR(apply_tombstones(*collection, entry.timestamp));
+    apply_tombstones(*collection, entry.timestamp);
     if (entry.timestamp <= checkpoints_[collection->id()]) return Status::Ok();
     Operation operation;
     operation.collection = collection;
@@ -275,7 +318,7 @@ Status Engine::Impl::ReplayData() {
     return Status::Ok();
   }));
   for (const auto& [id, collection] : collections) {
-    QUIVER_RETURN_IF_ERROR(apply_tombstones(*collection, segment::kNotDeleted));
+    apply_tombstones(*collection, segment::kNotDeleted);
     RequestMaintenance(*collection);
   }
   checkpoints_.clear();

@@ -28,6 +28,10 @@ std::string SegmentPrefix(int64_t collection_id) { return fmt::format("segment/{
 std::string SegmentKey(int64_t collection_id, int64_t segment_id) {
   return fmt::format("segment/{}/{}", collection_id, segment_id);
 }
+std::string FencePrefix(int64_t collection_id) { return fmt::format("fence/{}/", collection_id); }
+std::string FenceKey(int64_t collection_id, int64_t segment_id) {
+  return fmt::format("fence/{}/{}", collection_id, segment_id);
+}
 std::string CheckpointKey(int64_t collection_id) { return fmt::format("checkpoint/{}", collection_id); }
 std::string FloorKey(int64_t collection_id) { return fmt::format("floor/{}", collection_id); }
 
@@ -41,7 +45,11 @@ Result<SegmentManifest> DecodeManifest(std::string_view text) {
   rapidjson::Document document;
   document.Parse(text.data(), text.size());
   const auto text_member = [&](const char* name) { return document.HasMember(name) && document[name].IsString(); };
-  if (document.HasParseError() || !document.IsObject() || !text_member("object") || !text_member("delta")) {
+  const auto is_version = [&](int version) {
+    return document.HasMember("version") && document["version"].IsInt() && document["version"].GetInt() == version;
+  };
+  if (document.HasParseError() || !document.IsObject() || !is_version(1) || !text_member("object") ||
+      !text_member("delta")) {
     return Error(StatusCode::kCorruption, "segment manifest is damaged: {}", text);
   }
   SegmentManifest manifest{document["object"].GetString(), document["delta"].GetString()};
@@ -207,6 +215,13 @@ Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegme
   }
   if (sealed != nullptr) transaction.Put(SegmentKey(collection_id, sealed->id()), EncodeManifest(manifest));
   if (floor != 0) transaction.Put(FloorKey(collection_id), std::to_string(floor));
+  // What could not be applied to a fenced segment leaves the log now: the segment stays fenced from here on.
+  for (const auto& [segment_id, reason] : task.collection->missed_writes()) {
+    const std::string key = FenceKey(collection_id, segment_id);
+    QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> known, meta->Get(key));
+    if (!known) transaction.Put(key, reason);
+    if (transaction.operations.size() >= kDeltasPerTransaction) QUIVER_RETURN_IF_ERROR(commit());
+  }
   transaction.Put(CheckpointKey(collection_id), std::to_string(task.freeze_timestamp));
   QUIVER_RETURN_IF_ERROR(commit());
   QUIVER_RETURN_IF_ERROR(meta->Sync());
@@ -311,13 +326,14 @@ void Engine::Impl::RemoveDropped(const SealTask& task) {
   const int64_t collection_id = task.collection->id();
   const std::lock_guard lock(manifest_mutex_);
   const auto remove = [&]() -> Status {
-    for (;;) {
-      QUIVER_ASSIGN_OR_RETURN(const auto entries,
-                              meta->Scan(SegmentPrefix(collection_id), storage::kMaxMetaOperations / 2));
-      if (entries.empty()) break;
-      storage::MetaTransaction transaction;
-      for (const auto& [key, value] : entries) transaction.Delete(key);
-      QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+    for (const std::string& prefix : {SegmentPrefix(collection_id), FencePrefix(collection_id)}) {
+      for (;;) {
+        QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(prefix, storage::kMaxMetaOperations / 2));
+        if (entries.empty()) break;
+        storage::MetaTransaction transaction;
+        for (const auto& [key, value] : entries) transaction.Delete(key);
+        QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
+      }
     }
     for (const char* kind : {"segment", "delta"}) {
       QUIVER_ASSIGN_OR_RETURN(const auto found, objects->List(fmt::format("{}/{}/", kind, collection_id)));

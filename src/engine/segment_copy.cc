@@ -188,6 +188,7 @@ Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>
   std::map<int64_t, std::vector<RowReference>> by_partition;
   for (uint32_t source = 0; source < copy.sources.size(); ++source) {
     const segment::Segment& from = *copy.sources[source];
+    if (from.fenced()) return from.fence();
     std::vector<RowReference>* rows = nullptr;
     int64_t partition = 0;
     const uint32_t count = from.row_count();
@@ -239,6 +240,8 @@ Result<std::shared_ptr<const storage::SegmentFile>> WriteCopy(io::FileSystem& fi
     QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, copy.sources[reference.source]->inserted_at(reference.row));
     stamps.push_back(inserted);
   }
+  // A source that became unreadable while it was copied gave zeros.
+  for (const auto& source : copy.sources) QUIVER_RETURN_IF_ERROR(source->fence());
   QUIVER_RETURN_IF_ERROR(writer->Finish(stamps, copy.partitions));
   writer.reset();
   QUIVER_RETURN_IF_ERROR(objects.Put(target.object_name, staging));

@@ -390,29 +390,38 @@ int64_t Engine::Impl::KillKeys(Collection& collection, const Column& keys, std::
                                Timestamp timestamp, Timestamp kill_before, int64_t partition_id) {
   const auto growing = collection.growing_segments();
   const auto sealed = collection.sealed_segments();
-  if (growing.empty() && sealed.empty()) return 0;
+  const auto fenced = collection.fenced_segments();
+  if (growing.empty() && sealed.empty() && fenced.empty()) return 0;
+  // Segments that the key may live in and cannot be looked up in. They are fenced, so that no read shows an old version
+  // beside the new one; the rest of the collection, and this write, are as sound as ever.
+  std::vector<const segment::Segment*> unreadable;
   int64_t killed = 0;
   bool sealed_hit = false;
   for (const uint32_t row : rows) {
     const segment::KeyView key = segment::KeyAt(keys, row);
     std::optional<segment::DeleteOutcome> outcome;
+    unreadable.clear();
     for (auto it = growing.rbegin(); it != growing.rend() && !outcome; ++it) {
       outcome = (*it)->Delete(key, timestamp, kill_before, partition_id);
     }
     for (auto it = sealed.rbegin(); it != sealed.rend() && !outcome; ++it) {
       auto deleted = (*it)->Delete(key, timestamp, kill_before, partition_id);
       if (!deleted.ok()) {
-        // The record is in the log already, so the delete is not lost: it is applied again when the segment is
-        // readable.
-        SetUnhealthy(deleted.status());
+        unreadable.push_back(it->get());
         continue;
       }
       outcome = *deleted;
       sealed_hit = sealed_hit || outcome.has_value();
     }
     if (outcome) {
+      // One version of a key is alive at a time, so none of the unreadable segments has one.
       ++killed;
       collection.AddLiveRows(outcome->partition_id, -1);
+      continue;
+    }
+    for (const auto& segment : fenced) unreadable.push_back(segment.get());
+    for (const segment::Segment* segment : unreadable) {
+      if (segment->MayHoldKey(key)) collection.NoteMissedWrite(*segment);
     }
   }
   if (sealed_hit) RequestMaintenance(collection);

@@ -137,6 +137,8 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
   }
   add.Add(CallbackKind::kGauge, "quiver_mapped_bytes", "Mapped files of sealed segments.",
           [](const Stats& s) { return s.sealed_bytes; });
+  add.Add(CallbackKind::kGauge, "quiver_fenced_segments", "Damaged segments, whose rows are not served.",
+          [](const Stats& s) { return s.fenced_segments; });
   add.Add(CallbackKind::kGauge, "quiver_log_bytes", "Size of the write-ahead log.",
           [](const Stats& s) { return s.log_bytes; });
   add.Add(CallbackKind::kCounter, "quiver_log_syncs_total", "fdatasync calls on the write-ahead log.",

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "index/flat_search.h"
 #include "query/match.h"
+#include "query/sound_view.h"
 
 namespace quiver::query {
 
@@ -189,9 +190,7 @@ Status FetchOutput(const engine::ReadView& view, const std::vector<int64_t>& fie
   return Status::Ok();
 }
 
-}  // namespace
-
-Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel) {
+Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
   const CollectionSchema& schema = *request.view.info->schema;
   const FieldSchema* field = schema.FindById(request.field_id);
   if (field == nullptr) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", request.field_id);
@@ -216,6 +215,12 @@ Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel) 
   }
   QUIVER_RETURN_IF_ERROR(FetchOutput(request.view, request.output_fields, rows, result.output));
   return result;
+}
+
+}  // namespace
+
+Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel) {
+  return OnSoundSegments(request, [&](const SearchRequest& sound) { return SearchSegments(sound, parallel); });
 }
 
 namespace {
@@ -269,9 +274,7 @@ Status CollectRows(const engine::ReadView& view, const expr::Filter* filter, siz
       view, filter, keep, cancelled, [](const ColumnView& keys, uint32_t at) { return keys.Bytes(at); }, rows);
 }
 
-}  // namespace
-
-Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* /*parallel*/) {
+Result<ColumnBatch> QuerySegments(const QueryRequest& request) {
   const size_t keep = request.limit ? request.offset + *request.limit : SIZE_MAX;
   std::vector<uint64_t> rows;
   QUIVER_RETURN_IF_ERROR(CollectRows(request.view, request.filter.get(), keep, request.cancelled, rows));
@@ -281,24 +284,40 @@ Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* /*parallel*/)
   return output;
 }
 
+/// A read that needs nothing besides the view and the filter.
+struct PlainRequest {
+  engine::ReadView view;
+  std::shared_ptr<const expr::Filter> filter;
+};
+
+}  // namespace
+
+Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* /*parallel*/) {
+  return OnSoundSegments(request, QuerySegments);
+}
+
 Result<int64_t> Count(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
                       const Cancelled& cancelled) {
-  int64_t total = 0;
-  for (size_t i = 0; i < view.segments.size(); ++i) {
-    QUIVER_RETURN_IF_ERROR(VisitMatches(view, i, 0, view.segments[i]->page_count(), filter.get(), cancelled,
-                                        [&](uint32_t /*page*/, const uint64_t* /*mask*/, uint32_t count) {
-                                          total += count;
-                                          return Status::Ok();
-                                        }));
-  }
-  return total;
+  return OnSoundSegments(PlainRequest{view, filter}, [&](const PlainRequest& sound) -> Result<int64_t> {
+    int64_t total = 0;
+    for (size_t i = 0; i < sound.view.segments.size(); ++i) {
+      QUIVER_RETURN_IF_ERROR(VisitMatches(sound.view, i, 0, sound.view.segments[i]->page_count(), sound.filter.get(),
+                                          cancelled, [&](uint32_t /*page*/, const uint64_t* /*mask*/, uint32_t count) {
+                                            total += count;
+                                            return Status::Ok();
+                                          }));
+    }
+    return total;
+  });
 }
 
 Result<Column> MatchingKeys(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
                             const Cancelled& cancelled) {
-  std::vector<uint64_t> rows;
-  QUIVER_RETURN_IF_ERROR(CollectRows(view, filter.get(), SIZE_MAX, cancelled, rows));
-  return FetchColumn(view, view.info->schema->primary(), rows);
+  return OnSoundSegments(PlainRequest{view, filter}, [&](const PlainRequest& sound) -> Result<Column> {
+    std::vector<uint64_t> rows;
+    QUIVER_RETURN_IF_ERROR(CollectRows(sound.view, sound.filter.get(), SIZE_MAX, cancelled, rows));
+    return FetchColumn(sound.view, sound.view.info->schema->primary(), rows);
+  });
 }
 
 }  // namespace quiver::query

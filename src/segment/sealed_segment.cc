@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "base/logging.h"
+#include "segment/fenced_segment.h"
+
 namespace quiver::segment {
 
 struct SealedSegment::DeletePage {
@@ -42,8 +45,8 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
   }
   if (file_->max_timestamp() > visibility.timestamp || OldestInsert() <= visibility.expired) {
     const auto stamps = file_->insert_timestamps();
-    // Damaged timestamps would make every row doubtful: none of them is shown, and reading the page's columns reports
-    // the damage.
+    // Damaged timestamps make every row doubtful: none of them is shown, and the segment is fenced from here on, which
+    // the reader finds out before it uses the mask.
     for (uint32_t row = 0; row < rows; ++row) {
       if (!stamps.ok() || (*stamps)[begin + row] > visibility.timestamp ||
           std::max((*stamps)[begin + row], visible_from_) <= visibility.expired) {
@@ -88,6 +91,17 @@ Result<std::optional<uint32_t>> SealedSegment::FindVisible(const KeyView& key, T
   }
   return std::optional<uint32_t>();
 }
+
+Status SealedSegment::fence() const {
+  if (!fenced()) return Status::Ok();
+  Status reason = FenceError(file_->collection_id(), id(), file_->damage().message());
+  if (!fence_logged_.exchange(true, std::memory_order_relaxed)) QUIVER_LOG(error, "{}", reason.message());
+  return reason;
+}
+
+bool SealedSegment::MayHoldPartition(std::span<const int64_t> partitions) const { return MayHold(*file_, partitions); }
+
+bool SealedSegment::MayHoldKey(const KeyView& key) const { return MayHold(*file_, key); }
 
 int64_t SealedSegment::partition_of(uint32_t row) const {
   const auto runs = file_->partitions();
@@ -134,6 +148,8 @@ Result<std::optional<DeleteOutcome>> SealedSegment::Delete(const KeyView& key, T
     QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, inserted_at(**row));
     if (inserted > kill_before) return std::optional<DeleteOutcome>();
   }
+  // The index was read where it lies: a file that became unreadable meanwhile gives any row.
+  if (file_->file().faulted()) return file_->damage();
   const int64_t partition = partition_of(**row);
   if (partition_id != -1 && partition != partition_id) return std::optional<DeleteOutcome>();
   DeleteRow(**row, timestamp);

@@ -45,6 +45,11 @@ class SealedSegment final : public Segment {
   }
   [[nodiscard]] Timestamp visible_from() const { return visible_from_; }
 
+  [[nodiscard]] bool fenced() const override { return file_->damaged(); }
+  [[nodiscard]] Status fence() const override;
+  [[nodiscard]] bool MayHoldPartition(std::span<const int64_t> partitions) const override;
+  [[nodiscard]] bool MayHoldKey(const KeyView& key) const override;
+
   [[nodiscard]] const storage::SegmentFile& file() const { return *file_; }
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_acquire); }
   [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
@@ -85,6 +90,7 @@ class SealedSegment final : public Segment {
   std::atomic<uint64_t> saved_deletes_{0};
   std::optional<Journal> journal_;
   MemoryCharge charge_;  ///< of the delete pages; writer only
+  mutable std::atomic<bool> fence_logged_{false};
 };
 
 }  // namespace quiver::segment

@@ -94,6 +94,17 @@ class Segment {
   /// kNotDeleted while the row lives.
   [[nodiscard]] virtual Timestamp delete_ts(uint32_t row) const = 0;
 
+  /// Returns whether the segment has been found damaged. It is fenced from then on: none of its values is used any
+  /// more, and a read that needs it fails with fence(). Whoever has read values where they lie asks afterwards, before
+  /// using the outcome: a file may become unreadable while it is read.
+  [[nodiscard]] virtual bool fenced() const { return false; }
+  /// Code kCorruption with the segment, its collection and what is wrong; Ok while the segment is not fenced.
+  [[nodiscard]] virtual Status fence() const { return Status::Ok(); }
+  /// Returns false when it is certain, damaged or not, that no row lies in one of these partitions.
+  [[nodiscard]] virtual bool MayHoldPartition(std::span<const int64_t> /*partitions*/) const { return true; }
+  /// Returns false when it is certain, damaged or not, that no row has this key.
+  [[nodiscard]] virtual bool MayHoldKey(const KeyView& /*key*/) const { return true; }
+
   [[nodiscard]] uint32_t page_count() const { return (row_count() + kPageRows - 1) / kPageRows; }
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <mutex>
 
 #include "base/crc32c.h"
 #include "storage/internal/segment_format.h"
@@ -70,6 +71,8 @@ class FooterReader {
 
 }  // namespace
 
+enum class ChunkMark : uint8_t { kUnknown, kSound, kDamaged };
+
 struct SegmentFile::State {
   std::shared_ptr<const io::MappedFile> file;
   internal::SegmentHeader header{};
@@ -86,16 +89,32 @@ struct SegmentFile::State {
   const SectionEntry* pk_keys = nullptr;
   const SectionEntry* pk_rows = nullptr;
   const SectionEntry* pk_filter = nullptr;
-  /// One mark per checksum: set once its chunk has been found sound. A chunk may be checked twice at the same time.
-  mutable std::unique_ptr<std::atomic<uint8_t>[]> verified;
+  /// One mark per checksum, what its chunk has been found to be. A chunk may be checked twice at the same time.
+  mutable std::unique_ptr<std::atomic<ChunkMark>[]> chunk_marks;
+  /// The first damage found.
+  mutable std::atomic<bool> damage_known{false};
+  mutable std::mutex damage_mutex;
+  mutable Status damage;
 
   [[nodiscard]] Status Damaged(std::string_view what) const {
     return Error(StatusCode::kCorruption, "{} is damaged: {}", file->path(), what);
   }
   [[nodiscard]] Status DamagedSection(const SectionEntry& section, std::string_view what) const {
     const std::string_view name = internal::SectionName(static_cast<SectionKind>(section.kind));
-    return Damaged(section.field_id == 0 ? fmt::format("{}: {}", name, what)
-                                         : fmt::format("{} of field {}: {}", name, section.field_id, what));
+    return Remember(Damaged(section.field_id == 0 ? fmt::format("{}: {}", name, what)
+                                                  : fmt::format("{} of field {}: {}", name, section.field_id, what)));
+  }
+  /// Keeps the first damage; gives back what it was given.
+  Status Remember(Status found) const {
+    const std::lock_guard lock(damage_mutex);
+    if (damage.ok()) damage = found;
+    damage_known.store(true, std::memory_order_release);
+    return found;
+  }
+  /// The system could not give a page: nothing of the mapping can be trusted any more, chunks found sound included.
+  [[nodiscard]] Status CheckReadable() const {
+    if (!file->faulted()) return Status::Ok();
+    return Remember(Damaged("the system cannot read all of it; it was cut short while in use, or its disk fails"));
   }
 
   template <typename T>
@@ -110,10 +129,11 @@ struct SegmentFile::State {
 
   /// Makes sure that bytes [begin, end) of the section are sound.
   Status Touch(const SectionEntry& section, uint64_t begin, uint64_t end) const {
+    QUIVER_RETURN_IF_ERROR(CheckReadable());
     if (begin >= end) return Status::Ok();
     const uint64_t last = (end - 1) / internal::kChunkBytes;
     for (uint64_t chunk = begin / internal::kChunkBytes; chunk <= last; ++chunk) {
-      if (verified[section.first_checksum + chunk].load(std::memory_order_acquire) != 0) continue;
+      if (chunk_marks[section.first_checksum + chunk].load(std::memory_order_acquire) == ChunkMark::kSound) continue;
       QUIVER_RETURN_IF_ERROR(VerifyChunk(section, chunk));
     }
     return Status::Ok();
@@ -283,16 +303,27 @@ Status SegmentFile::State::IndexSections() {
       (pk_type == DataType::kInt64) != (pk_keys != nullptr)) {
     return Damaged("sections are missing");
   }
-  verified = std::make_unique<std::atomic<uint8_t>[]>(checksums.size());
-  return Status::Ok();
+  chunk_marks = std::make_unique<std::atomic<ChunkMark>[]>(checksums.size());
+  return CheckReadable();  // a file that shrinks while it is opened reads as zeros
 }
 
 Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chunk) const {
   const uint64_t begin = chunk * internal::kChunkBytes;
   const uint64_t end = std::min(begin + internal::kChunkBytes, section.length);
-  if (Crc32c(Data<char>(section) + begin, end - begin) != checksums[section.first_checksum + chunk]) {
-    return DamagedSection(section, fmt::format("the checksum of bytes {} to {} does not match", begin, end));
-  }
+  std::atomic<ChunkMark>& mark = chunk_marks[section.first_checksum + chunk];
+  const auto damaged_chunk = [&](std::string_view what) {
+    mark.store(ChunkMark::kDamaged, std::memory_order_release);
+    return DamagedSection(section, what);
+  };
+  const auto wrong_checksum = [&] {
+    return fmt::format("the checksum of bytes {} to {} (at byte {} of the file) does not match", begin, end,
+                       section.offset + begin);
+  };
+  // Damage is not looked for twice: whoever touches such a chunk again, once for each key perhaps, gets the first find.
+  if (mark.load(std::memory_order_acquire) == ChunkMark::kDamaged) return DamagedSection(section, wrong_checksum());
+  const bool sound = Crc32c(Data<char>(section) + begin, end - begin) == checksums[section.first_checksum + chunk];
+  QUIVER_RETURN_IF_ERROR(CheckReadable());
+  if (!sound) return damaged_chunk(wrong_checksum());
   // What is used as an index is checked once here, so that no reader has to.
   if (section.kind == static_cast<uint32_t>(SectionKind::kOffsets)) {
     const auto* offsets = Data<uint64_t>(section);
@@ -300,17 +331,18 @@ Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chu
     const uint64_t last = end / sizeof(uint64_t);
     uint64_t before = first == 0 ? 0 : offsets[first - 1];
     for (uint64_t i = first; i < last; ++i) {
-      if (offsets[i] < before) return DamagedSection(section, fmt::format("offset {} is out of order", i));
+      if (offsets[i] < before) return damaged_chunk(fmt::format("offset {} is out of order", i));
       before = offsets[i];
     }
   }
   if (section.kind == static_cast<uint32_t>(SectionKind::kPkRows)) {
     const auto* rows = Data<uint32_t>(section);
     for (uint64_t i = begin / sizeof(uint32_t); i < end / sizeof(uint32_t); ++i) {
-      if (rows[i] >= header.rows) return DamagedSection(section, fmt::format("entry {} is no row", i));
+      if (rows[i] >= header.rows) return damaged_chunk(fmt::format("entry {} is no row", i));
     }
   }
-  verified[section.first_checksum + chunk].store(1, std::memory_order_release);
+  QUIVER_RETURN_IF_ERROR(CheckReadable());
+  mark.store(ChunkMark::kSound, std::memory_order_release);
   return Status::Ok();
 }
 
@@ -497,6 +529,56 @@ Result<std::optional<uint32_t>> SegmentFile::FindPk(std::string_view pk) const {
   return Newest(versions);
 }
 
+Status SegmentFile::damage() const {
+  if (const Status readable = state_->CheckReadable(); !readable.ok()) return readable;
+  const std::lock_guard lock(state_->damage_mutex);
+  return state_->damage;
+}
+
+bool SegmentFile::damaged() const {
+  return state_->damage_known.load(std::memory_order_acquire) || state_->file->faulted();
+}
+
+namespace {
+
+SegmentSection Describe(const SectionEntry& section) {
+  const auto kind = static_cast<SectionKind>(section.kind);
+  return {.name = std::string(internal::SectionName(kind)),
+          .field_id = section.field_id,
+          .offset = section.offset,
+          .length = section.length,
+          .derived = kind == SectionKind::kPageStatistics || kind == SectionKind::kPkKeys ||
+                     kind == SectionKind::kPkRows || kind == SectionKind::kPkFilter};
+}
+
+}  // namespace
+
+std::vector<SegmentSection> SegmentFile::sections() const {
+  std::vector<SegmentSection> all;
+  for (const SectionEntry& section : state_->sections) all.push_back(Describe(section));
+  return all;
+}
+
+std::vector<SegmentDamage> SegmentFile::FindDamage() const {
+  const State& state = *state_;
+  std::vector<SegmentDamage> found;
+  for (const SectionEntry& section : state.sections) {
+    for (uint64_t begin = 0; begin < section.length; begin += internal::kChunkBytes) {
+      const uint64_t end = std::min(begin + internal::kChunkBytes, section.length);
+      if (const Status touched = state.Touch(section, begin, end); !touched.ok()) {
+        found.push_back({Describe(section), section.offset + begin, section.offset + end, touched.message()});
+      }
+    }
+  }
+  if (!found.empty()) return found;
+  if (const Status verified = VerifyAll(); !verified.ok()) {
+    SegmentDamage& whole = found.emplace_back();
+    whole.end = byte_size();
+    whole.what = verified.message();
+  }
+  return found;
+}
+
 Status SegmentFile::VerifyAll() const {
   const State& state = *state_;
   for (const SectionEntry& section : state.sections) QUIVER_RETURN_IF_ERROR(state.TouchAll(section));
@@ -504,12 +586,15 @@ Status SegmentFile::VerifyAll() const {
     QUIVER_ASSIGN_OR_RETURN(const ColumnView view, View(column.field_id, 0, rows()));
     const uint64_t nulls =
         view.valid == nullptr ? 0 : static_cast<uint64_t>(std::count(view.valid, view.valid + view.rows, uint8_t{0}));
-    if (nulls != column.null_count) return state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls));
+    if (nulls != column.null_count) {
+      return state.Remember(state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls)));
+    }
   }
   QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, insert_timestamps());
   for (const uint64_t stamp : stamps) {
-    if (stamp < min_timestamp() || stamp > max_timestamp())
-      return state.Damaged("an insert timestamp is out of bounds");
+    if (stamp < min_timestamp() || stamp > max_timestamp()) {
+      return state.Remember(state.Damaged("an insert timestamp is out of bounds"));
+    }
   }
 
   // The pk index: every row once, in order, with the key that the column holds, and in the filter.
@@ -537,7 +622,7 @@ Status SegmentFile::VerifyAll() const {
       return state.DamagedSection(*state.pk_rows, fmt::format("entry {} is out of order", i));
     }
   }
-  return Status::Ok();
+  return state.CheckReadable();
 }
 
 }  // namespace quiver::storage

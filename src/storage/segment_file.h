@@ -69,6 +69,24 @@ struct SegmentColumn {
   uint64_t byte_size = 0;  ///< of all its sections
 };
 
+/// A section of a segment file.
+struct SegmentSection {
+  std::string name;      ///< "values", "pk keys", ...
+  int64_t field_id = 0;  ///< 0 = of no field
+  uint64_t offset = 0;   ///< in the file
+  uint64_t length = 0;
+  /// Made from the columns and the timestamps, so it can be made again from them.
+  bool derived = false;
+};
+
+/// One thing that is wrong with a segment file.
+struct SegmentDamage {
+  SegmentSection section;  ///< empty name: the file as a whole
+  uint64_t begin = 0;      ///< bytes of the file that are concerned: [begin, end)
+  uint64_t end = 0;
+  std::string what;
+};
+
 /// What the writer must know before the first column. The ids are recorded for `quiver check` and not interpreted.
 struct SegmentFileOptions {
   uint64_t rows = 0;
@@ -165,8 +183,19 @@ class SegmentFile {
   /// All rows in pk order, versions of one pk oldest first.
   [[nodiscard]] Result<std::span<const uint32_t>> rows_by_pk() const;
 
+  /// The first damage that a read has found, Ok while there was none. Once there is any, the segment as a whole should
+  /// not be used: whoever reads values where they lie asks again afterwards, since the file may become unreadable (see
+  /// io::MappedFile::faulted) while they are used.
+  [[nodiscard]] Status damage() const;
+  /// Returns whether damage() is not Ok; cheap.
+  [[nodiscard]] bool damaged() const;
+
   /// Checks every checksum and every structure; the error names the section.
   [[nodiscard]] Status VerifyAll() const;
+  /// The same, but goes on behind the first: everything that is wrong with the file.
+  [[nodiscard]] std::vector<SegmentDamage> FindDamage() const;
+  /// The sections and where they lie, in the order of the footer.
+  [[nodiscard]] std::vector<SegmentSection> sections() const;
   /// The mapping, to advise the system.
   [[nodiscard]] const io::MappedFile& file() const;
 

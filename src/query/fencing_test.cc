@@ -1,0 +1,404 @@
+// Damaged segments: what is damaged is named and fenced, the rest is served, and no write makes a dead row come back.
+#include <gtest/gtest.h>
+
+#include <future>
+#include <map>
+#include <set>
+
+#include "base/logging.h"
+#include "engine/collection.h"
+#include "engine/engine.h"
+#include "io/fault_file_system.h"
+#include "query/search.h"
+#include "storage/meta_store.h"
+
+namespace quiver::query {
+namespace {
+
+using engine::Engine;
+
+constexpr int64_t kPk = 100;
+constexpr int64_t kValue = 101;
+constexpr int64_t kVector = 102;
+constexpr int64_t kDim = 8;
+
+class SharedMeta final : public storage::MetaStore {
+ public:
+  explicit SharedMeta(storage::MemoryMetaStore& store) : store_(store) {}
+  Result<std::optional<std::string>> Get(std::string_view key) override { return store_.Get(key); }
+  Result<std::vector<storage::MetaEntry>> Scan(std::string_view prefix, size_t limit, std::string_view after) override {
+    return store_.Scan(prefix, limit, after);
+  }
+  Result<storage::CommitOutcome> Commit(const storage::MetaTransaction& transaction) override {
+    return store_.Commit(transaction);
+  }
+  Status Sync() override { return store_.Sync(); }
+
+ private:
+  storage::MemoryMetaStore& store_;
+};
+
+using Rows = std::map<int64_t, std::string>;
+
+class FencingTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
+
+  void Open() {
+    engine_.reset();
+    engine::EngineOptions options = options_;
+    options.data_dir = "data";
+    options.flush_min_bytes = 0;
+    options.compaction = false;
+    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
+    };
+    auto opened = Engine::Open(files_, options);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    engine_ = *std::move(opened);
+  }
+
+  void Create(const std::string& name) {
+    CollectionSchema schema;
+    schema.name = name;
+    FieldSchema pk;
+    pk.field_id = kPk;
+    pk.name = "id";
+    pk.type = DataType::kInt64;
+    pk.is_primary = true;
+    FieldSchema value;
+    value.field_id = kValue;
+    value.name = "value";
+    value.type = DataType::kVarChar;
+    value.max_length = 100;
+    FieldSchema vector;
+    vector.field_id = kVector;
+    vector.name = "vector";
+    vector.type = DataType::kFloatVector;
+    vector.dim = kDim;
+    schema.fields = {pk, value, vector};
+    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+    ASSERT_TRUE(engine_->Load("default", name, {}, 1).ok());
+  }
+  std::shared_ptr<engine::Collection> Find(const std::string& name) {
+    return *engine_->FindCollection("default", name);
+  }
+
+  void Insert(const std::string& name, int64_t from, int64_t to, const std::string& value,
+              const std::string& partition = "") {
+    ColumnBatch batch;
+    Column keys = Column::Make(kPk, DataType::kInt64);
+    Column text = Column::Make(kValue, DataType::kVarChar);
+    Column vectors = Column::Make(kVector, DataType::kFloatVector, kDim);
+    for (int64_t key = from; key < to; ++key) {
+      keys.AppendValue(key);
+      text.Append(value + std::to_string(key));
+      float values[kDim] = {};
+      values[0] = static_cast<float>(key);
+      vectors.Append({reinterpret_cast<const char*>(values), sizeof(values)});
+      ++batch.rows;
+    }
+    batch.columns = {keys, text, vectors};
+    std::promise<Status> done;
+    engine_->Insert({.collection = Find(name), .partition_name = partition, .batch = std::move(batch)},
+                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+    const Status status = done.get_future().get();
+    ASSERT_TRUE(status.ok()) << status.ToString();
+  }
+  void Delete(const std::string& name, int64_t key) {
+    Column keys = Column::Make(kPk, DataType::kInt64);
+    keys.AppendValue(key);
+    std::promise<Status> done;
+    engine_->Delete({.collection = Find(name), .primary_keys = std::move(keys)},
+                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+    const Status status = done.get_future().get();
+    ASSERT_TRUE(status.ok()) << status.ToString();
+  }
+  /// Seals the growing rows; returns the segment's id.
+  int64_t Flush(const std::string& name) {
+    const auto flushed = engine_->Flush(Find(name));
+    EXPECT_TRUE(flushed.ok()) << flushed.status().ToString();
+    return flushed.ok() && !flushed->segment_ids.empty() ? flushed->segment_ids[0] : 0;
+  }
+  std::string SegmentPath(const std::string& name, int64_t segment) {
+    return "data/objects/segment/" + std::to_string(Find(name)->id()) + "/" + std::to_string(segment) + ".seg";
+  }
+  std::string DeltaPath(const std::string& name) {
+    const std::string directory = "data/objects/delta/" + std::to_string(Find(name)->id());
+    const auto entries = files_.List(directory);
+    EXPECT_TRUE(entries.ok() && entries->size() == 1);
+    return directory + "/" + entries->front().name;
+  }
+
+  Result<engine::ReadView> View(const std::string& name, const std::vector<std::string>& partitions = {}) {
+    return engine_->OpenView(*Find(name), partitions, 0, std::chrono::steady_clock::time_point::max());
+  }
+  Result<std::shared_ptr<const expr::Filter>> Compile(const std::string& name, const std::string& filter) {
+    return expr::Filter::Compile(filter, *Find(name)->info()->schema);
+  }
+  Result<Rows> Read(const std::string& name, const std::string& filter = "",
+                    const std::vector<std::string>& partitions = {}) {
+    QUIVER_ASSIGN_OR_RETURN(QueryRequest request, RequestOf(name, filter, partitions));
+    QUIVER_ASSIGN_OR_RETURN(const ColumnBatch batch, Query(request, nullptr));
+    Rows rows;
+    for (size_t row = 0; row < batch.rows; ++row) {
+      EXPECT_TRUE(rows.emplace(batch.columns[0].Get<int64_t>(row), std::string(batch.columns[1].Bytes(row))).second);
+    }
+    return rows;
+  }
+  Result<QueryRequest> RequestOf(const std::string& name, const std::string& filter,
+                                 const std::vector<std::string>& partitions) {
+    QUIVER_ASSIGN_OR_RETURN(engine::ReadView view, View(name, partitions));
+    QUIVER_ASSIGN_OR_RETURN(auto compiled, Compile(name, filter));
+    return QueryRequest{.view = std::move(view), .filter = compiled, .output_fields = {kPk, kValue, kVector}};
+  }
+  static Rows Expect(int64_t from, int64_t to, const std::string& value) {
+    Rows rows;
+    for (int64_t key = from; key < to; ++key) rows[key] = value + std::to_string(key);
+    return rows;
+  }
+  void ExpectFenced(const Status& status, int64_t segment) {
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << status.ToString();
+    EXPECT_NE(status.message().find("segment " + std::to_string(segment)), std::string::npos) << status.ToString();
+  }
+  /// Two collections: "docs" with a damaged-to-be segment of keys 0-99 and a sound one of 100-199, "other" with 0-49.
+  int64_t Fill() {
+    Open();
+    Create("docs");
+    Create("other");
+    Insert("docs", 0, 100, "a");
+    const int64_t first = Flush("docs");
+    Insert("docs", 100, 200, "b");
+    Flush("docs");
+    Insert("other", 0, 50, "o");
+    Flush("other");
+    return first;
+  }
+  void FlipByte(const std::string& path, uint64_t byte) { ASSERT_TRUE(files_.FlipBit(path, byte * 8 + 3)); }
+
+  engine::EngineOptions options_;
+  io::FaultFileSystem files_;
+  storage::MemoryMetaStore meta_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(FencingTest, AFlippedBitInAnySectionIsNamedAndTheRestIsServed) {
+  const int64_t first = Fill();
+  const std::string path = SegmentPath("docs", first);
+  auto file = storage::SegmentFile::Open(files_, path);
+  ASSERT_TRUE(file.ok());
+  std::vector<uint64_t> places{8, 30, (*file)->byte_size() - 8, (*file)->byte_size() - 60};  // header and footer
+  std::set<std::string> names;
+  for (const storage::SegmentSection& section : (*file)->sections()) {
+    if (section.length == 0) continue;
+    places.push_back(section.offset + section.length / 2);
+    names.insert(section.name);
+  }
+  EXPECT_GE(names.size(), 8U);
+  file = Status(StatusCode::kInternal, "closed");
+  for (const uint64_t place : places) {
+    SCOPED_TRACE("byte " + std::to_string(place));
+    FlipByte(path, place);
+    Open();
+    EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
+    const auto rows = Read("docs");
+    // What a read does not touch, it need not find; what it gives is right.
+    if (rows.ok()) {
+      Rows expected = Expect(0, 100, "a");
+      expected.merge(Expect(100, 200, "b"));
+      if (place != places.front()) expected[50] = "new50";
+      EXPECT_EQ(*rows, expected);
+    } else {
+      ExpectFenced(rows.status(), first);
+      EXPECT_EQ(engine_->statistics().fenced_segments, 1U);
+      EXPECT_EQ(Read("docs").status(), rows.status()) << "it stays fenced";
+    }
+    // A write that has to look at the keys of the segment is taken, and shows no row twice.
+    Insert("docs", 50, 51, "new");
+    EXPECT_TRUE(engine_->health().ok());
+    if (const auto after = Read("docs"); after.ok()) {
+      EXPECT_EQ(after->at(50), "new50");
+    } else {
+      ExpectFenced(after.status(), first);
+    }
+    FlipByte(path, place);
+    // The log still knows the write: with the file sound again nothing is lost and nothing shows twice.
+    Open();
+    const auto healed = Read("docs");
+    ASSERT_TRUE(healed.ok()) << healed.status().ToString();
+    EXPECT_EQ(healed->size(), 200U);
+    EXPECT_EQ(healed->at(50), "new50");
+  }
+}
+
+TEST_F(FencingTest, AMissingFileFencesItsSegment) {
+  const int64_t first = Fill();
+  ASSERT_TRUE(files_.Remove(SegmentPath("docs", first)).ok());
+  Open();
+  ExpectFenced(Read("docs").status(), first);
+  EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
+  EXPECT_EQ(engine_->statistics().fenced_segments, 1U);
+}
+
+TEST_F(FencingTest, ADamagedDeltaFencesItsSegmentAndIsKept) {
+  const int64_t first = Fill();
+  Delete("docs", 7);
+  Insert("docs", 300, 301, "c");
+  Flush("docs");
+  const std::string delta = DeltaPath("docs");
+  FlipByte(delta, 45);
+  Open();
+  ExpectFenced(Read("docs").status(), first);
+  // Its deletes are not written over with the few that are known now.
+  Delete("docs", 8);
+  Insert("docs", 301, 302, "c");
+  Flush("docs");
+  EXPECT_EQ(DeltaPath("docs"), delta);
+  EXPECT_EQ(*Read("docs", "id in [150, 300]"), (Rows{{150, "b150"}, {300, "c300"}}));
+}
+
+TEST_F(FencingTest, ADamagedManifestFencesItsSegmentAndKeepsItsFiles) {
+  const int64_t first = Fill();
+  Delete("docs", 7);
+  Insert("docs", 300, 301, "c");
+  Flush("docs");
+  const std::string key = "segment/" + std::to_string(Find("docs")->id()) + "/" + std::to_string(first);
+  const std::string manifest = **meta_.Get(key);
+  storage::MetaTransaction transaction;
+  std::string broken = manifest;
+  broken[2] = '}';
+  transaction.Put(key, broken);
+  ASSERT_TRUE(meta_.Commit(transaction).ok());
+  Open();
+  ExpectFenced(Read("docs").status(), first);
+  EXPECT_TRUE(*files_.Exists(SegmentPath("docs", first)));
+  transaction = {};
+  transaction.Put(key, manifest);
+  ASSERT_TRUE(meta_.Commit(transaction).ok());
+  Open();
+  const auto rows = Read("docs");
+  ASSERT_TRUE(rows.ok()) << rows.status().ToString();
+  EXPECT_EQ(rows->size(), 200U);
+  EXPECT_FALSE(rows->contains(7));
+}
+
+TEST_F(FencingTest, ReadsThatDoNotNeedTheSegmentAreServed) {
+  Open();
+  Create("docs");
+  ASSERT_TRUE(engine_->CreatePartition("default", "docs", "p").ok());
+  ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+  Insert("docs", 0, 100, "a");
+  const int64_t first = Flush("docs");
+  Insert("docs", 100, 200, "b", "p");
+  Flush("docs");
+  auto file = storage::SegmentFile::Open(files_, SegmentPath("docs", first));
+  ASSERT_TRUE(file.ok());
+  for (const storage::SegmentSection& section : (*file)->sections()) {
+    if (section.field_id == kVector) FlipByte(SegmentPath("docs", first), section.offset + 100);
+  }
+  file = Status(StatusCode::kInternal, "closed");
+  Open();
+  ExpectFenced(Read("docs").status(), first);
+  EXPECT_EQ(*Read("docs", "", {"p"}), Expect(100, 200, "b"));
+  EXPECT_EQ(*Read("docs", "id == 150"), (Rows{{150, "b150"}}));
+  ExpectFenced(Read("docs", "id == 50").status(), first);
+  ExpectFenced(Read("docs", "", {"_default"}).status(), first);
+  ExpectFenced(Count(*View("docs"), nullptr, {}).status(), first);
+  EXPECT_EQ(*Count(*View("docs", {"p"}), nullptr, {}), 100);
+}
+
+TEST_F(FencingTest, EveryKindOfReadFailsWithTheSegmentOrServesTheRest) {
+  const int64_t first = Fill();
+  {
+    auto file = storage::SegmentFile::Open(files_, SegmentPath("docs", first));
+    ASSERT_TRUE(file.ok());
+    for (const storage::SegmentSection& section : (*file)->sections()) {
+      if (section.name == "insert timestamps") FlipByte(SegmentPath("docs", first), section.offset + 100);
+    }
+  }
+  const float query[kDim] = {};
+  const auto search = [&](const std::string& name) -> Result<SearchResult> {
+    QUIVER_ASSIGN_OR_RETURN(engine::ReadView view, View(name));
+    // A moment at which the timestamps of the rows have to be looked at.
+    view.expired = 1;
+    view.timestamp = engine_->AllocateTimestamp();
+    SearchRequest request{.view = std::move(view), .field_id = kVector, .metric = MetricType::kL2, .limit = 500};
+    request.queries.emplace_back(reinterpret_cast<const char*>(query), sizeof(query));
+    return Search(request, nullptr);
+  };
+  const auto count = [&]() -> Result<int64_t> {
+    QUIVER_ASSIGN_OR_RETURN(engine::ReadView view, View("docs"));
+    // One tick before the newest row of the first segment: some of its rows are not there yet.
+    view.timestamp = 0;
+    for (const auto& segment : view.segments) {
+      if (segment->id() == first) {
+        view.timestamp = static_cast<const segment::SealedSegment&>(*segment).file().max_timestamp() - 1;
+      }
+    }
+    return Count(view, nullptr, {});
+  };
+  Open();
+  EXPECT_TRUE(search("docs").ok()) << "nothing asks for the timestamps yet";
+  ExpectFenced(count().status(), first);
+  ExpectFenced(search("docs").status(), first);
+  EXPECT_TRUE(search("other").ok());
+  options_.serve_damaged = true;
+  Open();
+  EXPECT_EQ(*count(), 0) << "the count that finds the damage leaves the segment out";
+  const auto hits = search("docs");
+  ASSERT_TRUE(hits.ok()) << hits.status().ToString();
+  EXPECT_EQ(hits->scores.size(), 100U);
+  EXPECT_EQ(*Read("docs"), Expect(100, 200, "b"));
+  EXPECT_EQ(MatchingKeys(*View("docs"), nullptr, {})->rows, 100U);
+  EXPECT_EQ(engine_->statistics().fenced_segments, 1U);
+}
+
+TEST_F(FencingTest, ASegmentThatMissedWritesStaysFencedOnceTheLogIsCut) {
+  const int64_t first = Fill();
+  const std::string path = SegmentPath("docs", first);
+  uint64_t place = 0;
+  {
+    auto file = storage::SegmentFile::Open(files_, path);
+    ASSERT_TRUE(file.ok());
+    for (const storage::SegmentSection& section : (*file)->sections()) {
+      if (section.name == "pk keys") place = section.offset + 16;
+    }
+  }
+  FlipByte(path, place);
+  Open();
+  Insert("docs", 50, 52, "new");  // replaces rows that cannot be looked up
+  Delete("docs", 60);
+  EXPECT_TRUE(engine_->health().ok());
+  ExpectFenced(Read("docs").status(), first);
+  EXPECT_EQ(*Read("docs", "id in [150]"), (Rows{{150, "b150"}}));
+  Flush("docs");  // the log does not know these writes any more
+  FlipByte(path, place);
+  for (int start = 0; start < 3; ++start) {
+    Open();
+    ExpectFenced(Read("docs").status(), first);
+    options_.serve_damaged = true;
+    Open();
+    Rows expected = Expect(100, 200, "b");
+    expected.merge(Expect(50, 52, "new"));
+    EXPECT_EQ(*Read("docs"), expected);
+    options_.serve_damaged = false;
+  }
+}
+
+TEST_F(FencingTest, ACollectionWithAFencedSegmentCanBeDropped) {
+  const int64_t first = Fill();
+  const std::string path = SegmentPath("docs", first);
+  FlipByte(path, 30);
+  Open();
+  Insert("docs", 50, 51, "new");
+  Flush("docs");
+  ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
+  Open();
+  EXPECT_FALSE(*files_.Exists(path));
+  EXPECT_TRUE(meta_.Scan("fence/")->empty());
+  EXPECT_TRUE(meta_.Scan("segment/")->size() == 1);
+  EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
+}
+
+}  // namespace
+}  // namespace quiver::query
