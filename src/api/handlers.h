@@ -141,6 +141,8 @@ class Handlers {
 
   // write_rpcs.cc
   void Insert(const std::shared_ptr<Exchange<wire::InsertRequest, wire::MutationResult>>&);
+  void RunUpsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::MutationResult>>&,
+                 const std::shared_ptr<engine::WriteRequest>& sent);
   void Upsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::MutationResult>>&);
   void Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::MutationResult>>&);
   Status Flush(const wire::FlushRequest&, wire::FlushResponse*, const RpcCall&);

@@ -39,6 +39,7 @@ bool IsInputError(StatusCode code) {
     case StatusCode::kIo:
     case StatusCode::kCorruption:
     case StatusCode::kCancelled:
+    case StatusCode::kConflict:
     case StatusCode::kTimeout: return false;
     default: return true;
   }

@@ -114,26 +114,35 @@ void Handlers::Upsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::
   auto prepared = PrepareWrite(request, exchange->call(), *std::move(collection), WriteKind::kUpsert, partial);
   if (!prepared.ok()) return exchange->Finish(prepared.status());
   auto write = std::make_shared<engine::WriteRequest>(*std::move(prepared));
-  const auto run = [this, exchange, write, partial] {
-    const auto fill = [&]() -> Status {
-      if (partial) {
-        QUIVER_ASSIGN_OR_RETURN(const auto view,
-                                engine_.OpenView(*write->collection, {}, 0, exchange->call().deadline()));
-        QUIVER_RETURN_IF_ERROR(FillFromStored(view, [&] { return exchange->abandoned(); }, &write->batch));
-      }
-      return CompleteBatch(*write->collection->info()->schema, write->batch);
-    };
-    if (const Status filled = fill(); !filled.ok()) return exchange->Finish(filled);
-    engine_.Upsert(std::move(*write), [exchange](Result<engine::WriteResult> result) {
-      if (!result.ok()) return exchange->Finish(result.status());
-      EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
-      exchange->response()->set_upsert_cnt(exchange->request().num_rows());
-      exchange->response()->set_delete_cnt(result->delete_count);
-      exchange->Finish(Status::Ok());
-    });
+  if (!partial || write->collection->live_rows(-1) <= kInlineFilterRows) return RunUpsert(exchange, write);
+  OnCompute(exchange, [this, exchange, write] { RunUpsert(exchange, write); });
+}
+
+void Handlers::RunUpsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::MutationResult>>& exchange,
+                         const std::shared_ptr<engine::WriteRequest>& sent) {
+  const bool partial = exchange->request().partial_update();
+  // What was sent is needed again only where another write may come between.
+  engine::WriteRequest write = partial ? *sent : std::move(*sent);
+  const auto fill = [&]() -> Status {
+    if (partial) {
+      QUIVER_ASSIGN_OR_RETURN(const auto view, engine_.OpenView(*write.collection, {}, 0, exchange->call().deadline()));
+      QUIVER_RETURN_IF_ERROR(FillFromStored(view, [&] { return exchange->abandoned(); }, &write.batch));
+      write.based_on = view.timestamp;
+    }
+    return CompleteBatch(*write.collection->info()->schema, write.batch);
   };
-  if (!partial || write->collection->live_rows(-1) <= kInlineFilterRows) return run();
-  OnCompute(exchange, run);
+  if (const Status filled = fill(); !filled.ok()) return exchange->Finish(filled);
+  engine_.Upsert(std::move(write), [this, exchange, sent](Result<engine::WriteResult> result) {
+    if (result.status().code() == StatusCode::kConflict && !exchange->abandoned()) {
+      // Somebody else's write came between reading and writing, so somebody made progress: read again.
+      return OnCompute(exchange, [this, exchange, sent] { RunUpsert(exchange, sent); });
+    }
+    if (!result.ok()) return exchange->Finish(result.status());
+    EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
+    exchange->response()->set_upsert_cnt(exchange->request().num_rows());
+    exchange->response()->set_delete_cnt(result->delete_count);
+    exchange->Finish(Status::Ok());
+  });
 }
 
 void Handlers::Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::MutationResult>>& exchange) {

@@ -64,6 +64,7 @@ enum class StatusCode : int32_t {
   kUnsupported = 3000,
   kCancelled = 10000,
   kTimeout = 10001,
+  kConflict = 10002,  ///< what was read before has changed; read again and repeat
 };
 
 /// Success, or a code with a message that is shown to the client as it stands.

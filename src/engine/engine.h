@@ -81,6 +81,9 @@ struct WriteRequest {
   std::string partition_name;  ///< empty = `_default`, or chosen by partition key
   ColumnBatch batch;           ///< validated and completed; auto-id primary keys absent
   std::string request_id;      ///< client's request id, empty = none: a repeated one returns the first result
+  /// Upserts made out of rows that were read at this moment: refused with kConflict when a row of their keys has
+  /// changed since. 0 = not checked.
+  Timestamp based_on = 0;
   Timestamp schema_timestamp =
       0;  ///< the client's cached update_timestamp; 0 = not checked, else must match (code 109)
 };

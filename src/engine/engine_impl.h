@@ -68,6 +68,7 @@ struct Operation {
   std::vector<uint32_t> rows;  ///< of write.batch, the last one of each key
   bool fresh_keys = false;     ///< keys given by us: no older version can exist
   bool unique_keys = false;    ///< refused when one of its keys exists
+  Timestamp based_on = 0;      ///< refused when a row of its keys has changed since; 0 = not checked
   DeleteRecord deletion;
   std::string payload;
   std::function<Result<CatalogChange>(Timestamp)> prepare;
@@ -198,6 +199,8 @@ class Engine::Impl {
   Status CheckWrite(Operation& operation);
   /// Error: kInvalidParameter with the first key that exists.
   [[nodiscard]] Status CheckUnique(const Operation& operation) const;
+  /// Error: kConflict when a row of the keys has changed since operation.based_on.
+  [[nodiscard]] Status CheckUnchanged(const Operation& operation) const;
   void ApplyWrite(Operation& operation);
   void ApplyDelete(Operation& operation);
   /// Applies a write record found in the log.

@@ -73,6 +73,7 @@ void Engine::Impl::Insert(WriteRequest request, WriteCallback callback, bool ups
   operation->kind = Operation::Kind::kWrite;
   operation->collection = request.collection;
   operation->schema_timestamp = request.schema_timestamp;
+  operation->based_on = request.based_on;
   operation->done = [callback = std::move(callback)](Operation& done) {
     if (!done.status.ok()) {
       callback(done.status);
@@ -259,8 +260,8 @@ void Engine::Impl::SequencerLoop() {
           size_t end = i;
           while (end < taken.size() &&
                  (taken[end]->kind == Operation::Kind::kWrite || taken[end]->kind == Operation::Kind::kDelete)) {
-            // Whether its keys exist is known once everything before it is applied.
-            if (end > i && taken[end]->unique_keys) break;
+            // What its keys hold is known once everything before it is applied.
+            if (end > i && (taken[end]->unique_keys || taken[end]->based_on != 0)) break;
             ++end;
           }
           ProcessData(std::span(taken).subspan(i, end - i));
@@ -294,7 +295,8 @@ Status Engine::Impl::CheckWrite(Operation& operation) {
       }
       if (operation.write.partition_ids.size() > 64) break;  // by partition key: those partitions cannot be dropped
     }
-    if (operation.unique_keys) return CheckUnique(operation);
+    if (operation.unique_keys) QUIVER_RETURN_IF_ERROR(CheckUnique(operation));
+    if (operation.based_on != 0) QUIVER_RETURN_IF_ERROR(CheckUnchanged(operation));
   }
   return Status::Ok();
 }
@@ -311,6 +313,34 @@ Status Engine::Impl::CheckUnique(const Operation& operation) const {
       return InvalidParameter("primary key exists already[collection={}][row={}][key={}]", info->name(), row,
                               keys->is_fixed() ? std::to_string(keys->Get<int64_t>(row)) : keys->Bytes(row));
     }
+  }
+  return Status::Ok();
+}
+
+Status Engine::Impl::CheckUnchanged(const Operation& operation) const {
+  const std::shared_ptr<const CollectionInfo> info = operation.collection->info();
+  const WriteRecord& record = operation.write;
+  const Column& keys =
+      record.replaced_keys ? *record.replaced_keys : *record.batch.Find(info->schema->primary().field_id);
+  Timestamp floor = 0;
+  const auto segments = operation.collection->segments(floor);
+  for (uint32_t row = 0; row < keys.rows; ++row) {
+    const segment::KeyView key = segment::KeyAt(keys, row);
+    // The version that was read, and the one that is there now.
+    Timestamp read = 0;
+    Timestamp present = 0;
+    for (const auto& segment : segments) {
+      QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> before, segment->FindVisible(key, operation.based_on));
+      if (before) {
+        QUIVER_ASSIGN_OR_RETURN(read, segment->inserted_at(*before));
+      }
+      QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> now, segment->FindVisible(key, segment::kNotDeleted - 1));
+      if (now) {
+        QUIVER_ASSIGN_OR_RETURN(present, segment->inserted_at(*now));
+      }
+    }
+    // A version that compaction dropped meanwhile was dead, so the two differ then as well.
+    if (read != present) return Error(StatusCode::kConflict, "row {} has changed since it was read", row);
   }
   return Status::Ok();
 }

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from pymilvus import MilvusClient, MilvusException
+from pymilvus import DataType, MilvusClient, MilvusException
 
 from collections_under_test import Collections, count, vectors
 
@@ -129,3 +129,21 @@ def test_dropping_under_readers_is_a_clean_error(server, client, collections, na
         for reader in readers:
             message = reader.result(timeout=60)
             assert "collection not found" in message or "can't find collection" in message or "not loaded" in message
+
+
+def test_partial_updates_of_different_fields_both_last(client, collections, name, server):
+    """Each update reads the row and writes it back; none of them may undo another one's field."""
+    fields = [(f"f{i}", DataType.INT64, {"nullable": True}) for i in range(4)]
+    collections.create(name, fields)
+    client.insert(name, [{"id": 1, "vector": [0.0] * 8}])
+
+    def update(field):
+        own = MilvusClient(uri=server.uri)
+        for value in range(1, 31):
+            own.upsert(name, [{"id": 1, field: value}], partial_update=True)
+        own.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(update, [field for field, *_ in fields]))
+    row = client.get(name, ids=[1], output_fields=["f0", "f1", "f2", "f3"])[0]
+    assert [row[field] for field, *_ in fields] == [30, 30, 30, 30]
