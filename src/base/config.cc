@@ -65,6 +65,8 @@ constexpr std::array kOptions{
            "size at which growing rows are written as a sealed segment", 1 << 20, kNoLimit},
     Option{"segment.flush_min_bytes", OptionKind::kBytes, &Config::segment_flush_min_bytes,
            "Flush writes growing rows as a segment from this size on; fewer are safe in the log already", 0, kNoLimit},
+    Option{"segment.max_growing_seconds", OptionKind::kInteger, &Config::max_growing_seconds,
+           "age at which growing rows are written as a sealed segment", 1, 3'155'760'000},
     Option{"retention.seconds", OptionKind::kInteger, &Config::retention_seconds,
            "how long deleted and replaced rows stay readable by time travel, in collections without "
            "collection.retention.seconds",

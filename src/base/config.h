@@ -42,6 +42,7 @@ struct Config {
   int64_t segment_seal_bytes = 128LL << 20;
   int64_t segment_flush_min_bytes = 4LL << 20;  ///< Flush leaves less than this growing
   int64_t max_log_bytes = 256LL << 20;          ///< of the write-ahead log, before it is cut by sealing
+  int64_t max_growing_seconds = 3600;           ///< age at which growing rows are sealed
   int64_t retention_seconds = 60;               ///< of collections that do not set one
   bool compaction = true;                       ///< in the background
   int64_t max_segment_bytes = 1LL << 30;        ///< largest segment that compaction makes

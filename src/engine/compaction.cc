@@ -71,6 +71,12 @@ void Engine::Impl::RequestMaintenance(Collection& collection) {
   compaction_ready_.notify_one();
 }
 
+void Engine::Impl::WatchAge(const Collection& collection) {
+  const std::lock_guard lock(compaction_mutex_);
+  age_due_[collection.id()] = Clock::now() + std::chrono::seconds(options.max_growing_seconds);
+  compaction_ready_.notify_one();
+}
+
 Result<int64_t> Engine::Impl::StartCompaction(const std::shared_ptr<Collection>& collection) {
   QUIVER_RETURN_IF_ERROR(Flush(collection, 0).status());
   QUIVER_ASSIGN_OR_RETURN(const Timestamp id, clock->Allocate());
@@ -303,24 +309,43 @@ void Engine::Impl::RunJob(int64_t compaction_id) {
   }
 }
 
+std::optional<int64_t> Engine::Impl::TakeDue(std::map<int64_t, Clock::time_point>& due, Clock::time_point& next) {
+  const auto first =
+      std::min_element(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (first == due.end()) return std::nullopt;
+  if (first->second > Clock::now()) {
+    next = std::min(next, first->second);
+    return std::nullopt;
+  }
+  const int64_t id = first->first;
+  due.erase(first);
+  return id;
+}
+
+std::shared_ptr<Collection> Engine::Impl::FindById(int64_t collection_id) const {
+  const std::shared_lock lock(catalog_mutex);
+  const auto found = collections.find(collection_id);
+  return found == collections.end() ? nullptr : found->second;
+}
+
 Clock::time_point Engine::Impl::Maintain() {
   for (;;) {
-    int64_t id = 0;
+    Clock::time_point next = Clock::time_point::max();
+    std::optional<int64_t> id;
+    std::optional<int64_t> aged;
     {
       const std::lock_guard lock(compaction_mutex_);
       if (compactor_stop_ || !compactor_queue_.empty()) return Clock::now();
-      const auto due = std::min_element(maintenance_due_.begin(), maintenance_due_.end(),
-                                        [](const auto& a, const auto& b) { return a.second < b.second; });
-      if (due == maintenance_due_.end()) return Clock::time_point::max();
-      if (due->second > Clock::now()) return due->second;
-      id = due->first;
-      maintenance_due_.erase(due);
+      aged = TakeDue(age_due_, next);
+      id = TakeDue(maintenance_due_, next);
     }
-    std::shared_ptr<Collection> collection;
-    {
-      const std::shared_lock lock(catalog_mutex);
-      if (const auto found = collections.find(id); found != collections.end()) collection = found->second;
+    if (aged) {
+      if (const auto old = FindById(*aged); old != nullptr) {
+        if (const Status sealed = Flush(old, 0).status(); !sealed.ok() && !compactor_stop_) WatchAge(*old);
+      }
     }
+    if (!id && !aged) return next;
+    const std::shared_ptr<Collection> collection = id ? FindById(*id) : nullptr;
     if (collection == nullptr) continue;
     // Cleared before looking: what changes from now on asks again.
     collection->maintenance_requested = false;
@@ -338,7 +363,8 @@ Clock::time_point Engine::Impl::Maintain() {
     const auto info = collection->info();
     if (!status.ok()) {
       if (!compactor_stop_) {
-        QUIVER_LOG(warn, "background compaction of collection {} failed and is tried again: {}", id, status.ToString());
+        QUIVER_LOG(warn, "background compaction of collection {} failed and is tried again: {}", *id,
+                   status.ToString());
       }
       again = kRetryDelay;
     } else if (tasks.ok() && !tasks->empty()) {
@@ -356,7 +382,7 @@ Clock::time_point Engine::Impl::Maintain() {
     if (again) {
       collection->maintenance_requested = true;
       const std::lock_guard lock(compaction_mutex_);
-      maintenance_due_.try_emplace(id, Clock::now() + *again);
+      maintenance_due_.try_emplace(*id, Clock::now() + *again);
     }
   }
 }
@@ -371,8 +397,9 @@ void Engine::Impl::CompactorLoop() {
       std::unique_lock lock(compaction_mutex_);
       const auto ready = [&] {
         if (compactor_stop_ || !compactor_queue_.empty()) return true;
-        return std::any_of(maintenance_due_.begin(), maintenance_due_.end(),
-                           [&](const auto& entry) { return entry.second < next; });
+        const auto sooner = [&](const auto& entry) { return entry.second < next; };
+        return std::any_of(maintenance_due_.begin(), maintenance_due_.end(), sooner) ||
+               std::any_of(age_due_.begin(), age_due_.end(), sooner);
       };
       if (next == Clock::time_point::max()) {
         compaction_ready_.wait(lock, ready);

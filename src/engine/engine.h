@@ -49,6 +49,7 @@ struct EngineOptions {
   uint64_t seal_bytes = 128ULL << 20;                ///< a growing segment is sealed at this size
   uint64_t flush_min_bytes = 4ULL << 20;             ///< Flush seals only growing data of at least this size
   uint64_t max_log_bytes = 256ULL << 20;             ///< above this, whatever holds the oldest log record is sealed
+  int64_t max_growing_seconds = 3600;                ///< growing rows are sealed at this age
   uint64_t memory_limit = UINT64_MAX;                ///< for everything large (base/memory_budget.h)
   bool auto_load = false;                            ///< compat.auto_load
   bool serve_damaged = false;                        ///< storage.serve_damaged: reads leave fenced segments out

@@ -263,6 +263,12 @@ class Engine::Impl {
                       int64_t target_id, int64_t job_id, std::vector<RestoredSegment>& segments);
   Status Restore(const std::shared_ptr<Collection>& source, const SnapshotInfo& snapshot, const RestoreJob& job);
 
+  /// Notes when a new growing segment will be old enough to be sealed.
+  void WatchAge(const Collection& collection);
+  /// Takes the first collection that is due out of a map, or says when one will be.
+  static std::optional<int64_t> TakeDue(std::map<int64_t, std::chrono::steady_clock::time_point>& due,
+                                        std::chrono::steady_clock::time_point& next);
+  [[nodiscard]] std::shared_ptr<Collection> FindById(int64_t collection_id) const;
   /// Looks at the collections that are due; returns when the next one is.
   std::chrono::steady_clock::time_point Maintain();
 
@@ -309,6 +315,7 @@ class Engine::Impl {
   std::deque<std::function<void()>> compactor_queue_;  ///< what clients asked for
   std::map<int64_t, CompactionJob> compaction_jobs_;
   std::map<int64_t, std::chrono::steady_clock::time_point> maintenance_due_;  ///< by collection
+  std::map<int64_t, std::chrono::steady_clock::time_point> age_due_;          ///< when growing rows are too old
 
   // Sequencer only.
   Timestamp last_timestamp_ = 0;

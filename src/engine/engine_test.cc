@@ -485,6 +485,49 @@ TEST_F(EngineTest, SegmentsAreCompactedByThemselves) {
   EXPECT_EQ(Rows().size(), 5U);
 }
 
+TEST_F(EngineTest, OldGrowingRowsAreSealed) {
+  options_.max_growing_seconds = 1;
+  Open();
+  CreateDocs();
+  ASSERT_TRUE(Insert({1, 2}, "a").ok());
+  EXPECT_EQ(SealedCount(), 0U);
+  while (SealedCount() == 0) std::this_thread::yield();
+  EXPECT_EQ(Rows().size(), 2U);
+  EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 1U);
+}
+
+TEST_F(EngineTest, WritesBeyondTheMemoryLimitAreRefusedUntilSealingHasMadeRoom) {
+  options_.memory_limit = 1 << 20;
+  options_.retention_seconds = 0;
+  Open();
+  CreateDocs();
+  const auto insert = [&](int64_t first) {
+    std::vector<int64_t> keys;
+    for (int64_t key = first; key < first + 1000; ++key) keys.push_back(key);
+    return Insert(keys, "a");
+  };
+  int refused = 0;
+  for (int64_t batch = 0; batch < 100; ++batch) {
+    auto written = insert(batch * 1000);
+    for (; !written.ok(); written = insert(batch * 1000)) {
+      ASSERT_EQ(written.status().code(), StatusCode::kMemoryLimit) << written.status().ToString();
+      ASSERT_TRUE(written.status().retriable());
+      ++refused;
+    }
+  }
+  EXPECT_EQ(Rows().size(), 100'000U);
+  EXPECT_GT(SealedCount(), 0U);
+  uint64_t held = 0;
+  for (const uint64_t bytes : engine_->statistics().memory_bytes) held += bytes;
+  EXPECT_LE(held, options_.memory_limit);
+  // What can never fit is refused too, and nothing of it is there.
+  std::vector<int64_t> huge(100'000, 0);
+  for (size_t i = 0; i < huge.size(); ++i) huge[i] = static_cast<int64_t>(1'000'000 + i);
+  EXPECT_EQ(Insert(huge, "b").status().code(), StatusCode::kMemoryLimit);
+  EXPECT_EQ(Rows().size(), 100'000U);
+  RecordProperty("refused", refused);
+}
+
 TEST_F(EngineTest, HistoryOlderThanTheRetentionIsRefused) {
   options_.flush_min_bytes = 0;
   options_.retention_seconds = 0;

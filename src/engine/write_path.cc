@@ -487,6 +487,7 @@ void Engine::Impl::ApplyWrite(Operation& operation) {
     active = std::make_shared<segment::GrowingSegment>(static_cast<int64_t>(id.ok() ? *id : timestamp), info->schema,
                                                        budget);
     collection.AddGrowing(active);
+    WatchAge(collection);
   }
   std::vector<int64_t> partitions;
   partitions.reserve(operation.rows.size());
