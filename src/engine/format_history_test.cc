@@ -17,6 +17,7 @@
 #include "engine/collection.h"
 #include "engine/engine.h"
 #include "segment/segment.h"
+#include "storage/meta_store.h"
 
 namespace quiver::engine {
 namespace {
