@@ -17,6 +17,7 @@
 #include "api/exchange.h"
 #include "api/search_leases.h"
 #include "api/service.h"
+#include "api/view_leases.h"
 #include "api/wire.h"
 #include "base/status.h"
 #include "base/thread_pool.h"
@@ -192,6 +193,7 @@ class Handlers {
   ThreadPool& control_;
   const ServiceOptions options_;
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
+  ViewLeases views_;
   SearchLeases leases_;
 };
 

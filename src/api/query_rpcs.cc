@@ -34,6 +34,7 @@ constexpr auto kMaxGuaranteeWait = std::chrono::seconds(30);
 constexpr std::string_view kCount = "count(*)";
 
 struct QueryPlan {
+  bool iterator = false;
   uint64_t travel = 0;  ///< the moment to read at; 0 = now
   std::shared_ptr<engine::Collection> collection;
   std::shared_ptr<const engine::CollectionInfo> info;
@@ -85,14 +86,16 @@ Status ReadOutput(const wire::QueryRequest& request, const CollectionSchema& sch
   return Status::Ok();
 }
 
-Status RunQuery(engine::Engine& engine, ThreadPool* parallel, int64_t max_output_bytes, QueryExchange& exchange,
-                const QueryPlan& plan) {
+Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* parallel, int64_t max_output_bytes,
+                QueryExchange& exchange, const QueryPlan& plan) {
   const wire::QueryRequest& request = exchange.request();
   wire::QueryResults* response = exchange.response();
   const CollectionSchema& schema = *plan.info->schema;
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
-  QUIVER_ASSIGN_OR_RETURN(engine::ReadView view, engine.OpenView(*plan.collection, plan.partitions,
-                                                                 request.guarantee_timestamp(), deadline, plan.travel));
+  QUIVER_ASSIGN_OR_RETURN(
+      engine::ReadView view,
+      views.Open(engine, {plan.collection, plan.partitions, request.guarantee_timestamp(), plan.travel, plan.iterator},
+                 deadline));
   const query::Cancelled cancelled = [&exchange] { return exchange.abandoned(); };
   response->set_collection_name(request.collection_name());
   response->set_session_ts(view.timestamp);
@@ -145,6 +148,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
       }
     }
     QUIVER_RETURN_IF_ERROR(CheckCollectionId(params, plan->info->id));
+    plan->iterator = ReadFlag(params, "iterator");
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
       return InvalidParameter(
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
@@ -167,7 +171,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);
 
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
-    exchange->Finish(RunQuery(engine_, parallel, options_.max_output_bytes, *exchange, *plan));
+    exchange->Finish(RunQuery(engine_, views_, parallel, options_.max_output_bytes, *exchange, *plan));
   };
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());

@@ -248,12 +248,14 @@ Result<QueryVectors> VectorsOfKeys(const wire::schema::IDs& ids, const FieldSche
   return vectors;
 }
 
-Status RunSearch(engine::Engine& engine, SearchLeases& leases, ThreadPool* parallel, SearchExchange& exchange,
-                 SearchPlan* plan) {
+Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases& views, ThreadPool* parallel,
+                 SearchExchange& exchange, SearchPlan* plan) {
   const wire::SearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
-  QUIVER_ASSIGN_OR_RETURN(plan->request.view, engine.OpenView(*plan->collection, plan->partitions,
-                                                              request.guarantee_timestamp(), deadline, plan->travel));
+  QUIVER_ASSIGN_OR_RETURN(plan->request.view, views.Open(engine,
+                                                         {plan->collection, plan->partitions,
+                                                          request.guarantee_timestamp(), plan->travel, plan->iterator},
+                                                         deadline));
   plan->request.cancelled = [&exchange] { return exchange.abandoned(); };
   if (request.has_ids()) {
     QUIVER_ASSIGN_OR_RETURN(plan->queries, VectorsOfKeys(request.ids(), *plan->field, *plan->info->schema,
@@ -339,7 +341,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);
 
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
-    exchange->Finish(RunSearch(engine_, leases_, parallel, *exchange, plan.get()));
+    exchange->Finish(RunSearch(engine_, leases_, views_, parallel, *exchange, plan.get()));
   };
   const auto rows = static_cast<uint64_t>(std::max<int64_t>(plan->collection->live_rows(-1), 0));
   const uint64_t row_bytes = std::max<uint64_t>(FixedWidth(plan->field->type, plan->field->dim), 256);

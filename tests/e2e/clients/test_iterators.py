@@ -92,3 +92,28 @@ def test_query_iterator_sees_one_state(client, collections, name):
     rest = [row["id"] for page in drain(iterator) for row in page]
     assert first == list(range(0, 200, 2))
     assert len(rest) == len(set(rest)) and set(range(200, 800, 2)) <= set(rest)
+
+
+def test_iterators_read_one_moment(client, collections, name):
+    """Rows written, replaced and deleted between two pages change nothing of what the iterator gives."""
+    collections.create(name)
+    client.alter_collection_properties(name, properties={"collection.retention.seconds": "0"})
+    data = vectors(1000, 8, 3)
+    client.insert(name, [{"id": i, "vector": data[i].tolist()} for i in range(1000)])
+    pages = client.query_iterator(name, filter="id >= 0", output_fields=["id"], batch_size=100)
+    hits = client.search_iterator(name, data=[data[0].tolist()], batch_size=100, limit=1000,
+                                  search_params={"metric_type": "L2"})
+    seen = [row["id"] for row in pages.next()]
+    found = [hit["id"] for hit in hits.next()]
+    client.delete(name, filter="id >= 500 and id < 600")
+    client.insert(name, [{"id": i, "vector": data[i - 1000].tolist()} for i in range(1000, 1500)])
+    client.upsert(name, [{"id": i, "vector": [9.0] * 8} for i in range(700, 800)])
+    client.compact(name)
+    while page := pages.next():
+        seen += [row["id"] for row in page]
+    while page := hits.next():
+        found += [hit["id"] for hit in page]
+    pages.close()
+    hits.close()
+    assert seen == list(range(1000))
+    assert sorted(found) == list(range(1000))
