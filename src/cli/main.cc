@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "api/service.h"
+#include "cli/check.h"
+#include "cli/dump.h"
 #include "cli/serve.h"
 
 namespace {
@@ -14,6 +16,8 @@ constexpr std::string_view kUsage =
     "usage: quiver COMMAND [arguments]\n"
     "\n"
     "  serve      run the server; 'quiver serve --help' lists every setting\n"
+    "  check      verify a data directory, and repair it\n"
+    "  dump       show a file of a data directory as text or JSON\n"
     "  rpcs       list the RPCs that are served\n"
     "  version    print the version\n"
     "  help       print this text\n";
@@ -32,6 +36,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
 
   if (command == "serve") return quiver::cli::Serve(rest);
+  if (command == "check") return quiver::cli::Check(rest);
+  if (command == "dump") return quiver::cli::Dump(rest);
   if (command == "help" || command == "--help" || command == "-h") {
     fmt::print("{}", kUsage);
     return 0;

@@ -341,6 +341,9 @@ std::string FencePrefix(int64_t collection_id);
 std::string CheckpointKey(int64_t collection_id);
 /// The oldest timestamp at which the collection's files still show every row.
 std::string FloorKey(int64_t collection_id);
+/// Version of the directory as a whole; raised when an older binary could no longer read it.
+/// 2: tombstones and snapshots in catalog entries, floors, segments with several versions of a row.
+inline constexpr int64_t kDirectoryFormat = 2;
 inline constexpr std::string_view kCollectionPrefix = "collection/";
 inline constexpr std::string_view kDatabasePrefix = "database/";
 inline constexpr std::string_view kAppliedDdlKey = "system/applied_ddl";

@@ -10,10 +10,6 @@ namespace quiver::engine {
 
 namespace {
 
-/// Version of the directory as a whole; raised when an older binary could no longer read it.
-/// 2: tombstones and snapshots in catalog entries, floors, segments with several versions of a row.
-constexpr int64_t kDirectoryFormat = 2;
-
 Result<uint64_t> ParseNumber(std::string_view key, std::string_view text) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

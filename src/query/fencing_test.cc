@@ -7,6 +7,7 @@
 
 #include "base/logging.h"
 #include "engine/collection.h"
+#include "engine/directory_check.h"
 #include "engine/engine.h"
 #include "io/fault_file_system.h"
 #include "query/search.h"
@@ -51,9 +52,9 @@ class FencingTest : public testing::Test {
     options.flush_min_bytes = 0;
     options.compaction = false;
     options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
+      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
     };
-    auto opened = Engine::Open(files_, options);
+    auto opened = Engine::Open(*files_, options);
     ASSERT_TRUE(opened.ok()) << opened.status().ToString();
     engine_ = *std::move(opened);
   }
@@ -125,7 +126,7 @@ class FencingTest : public testing::Test {
   }
   std::string DeltaPath(const std::string& name) {
     const std::string directory = "data/objects/delta/" + std::to_string(Find(name)->id());
-    const auto entries = files_.List(directory);
+    const auto entries = files_->List(directory);
     EXPECT_TRUE(entries.ok() && entries->size() == 1);
     return directory + "/" + entries->front().name;
   }
@@ -174,18 +175,35 @@ class FencingTest : public testing::Test {
     Flush("other");
     return first;
   }
-  void FlipByte(const std::string& path, uint64_t byte) { ASSERT_TRUE(files_.FlipBit(path, byte * 8 + 3)); }
+  void FlipByte(const std::string& path, uint64_t byte) { ASSERT_TRUE(files_->FlipBit(path, byte * 8 + 3)); }
+
+  void StartOver() {
+    engine_.reset();
+    files_ = std::make_unique<io::FaultFileSystem>();
+    meta_ = std::make_unique<storage::MemoryMetaStore>();
+  }
+  engine::DirectoryReport Check(bool repair = false) {
+    engine_.reset();
+    auto report = engine::CheckDirectory(
+        *files_, {.data_dir = "data",
+                  .repair = repair,
+                  .open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+                    return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
+                  }});
+    EXPECT_TRUE(report.ok()) << report.status().ToString();
+    return report.ok() ? *std::move(report) : engine::DirectoryReport();
+  }
 
   engine::EngineOptions options_;
-  io::FaultFileSystem files_;
-  storage::MemoryMetaStore meta_;
+  std::unique_ptr<io::FaultFileSystem> files_ = std::make_unique<io::FaultFileSystem>();
+  std::unique_ptr<storage::MemoryMetaStore> meta_ = std::make_unique<storage::MemoryMetaStore>();
   std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(FencingTest, AFlippedBitInAnySectionIsNamedAndTheRestIsServed) {
   const int64_t first = Fill();
   const std::string path = SegmentPath("docs", first);
-  auto file = storage::SegmentFile::Open(files_, path);
+  auto file = storage::SegmentFile::Open(*files_, path);
   ASSERT_TRUE(file.ok());
   std::vector<uint64_t> places{8, 30, (*file)->byte_size() - 8, (*file)->byte_size() - 60};  // header and footer
   std::set<std::string> names;
@@ -231,9 +249,93 @@ TEST_F(FencingTest, AFlippedBitInAnySectionIsNamedAndTheRestIsServed) {
   }
 }
 
+TEST_F(FencingTest, TheCheckNamesEveryDamagedSectionAndTheRepairCuresIt) {
+  const int64_t first = Fill();
+  const std::string path = SegmentPath("docs", first);
+  std::vector<storage::SegmentSection> sections{{.name = "", .offset = 8, .length = 1}};
+  {
+    const auto file = storage::SegmentFile::Open(*files_, path);
+    ASSERT_TRUE(file.ok());
+    for (const storage::SegmentSection& section : (*file)->sections()) {
+      if (section.length > 0) sections.push_back(section);
+    }
+  }
+  const engine::DirectoryReport sound = Check();
+  EXPECT_TRUE(sound.faults.empty()) << sound.faults[0].file << ": " << sound.faults[0].what;
+  EXPECT_EQ(sound.collections, 2U);
+  EXPECT_EQ(sound.segments, 3U);
+  EXPECT_EQ(sound.rows, 250U);
+  size_t rebuilt = 0;
+  for (const storage::SegmentSection& section : sections) {
+    SCOPED_TRACE(section.name + " of field " + std::to_string(section.field_id));
+    StartOver();
+    Fill();
+    const auto segments = meta_->Scan("segment/");
+    ASSERT_EQ(segments->size(), 3U);
+    const std::string key = segments->front().first;
+    const int64_t segment = std::stoll(key.substr(key.rfind('/') + 1));
+    const std::string damaged = SegmentPath("docs", segment);
+    engine_.reset();
+    FlipByte(damaged, section.offset + section.length / 2);
+    for (const bool repair : {false, true}) {
+      const engine::DirectoryReport report = Check(repair);
+      ASSERT_EQ(report.faults.size(), 1U);
+      const engine::DirectoryFault& fault = report.faults[0];
+      EXPECT_EQ("data/" + fault.file, damaged);
+      EXPECT_EQ(fault.segment_id, segment);
+      EXPECT_EQ(fault.collection, "default.docs");
+      EXPECT_EQ(fault.section.substr(0, section.name.size()), section.name);
+      EXPECT_EQ(fault.repair.empty(), !repair);
+      EXPECT_EQ(report.unrepaired, 0U);
+      if (section.derived) {
+        EXPECT_EQ(report.rows_lost, 0U);
+      }
+    }
+    EXPECT_TRUE(Check().faults.empty());
+    EXPECT_EQ(files_->List("data/quarantine")->size(), 1U) << "nothing is thrown away";
+    Open();
+    Rows expected = Expect(100, 200, "b");
+    if (section.derived) expected.merge(Expect(0, 100, "a"));
+    rebuilt += section.derived ? 1 : 0;
+    EXPECT_EQ(*Read("docs"), expected);
+    EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
+    EXPECT_EQ(engine_->statistics().fenced_segments, 0U);
+    Insert("docs", 0, 10, "again");
+    EXPECT_EQ(Read("docs")->at(5), "again5");
+  }
+  EXPECT_GE(rebuilt, 3U);
+}
+
+TEST_F(FencingTest, TheRepairTakesOutSegmentsWithoutSoundDeletesOrManifest) {
+  for (const bool manifest : {false, true}) {
+    StartOver();
+    const int64_t first = Fill();
+    Delete("docs", 7);
+    Insert("docs", 300, 301, "c");
+    Flush("docs");
+    if (manifest) {
+      storage::MetaTransaction transaction;
+      transaction.Put("segment/" + std::to_string(Find("docs")->id()) + "/" + std::to_string(first), "{");
+      ASSERT_TRUE(meta_->Commit(transaction).ok());
+    } else {
+      FlipByte(DeltaPath("docs"), 45);
+    }
+    EXPECT_EQ(Check().faults.size(), 1U);
+    const engine::DirectoryReport repaired = Check(true);
+    EXPECT_EQ(repaired.unrepaired, 0U);
+    EXPECT_EQ(repaired.rows_lost, manifest ? 0U : 100U);
+    EXPECT_EQ(files_->List("data/quarantine")->size(), 2U);
+    EXPECT_TRUE(Check().faults.empty());
+    Open();
+    Rows expected = Expect(100, 200, "b");
+    expected[300] = "c300";
+    EXPECT_EQ(*Read("docs"), expected);
+  }
+}
+
 TEST_F(FencingTest, AMissingFileFencesItsSegment) {
   const int64_t first = Fill();
-  ASSERT_TRUE(files_.Remove(SegmentPath("docs", first)).ok());
+  ASSERT_TRUE(files_->Remove(SegmentPath("docs", first)).ok());
   Open();
   ExpectFenced(Read("docs").status(), first);
   EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
@@ -263,18 +365,18 @@ TEST_F(FencingTest, ADamagedManifestFencesItsSegmentAndKeepsItsFiles) {
   Insert("docs", 300, 301, "c");
   Flush("docs");
   const std::string key = "segment/" + std::to_string(Find("docs")->id()) + "/" + std::to_string(first);
-  const std::string manifest = **meta_.Get(key);
+  const std::string manifest = **meta_->Get(key);
   storage::MetaTransaction transaction;
   std::string broken = manifest;
   broken[2] = '}';
   transaction.Put(key, broken);
-  ASSERT_TRUE(meta_.Commit(transaction).ok());
+  ASSERT_TRUE(meta_->Commit(transaction).ok());
   Open();
   ExpectFenced(Read("docs").status(), first);
-  EXPECT_TRUE(*files_.Exists(SegmentPath("docs", first)));
+  EXPECT_TRUE(*files_->Exists(SegmentPath("docs", first)));
   transaction = {};
   transaction.Put(key, manifest);
-  ASSERT_TRUE(meta_.Commit(transaction).ok());
+  ASSERT_TRUE(meta_->Commit(transaction).ok());
   Open();
   const auto rows = Read("docs");
   ASSERT_TRUE(rows.ok()) << rows.status().ToString();
@@ -291,7 +393,7 @@ TEST_F(FencingTest, ReadsThatDoNotNeedTheSegmentAreServed) {
   const int64_t first = Flush("docs");
   Insert("docs", 100, 200, "b", "p");
   Flush("docs");
-  auto file = storage::SegmentFile::Open(files_, SegmentPath("docs", first));
+  auto file = storage::SegmentFile::Open(*files_, SegmentPath("docs", first));
   ASSERT_TRUE(file.ok());
   for (const storage::SegmentSection& section : (*file)->sections()) {
     if (section.field_id == kVector) FlipByte(SegmentPath("docs", first), section.offset + 100);
@@ -310,7 +412,7 @@ TEST_F(FencingTest, ReadsThatDoNotNeedTheSegmentAreServed) {
 TEST_F(FencingTest, EveryKindOfReadFailsWithTheSegmentOrServesTheRest) {
   const int64_t first = Fill();
   {
-    auto file = storage::SegmentFile::Open(files_, SegmentPath("docs", first));
+    auto file = storage::SegmentFile::Open(*files_, SegmentPath("docs", first));
     ASSERT_TRUE(file.ok());
     for (const storage::SegmentSection& section : (*file)->sections()) {
       if (section.name == "insert timestamps") FlipByte(SegmentPath("docs", first), section.offset + 100);
@@ -358,7 +460,7 @@ TEST_F(FencingTest, ASegmentThatMissedWritesStaysFencedOnceTheLogIsCut) {
   const std::string path = SegmentPath("docs", first);
   uint64_t place = 0;
   {
-    auto file = storage::SegmentFile::Open(files_, path);
+    auto file = storage::SegmentFile::Open(*files_, path);
     ASSERT_TRUE(file.ok());
     for (const storage::SegmentSection& section : (*file)->sections()) {
       if (section.name == "pk keys") place = section.offset + 16;
@@ -394,9 +496,9 @@ TEST_F(FencingTest, ACollectionWithAFencedSegmentCanBeDropped) {
   Flush("docs");
   ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
   Open();
-  EXPECT_FALSE(*files_.Exists(path));
-  EXPECT_TRUE(meta_.Scan("fence/")->empty());
-  EXPECT_TRUE(meta_.Scan("segment/")->size() == 1);
+  EXPECT_FALSE(*files_->Exists(path));
+  EXPECT_TRUE(meta_->Scan("fence/")->empty());
+  EXPECT_TRUE(meta_->Scan("segment/")->size() == 1);
   EXPECT_EQ(*Read("other"), Expect(0, 50, "o"));
 }
 

@@ -1,0 +1,352 @@
+// File: engine/directory_check.cc
+#include "engine/directory_check.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "engine/engine_impl.h"
+#include "io/read_only_file_system.h"
+
+namespace quiver::engine {
+namespace {
+
+bool ParseId(std::string_view text, int64_t& id) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
+  return error == std::errc() && end == text.data() + text.size() && id > 0;
+}
+
+bool IsNumber(std::string_view text) {
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+class Checker {
+ public:
+  Checker(io::FileSystem& file_system, const DirectoryCheckOptions& options)
+      : file_system_(file_system), options_(options) {}
+
+  Result<DirectoryReport> Run() {
+    const std::string meta_directory = io::JoinPath(options_.data_dir, "meta");
+    if (!options_.open_meta_store) {
+      QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(meta_directory));
+      if (!exists) return Error(StatusCode::kIo, "no data directory: {}", options_.data_dir);
+    }
+    QUIVER_ASSIGN_OR_RETURN(lock_, file_system_.Lock(options_.data_dir));
+    auto opened =
+        options_.open_meta_store ? options_.open_meta_store(meta_directory) : storage::OpenLocalMeta(meta_directory);
+    if (!opened.ok()) {
+      AddFault({.file = "meta", .what = opened.status().message()});
+    } else {
+      meta_ = *std::move(opened);
+      QUIVER_RETURN_IF_ERROR(CheckCatalog());
+      QUIVER_RETURN_IF_ERROR(CheckOrphans());
+    }
+    CheckLog();
+    if (options_.repair) {
+      report_.unrepaired = static_cast<uint64_t>(std::count_if(report_.faults.begin(), report_.faults.end(),
+                                                               [](const auto& fault) { return fault.repair.empty(); }));
+      if (meta_ != nullptr) QUIVER_RETURN_IF_ERROR(meta_->Sync());
+    }
+    return std::move(report_);
+  }
+
+ private:
+  DirectoryFault& AddFault(DirectoryFault fault) { return report_.faults.emplace_back(std::move(fault)); }
+  [[nodiscard]] std::string PathOf(const std::string& object) const {
+    return fmt::format("{}/objects/{}", options_.data_dir, object);
+  }
+
+  Status CheckCatalog() {
+    QUIVER_ASSIGN_OR_RETURN(const auto entries, meta_->Scan(""));
+    for (const auto& [key, value] : entries) {
+      int64_t format = 0;
+      if (key != kFormatKey || !ParseId(value, format) || format <= kDirectoryFormat) continue;
+      return Error(StatusCode::kUnsupported, "data directory {} has format {}; this binary knows formats up to {}",
+                   options_.data_dir, format, kDirectoryFormat);
+    }
+    report_.keys = entries.size();
+    // Collections first: the others are told by their names.
+    for (const auto& [key, value] : entries) {
+      const auto bad = [&](std::string what) { AddFault({.file = "meta:" + key, .what = std::move(what)}); };
+      if (key.starts_with(kCollectionPrefix)) {
+        const auto info = CollectionInfoFromJson(value);
+        if (!info.ok()) {
+          bad(info.status().message());
+          int64_t id = 0;
+          if (ParseId(std::string_view(key).substr(kCollectionPrefix.size()), id)) collections_[id];
+          continue;
+        }
+        ++report_.collections;
+        collections_[info->id] = fmt::format("{}.{}", info->db_name, info->name());
+      } else if (key.starts_with(kDatabasePrefix)) {
+        if (const auto info = DatabaseInfoFromJson(value); !info.ok()) bad(info.status().message());
+      } else if (key.starts_with("system/") || key.starts_with("checkpoint/") || key.starts_with("floor/")) {
+        if (!IsNumber(value)) bad(fmt::format("it holds no number: {}", value));
+      } else if (!key.starts_with("segment/") && !key.starts_with("fence/")) {
+        bad("a key of no known kind");
+      }
+    }
+    for (const auto& [key, value] : entries) {
+      if (!key.starts_with("segment/")) continue;
+      const std::string_view rest = std::string_view(key).substr(8);
+      const size_t slash = std::min(rest.find('/'), rest.size());
+      int64_t collection_id = 0;
+      int64_t segment_id = 0;
+      if (!ParseId(rest.substr(0, slash), collection_id) || slash == rest.size() ||
+          !ParseId(rest.substr(slash + 1), segment_id)) {
+        AddFault({.file = "meta:" + key, .what = "the key names no segment"});
+        continue;
+      }
+      QUIVER_RETURN_IF_ERROR(CheckSegment(key, value, collection_id, segment_id));
+    }
+    return Status::Ok();
+  }
+
+  Status CheckSegment(const std::string& key, const std::string& value, int64_t collection_id, int64_t segment_id) {
+    if (!collections_.contains(collection_id)) return Status::Ok();  // dropped; the next start forgets it
+    ++report_.segments;
+    const size_t first_fault = report_.faults.size();
+    const auto bad = [&](std::string file, std::string what) -> DirectoryFault& {
+      return AddFault({.file = std::move(file),
+                       .collection_id = collection_id,
+                       .collection = collections_[collection_id],
+                       .segment_id = segment_id,
+                       .what = std::move(what)});
+    };
+    std::set<std::string> objects;
+    std::shared_ptr<const storage::SegmentFile> file;
+    bool derived_only = true;
+    bool unreadable = false;
+    const Result<SegmentManifest> manifest = DecodeManifest(value);
+    if (!manifest.ok()) {
+      bad("meta:" + key, manifest.status().message());
+      // Whatever could belong to it.
+      kept_prefixes_.push_back(fmt::format("segment/{}/{}.", collection_id, segment_id));
+      kept_prefixes_.push_back(fmt::format("delta/{}/{}-", collection_id, segment_id));
+      derived_only = false;
+    } else {
+      objects.insert(manifest->object);
+      auto opened = storage::SegmentFile::Open(file_system_, PathOf(manifest->object));
+      if (!opened.ok()) {
+        bad("objects/" + manifest->object, opened.status().message());
+        derived_only = false;
+        unreadable = true;
+      } else {
+        file = *std::move(opened);
+        report_.rows += file->rows();
+        if (file->collection_id() != collection_id || file->segment_id() != segment_id) {
+          bad("objects/" + manifest->object,
+              fmt::format("it is segment {} of collection {}", file->segment_id(), file->collection_id()));
+          derived_only = false;
+        }
+        for (storage::SegmentDamage& damage : file->FindDamage()) {
+          derived_only = derived_only && damage.section.derived;
+          DirectoryFault& fault = bad("objects/" + manifest->object, std::move(damage.what));
+          fault.section = damage.section.field_id == 0
+                              ? damage.section.name
+                              : fmt::format("{} of field {}", damage.section.name, damage.section.field_id);
+          fault.offset = damage.begin;
+        }
+      }
+      if (!manifest->delta.empty()) {
+        objects.insert(manifest->delta);
+        ++report_.deltas;
+        const auto delta = storage::ReadDeltaFile(file_system_, PathOf(manifest->delta));
+        std::string what;
+        if (!delta.ok()) {
+          what = delta.status().message();
+        } else if (delta->segment_id != segment_id) {
+          what = fmt::format("it is of segment {}", delta->segment_id);
+        } else if (file != nullptr && std::any_of(delta->deletes.begin(), delta->deletes.end(),
+                                                  [&](const auto& dead) { return dead.row >= file->rows(); })) {
+          what = fmt::format("it names rows beyond the {} of the segment", file->rows());
+        }
+        if (!what.empty()) {
+          bad("objects/" + manifest->delta, what);
+          derived_only = false;
+        }
+      }
+    }
+    QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> missed, meta_->Get(FenceKey(collection_id, segment_id)));
+    if (missed) {
+      bad("meta:" + FenceKey(collection_id, segment_id), "writes could not be applied to the segment: " + *missed);
+      derived_only = false;
+    }
+    referenced_.insert(objects.begin(), objects.end());
+    if (report_.faults.size() == first_fault || !options_.repair) return Status::Ok();
+
+    std::string done;
+    if (derived_only && Rebuild(*file, manifest->object)) {
+      done = "made again from the columns, which are sound; the damaged file is in quarantine";
+    } else {
+      QUIVER_RETURN_IF_ERROR(Drop(key, collection_id, segment_id));
+      std::string lost = "its rows are lost; their number cannot be read";
+      if (file != nullptr && !unreadable) {
+        lost = fmt::format("{} rows of collection {} are lost", file->rows(), collections_[collection_id]);
+        report_.rows_lost += file->rows();
+      }
+      done = fmt::format("segment {} taken out of the catalog, its files moved to quarantine; {}", segment_id, lost);
+    }
+    for (size_t i = first_fault; i < report_.faults.size(); ++i) report_.faults[i].repair = done;
+    return Status::Ok();
+  }
+
+  /// Moves a file below objects/ to quarantine/, where nothing looks for it.
+  Status Quarantine(const std::string& object) {
+    const std::string from = PathOf(object);
+    QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(from));
+    if (!exists) return Status::Ok();
+    std::string name = object;
+    std::replace(name.begin(), name.end(), '/', '-');
+    const std::string directory = io::JoinPath(options_.data_dir, "quarantine");
+    QUIVER_RETURN_IF_ERROR(file_system_.CreateDirectories(directory));
+    std::string to = io::JoinPath(directory, name);
+    for (int copy = 1;; ++copy) {  // what an earlier repair has kept is not written over
+      QUIVER_ASSIGN_OR_RETURN(const bool taken, file_system_.Exists(to));
+      if (!taken) break;
+      to = fmt::format("{}/{}.{}", directory, name, copy);
+    }
+    QUIVER_RETURN_IF_ERROR(file_system_.Rename(from, to));
+    QUIVER_RETURN_IF_ERROR(file_system_.SyncDirectory(directory));
+    return file_system_.SyncDirectory(io::DirectoryOf(from));
+  }
+
+  Status Drop(const std::string& key, int64_t collection_id, int64_t segment_id) {
+    for (const std::string_view kind : {"segment", "delta"}) {
+      const std::string below = fmt::format("{}/{}", kind, collection_id);
+      QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(PathOf(below)));
+      if (!exists) continue;
+      QUIVER_ASSIGN_OR_RETURN(const auto entries, file_system_.List(PathOf(below)));
+      const std::string prefix = fmt::format("{}{}", segment_id, kind == "segment" ? "." : "-");
+      for (const io::DirectoryEntry& entry : entries) {
+        if (entry.name.starts_with(prefix)) QUIVER_RETURN_IF_ERROR(Quarantine(below + "/" + entry.name));
+      }
+    }
+    storage::MetaTransaction transaction;
+    transaction.Delete(key);
+    transaction.Delete(FenceKey(collection_id, segment_id));
+    const auto committed = meta_->Commit(transaction);
+    return committed.ok() ? meta_->Sync() : committed.status();
+  }
+
+  /// Writes the segment anew from its columns and timestamps; false when they cannot be read after all.
+  bool Rebuild(const storage::SegmentFile& file, const std::string& object) {
+    const std::string staging = fmt::format("{}/objects/.staging/rebuilt-{}", options_.data_dir, file.segment_id());
+    const auto rebuild = [&]() -> Status {
+      QUIVER_RETURN_IF_ERROR(file_system_.CreateDirectories(io::DirectoryOf(staging)));
+      QUIVER_ASSIGN_OR_RETURN(auto writer,
+                              storage::SegmentFileWriter::Create(file_system_, staging,
+                                                                 {.rows = file.rows(),
+                                                                  .pk_field_id = file.pk_field_id(),
+                                                                  .collection_id = file.collection_id(),
+                                                                  .segment_id = file.segment_id(),
+                                                                  .schema_version = file.schema_version()}));
+      for (const storage::SegmentColumn& column : file.columns()) {
+        QUIVER_ASSIGN_OR_RETURN(const ColumnView view, file.View(column.field_id, 0, file.rows()));
+        QUIVER_RETURN_IF_ERROR(writer->AddColumn(column.field_id, std::span(&view, 1)));
+      }
+      QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, file.insert_timestamps());
+      QUIVER_RETURN_IF_ERROR(writer->Finish(stamps, file.partitions()));
+      writer.reset();
+      QUIVER_ASSIGN_OR_RETURN(const auto made, storage::SegmentFile::Open(file_system_, staging));
+      QUIVER_RETURN_IF_ERROR(made->VerifyAll());
+      QUIVER_RETURN_IF_ERROR(Quarantine(object));
+      QUIVER_RETURN_IF_ERROR(file_system_.Rename(staging, PathOf(object)));
+      return file_system_.SyncDirectory(io::DirectoryOf(PathOf(object)));
+    };
+    return rebuild().ok();
+  }
+
+  Status CheckOrphans() {
+    io::ReadOnlyFileSystem files(file_system_);
+    QUIVER_ASSIGN_OR_RETURN(const bool exists, files.Exists(PathOf("")));
+    if (!exists) return Status::Ok();
+    for (const std::string_view kind : {"segment", "delta"}) {
+      QUIVER_ASSIGN_OR_RETURN(const bool any, files.Exists(PathOf(std::string(kind))));
+      if (!any) continue;
+      QUIVER_ASSIGN_OR_RETURN(const auto directories, files.List(PathOf(std::string(kind))));
+      for (const io::DirectoryEntry& directory : directories) {
+        const std::string below = fmt::format("{}/{}", kind, directory.name);
+        QUIVER_ASSIGN_OR_RETURN(const auto entries, files.List(PathOf(below)));
+        for (const io::DirectoryEntry& entry : entries) {
+          const std::string name = below + "/" + entry.name;
+          const bool kept = std::any_of(kept_prefixes_.begin(), kept_prefixes_.end(),
+                                        [&](const std::string& prefix) { return name.starts_with(prefix); });
+          if (!kept && !referenced_.contains(name)) ++report_.orphans;
+        }
+      }
+    }
+    return Status::Ok();
+  }
+
+  void CheckLog() {
+    io::ReadOnlyFileSystem files(file_system_);
+    const std::string directory = io::JoinPath(options_.data_dir, "log");
+    if (const auto exists = files.Exists(directory); !exists.ok() || !*exists) return;
+    const auto bad = [&](std::string what, uint64_t offset) {
+      AddFault({.file = "log", .offset = offset, .what = std::move(what)});
+    };
+    const auto opened = storage::OpenLocalLog(files, directory, {});
+    if (!opened.ok()) return bad(opened.status().message(), 0);
+    report_.torn_bytes = (*opened)->torn_bytes();
+    uint64_t newest = 0;
+    uint64_t next = (*opened)->begin_offset();
+    const Status read = (*opened)->Read(next, [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
+      ++report_.log_records;
+      next = offset;
+      if (entry.timestamp <= newest) {
+        bad(fmt::format("log offset {}: its timestamp {} is not above that of the record before it, {}", offset,
+                        entry.timestamp, newest),
+            offset);
+      }
+      newest = std::max(newest, entry.timestamp);
+      Status decoded;
+      switch (static_cast<LogKind>(entry.kind)) {
+        case LogKind::kWrite: decoded = DecodeWriteRecord(entry.payload).status(); break;
+        case LogKind::kDelete: decoded = DecodeDeleteRecord(entry.payload).status(); break;
+        case LogKind::kDdl: decoded = DecodeDdlRecord(entry.payload).status(); break;
+        default: decoded = Error(StatusCode::kCorruption, "record kind not known to this binary: {}", entry.kind);
+      }
+      if (!decoded.ok()) bad(fmt::format("log offset {}: {}", offset, decoded.message()), offset);
+      return Status::Ok();
+    });
+    if (!read.ok()) bad(read.message(), next);
+    if (meta_ == nullptr) return;
+    // A checkpoint or an applied change ahead of every timestamp given would make replay skip records.
+    const auto mark = meta_->Get(kClockKey);
+    const auto number = [](const std::optional<std::string>& text) {
+      uint64_t value = 0;
+      if (text) std::from_chars(text->data(), text->data() + text->size(), value);
+      return value;
+    };
+    const uint64_t ceiling = std::max(newest, mark.ok() ? number(*mark) : 0);
+    const auto checkpoints = meta_->Scan("checkpoint/");
+    if (!checkpoints.ok()) return;
+    for (const auto& [key, value] : *checkpoints) {
+      if (number(value) <= ceiling) continue;
+      AddFault({.file = "meta:" + key,
+                .what = fmt::format("the checkpoint {} is ahead of every timestamp given, {}", value, ceiling)});
+    }
+  }
+
+  io::FileSystem& file_system_;
+  const DirectoryCheckOptions& options_;
+  DirectoryReport report_;
+  std::unique_ptr<io::FileLock> lock_;
+  std::unique_ptr<storage::MetaStore> meta_;
+  std::map<int64_t, std::string> collections_;
+  std::set<std::string> referenced_;
+  std::vector<std::string> kept_prefixes_;
+};
+
+}  // namespace
+
+Result<DirectoryReport> CheckDirectory(io::FileSystem& file_system, const DirectoryCheckOptions& options) {
+  return Checker(file_system, options).Run();
+}
+
+}  // namespace quiver::engine
