@@ -247,12 +247,15 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     }
     if (merged != nullptr) transaction.Put(SegmentKey(collection_id, task.target), EncodeManifest(manifest));
     transaction.Put(FloorKey(collection_id), std::to_string(retention.horizon));
-    QUIVER_ASSIGN_OR_RETURN(const storage::CommitOutcome outcome, meta->Commit(transaction));
-    if (outcome == storage::CommitOutcome::kConflict) {
+    const Result<storage::CommitOutcome> outcome = meta->Commit(transaction);
+    if (outcome.ok() && *outcome == storage::CommitOutcome::kConflict) {
       return Error(StatusCode::kCollectionNotFound, "collection was dropped while it was compacted: {}", collection_id);
     }
-    QUIVER_RETURN_IF_ERROR(meta->Sync());
-    manifest = {};  // the objects are named by the store now
+    // The store names the objects now. Even after a failed commit it may, once it has been opened again.
+    manifest = {};
+    if (!outcome.ok()) return MetaFailed(outcome.status());
+    const Status synced = meta->Sync();
+    if (!synced.ok()) (void)MetaFailed(synced);
     QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
       for (size_t i = 0; i < task.sources.size(); ++i) {
         for (const storage::RowDelete& deleted : task.sources[i]->EndJournal()) {
@@ -267,6 +270,8 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       collection.ReplaceSealed(task.sources, merged, retention.horizon);
       for (const auto& [partition, rows] : expired) collection.AddLiveRows(partition, -rows);
     }));
+    // Until the store is synced, a crash may bring the sources back. They are removed by the next start.
+    if (!synced.ok()) return synced;
     for (const std::string& name : replaced) RemoveObject(name);
     return Status::Ok();
   };

@@ -60,6 +60,10 @@ struct EngineOptions {
   int64_t max_databases = 64;
   int64_t max_collections = 65536;
   int64_t max_partitions = 1024;
+  /// The log begins a new file at this size; it is cut by whole files.
+  uint64_t log_file_bytes = 64ULL << 20;
+  /// Steps in which the log reserves space; 0 = not at all.
+  uint64_t log_preallocate_bytes = 4ULL << 20;
   /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
   std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;
   /// Called after each fdatasync of the log with its duration, from the committer thread.

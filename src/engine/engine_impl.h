@@ -90,7 +90,19 @@ struct SealTask {
   uint64_t growing_bytes = 0;
   uint64_t freeze_offset = 0;  ///< the log before it is covered once this is sealed
   bool cleanup = false;        ///< remove the objects of a dropped collection instead
+  /// Runs on the sealer thread after each attempt, of this task or of one that it has to wait for: a failed one is
+  /// repeated until it succeeds.
   std::function<void(Status, int64_t segment_id)> done;
+
+  // What failed attempts have reached.
+  int attempts = 0;
+  std::chrono::steady_clock::time_point not_before;  ///< the next attempt waits until then
+  bool written = false;                              ///< what is below is complete
+  SegmentCopy copy;
+  SegmentManifest manifest;
+  std::shared_ptr<segment::SealedSegment> sealed;  ///< nullptr: no row is needed
+  Timestamp floor = 0;
+  std::vector<std::string> replaced;  ///< delta objects to remove in the end
 };
 
 class Engine::Impl {
@@ -177,6 +189,9 @@ class Engine::Impl {
 
   [[nodiscard]] Status Health() const;
   void SetUnhealthy(const Status& status);
+  /// Looks at a failed MetaStore call and returns its status: all but a full disk ends writing, since the store then
+  /// takes nothing until a restart.
+  Status MetaFailed(Status status);
 
   /// Puts a collection into the maps; catalog_mutex held or recovery.
   void Publish(const std::shared_ptr<Collection>& collection);
@@ -201,6 +216,8 @@ class Engine::Impl {
   [[nodiscard]] Status CheckUnique(const Operation& operation) const;
   /// Error: kConflict when a row of the keys has changed since operation.based_on.
   [[nodiscard]] Status CheckUnchanged(const Operation& operation) const;
+  /// Appends a group; says what its failure means for the service.
+  Status AppendToLog(std::span<const storage::LogEntry> entries);
   void ApplyWrite(Operation& operation);
   void ApplyDelete(Operation& operation);
   /// Applies a write record found in the log.
@@ -216,16 +233,23 @@ class Engine::Impl {
   };
   void HandToCommitter(std::vector<std::unique_ptr<Operation>> operations);
   void FinishGroup(std::vector<std::unique_ptr<Operation>>& group);
+  /// Brings the MetaStore up to date with durable catalog changes. A full disk leaves the rest for the next call.
+  Status ApplyToMeta();
   void CapLog();
   /// Seals the largest growing segment when growing rows take too much of the memory budget.
   void CapMemory();
   void RememberRequest(const Operation& operation);
 
   // seal.cc
-  void Seal(SealTask& task);
-  /// Registers the new segment (nullptr: none) and makes all deletes up to the freeze durable; manifest_mutex_ held.
-  Status Checkpoint(const SealTask& task, const segment::SealedSegment* sealed, const SegmentManifest& manifest,
-                    Timestamp floor);
+  /// Takes the first task that may run now. Tasks of one collection keep their order: a checkpoint covers everything
+  /// before it. Without one, sets `next` to when to look again.
+  std::optional<SealTask> TakeSealTask(std::chrono::steady_clock::time_point& next);
+  /// Makes the segment, its checkpoint and the switch of readers; an error means that it has to be tried again.
+  Status Seal(SealTask& task);
+  /// Writes the rows of the growing segment that are needed into an object, and its first delta.
+  Status WriteSegment(SealTask& task);
+  /// Registers the new segment and makes all deletes up to the freeze durable; manifest_mutex_ held.
+  Status Checkpoint(SealTask& task);
   /// Writes a delta object and returns its name.
   Result<std::string> WriteDelta(int64_t collection_id, int64_t segment_id, Timestamp until,
                                  std::span<const storage::RowDelete> deletes);
@@ -293,6 +317,8 @@ class Engine::Impl {
   std::condition_variable commit_ready_;
   std::vector<Group> committing_;
   bool sequencer_done_ = false;
+  /// Durable in the log, not yet in the MetaStore, in order. Committer only.
+  std::deque<storage::MetaTransaction> unapplied_;
   /// The log before it is durable and its catalog changes are in the MetaStore.
   std::atomic<uint64_t> finished_offset_{0};
 
@@ -303,6 +329,7 @@ class Engine::Impl {
   std::mutex seal_mutex_;
   std::condition_variable seal_ready_;
   std::deque<SealTask> seal_queue_;
+  std::atomic<uint64_t> next_delta_{0};  ///< makes the names of delta objects differ
   bool sealer_stop_ = false;
   std::atomic<uint64_t> frozen_bytes_{0};  ///< of growing segments that wait to be sealed
 

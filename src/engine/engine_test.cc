@@ -11,9 +11,9 @@
 
 #include "base/logging.h"
 #include "engine/collection.h"
+#include "engine/shared_meta.h"
 #include "io/fault_file_system.h"
 #include "segment/segment.h"
-#include "storage/meta_store.h"
 
 namespace quiver::engine {
 namespace {
@@ -22,23 +22,6 @@ constexpr int64_t kPk = 100;
 constexpr int64_t kValue = 101;
 constexpr int64_t kVector = 102;
 constexpr int64_t kDim = 4;
-
-/// Lets one memory store outlive the engines that use it.
-class SharedMeta final : public storage::MetaStore {
- public:
-  explicit SharedMeta(storage::MemoryMetaStore& store) : store_(store) {}
-  Result<std::optional<std::string>> Get(std::string_view key) override { return store_.Get(key); }
-  Result<std::vector<storage::MetaEntry>> Scan(std::string_view prefix, size_t limit, std::string_view after) override {
-    return store_.Scan(prefix, limit, after);
-  }
-  Result<storage::CommitOutcome> Commit(const storage::MetaTransaction& transaction) override {
-    return store_.Commit(transaction);
-  }
-  Status Sync() override { return store_.Sync(); }
-
- private:
-  storage::MemoryMetaStore& store_;
-};
 
 CollectionSchema MakeSchema(bool auto_id = false) {
   CollectionSchema schema;

@@ -97,6 +97,8 @@ Status Engine::Impl::Open() {
   }
   storage::LocalLogOptions log_options;
   log_options.on_sync = options.on_log_sync;
+  log_options.segment_bytes = options.log_file_bytes;
+  log_options.preallocate_bytes = options.log_preallocate_bytes;
   QUIVER_ASSIGN_OR_RETURN(log, storage::OpenLocalLog(file_system, io::JoinPath(options.data_dir, "log"), log_options));
   if (log->torn_bytes() > 0) {
     QUIVER_LOG(warn, "the log ended in {} torn bytes of unacknowledged writes; they were cut off", log->torn_bytes());

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <future>
+#include <unordered_set>
 
 #include "base/logging.h"
 #include "engine/engine_impl.h"
@@ -19,6 +20,9 @@ namespace quiver::engine {
 namespace {
 
 constexpr size_t kDeltasPerTransaction = 100;
+/// A failed seal is tried again after this, and after twice as long each time up to the second figure.
+constexpr std::chrono::milliseconds kFirstSealRetry{50};
+constexpr std::chrono::milliseconds kLastSealRetry{5000};
 
 }  // namespace
 
@@ -86,8 +90,8 @@ void Engine::Impl::CapLog() {
   }
   if (oldest == nullptr || oldest->oldest_log_offset == UINT64_MAX) return;
   log_cap_requested_ = true;
-  Freeze(oldest, last_timestamp_, log->end_offset(), [this](const Status&, int64_t) {
-    // Allows the next request; a failure has been logged and must not be retried in a tight loop.
+  Freeze(oldest, last_timestamp_, log->end_offset(), [this](const Status& status, int64_t) {
+    if (!status.ok()) return;  // it is tried again
     auto operation = std::make_unique<Operation>();
     operation->run = [this] { log_cap_requested_ = false; };
     operation->done = [](Operation&) {};
@@ -137,22 +141,67 @@ Result<FlushResult> Engine::Impl::Flush(const std::shared_ptr<Collection>& colle
   return result;
 }
 
+std::optional<SealTask> Engine::Impl::TakeSealTask(std::chrono::steady_clock::time_point& next) {
+  const auto now = std::chrono::steady_clock::now();
+  next = std::chrono::steady_clock::time_point::max();
+  std::unordered_set<int64_t> waiting;
+  for (auto task = seal_queue_.begin(); task != seal_queue_.end(); ++task) {
+    if (waiting.contains(task->collection->id())) continue;
+    if (task->not_before > now && !task->collection->dropped) {
+      waiting.insert(task->collection->id());
+      next = std::min(next, task->not_before);
+      continue;
+    }
+    std::optional<SealTask> taken(std::move(*task));
+    seal_queue_.erase(task);
+    return taken;
+  }
+  return std::nullopt;
+}
+
 void Engine::Impl::SealerLoop() {
   for (;;) {
-    SealTask task;
+    std::optional<SealTask> task;
     {
       std::unique_lock lock(seal_mutex_);
-      seal_ready_.wait(lock, [&] { return !seal_queue_.empty() || sealer_stop_; });
-      // What is not sealed at shutdown stays in the log and is sealed after the next start.
-      if (sealer_stop_) return;
-      task = std::move(seal_queue_.front());
-      seal_queue_.pop_front();
+      for (;;) {
+        // What is not sealed at shutdown stays in the log and is sealed after the next start.
+        if (sealer_stop_) return;
+        std::chrono::steady_clock::time_point next;
+        task = TakeSealTask(next);
+        if (task) break;
+        if (next == std::chrono::steady_clock::time_point::max()) {
+          seal_ready_.wait(lock);
+        } else {
+          seal_ready_.wait_until(lock, next);
+        }
+      }
     }
-    if (task.cleanup) {
-      RemoveDropped(task);
-    } else {
-      Seal(task);
+    if (task->cleanup) {
+      RemoveDropped(*task);
+      continue;
     }
+    const Status status = Seal(*task);
+    const int64_t segment_id = task->sealed == nullptr ? 0 : task->sealed->id();
+    std::vector<std::function<void(Status, int64_t)>> told;
+    if (task->done) told.push_back(task->done);
+    if (!status.ok()) {
+      const auto delay = std::min(kLastSealRetry, kFirstSealRetry * (1 << std::min(task->attempts, 10)));
+      if (Health().ok() && status.code() != StatusCode::kNotReady) {
+        QUIVER_LOG(error,
+                   "sealing of collection {} failed, its rows stay in memory and in the log; next attempt in {} ms: {}",
+                   task->collection->id(), delay.count(), status.ToString());
+      }
+      task->not_before = std::chrono::steady_clock::now() + delay;
+      ++task->attempts;
+      const std::lock_guard lock(seal_mutex_);
+      // Whoever waits for a task behind this one learns of it now, not when the disk is well again.
+      for (const SealTask& behind : seal_queue_) {
+        if (behind.collection == task->collection && behind.done) told.push_back(behind.done);
+      }
+      seal_queue_.push_front(*std::move(task));
+    }
+    for (const auto& done : told) done(status, segment_id);
   }
 }
 
@@ -170,7 +219,9 @@ Retention Engine::Impl::RetentionOf(const CollectionInfo& info, Timestamp newest
 
 Result<std::string> Engine::Impl::WriteDelta(int64_t collection_id, int64_t segment_id, Timestamp until,
                                              std::span<const storage::RowDelete> deletes) {
-  const std::string name = fmt::format("delta/{}/{}-{}.del", collection_id, segment_id, until);
+  // A name is never used twice: what a failed commit named may still turn up after a crash.
+  const std::string name =
+      fmt::format("delta/{}/{}-{}.{}.del", collection_id, segment_id, until, next_delta_.fetch_add(1));
   const std::string staging = objects->StagingPath(name);
   QUIVER_RETURN_IF_ERROR(storage::WriteDeltaFile(file_system, staging, segment_id, deletes));
   QUIVER_RETURN_IF_ERROR(objects->Put(name, staging));
@@ -184,20 +235,20 @@ void Engine::Impl::RemoveObject(const std::string& name) {
   }
 }
 
-Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegment* sealed,
-                                const SegmentManifest& manifest, Timestamp floor) {
+Status Engine::Impl::Checkpoint(SealTask& task) {
   const int64_t collection_id = task.collection->id();
   storage::MetaTransaction transaction;
   const auto commit = [&]() -> Status {
     transaction.RequireExists(CollectionKey(collection_id));
-    QUIVER_ASSIGN_OR_RETURN(const storage::CommitOutcome outcome, meta->Commit(transaction));
+    const Result<storage::CommitOutcome> outcome = meta->Commit(transaction);
     transaction = {};
-    if (outcome == storage::CommitOutcome::kConflict) {
-      return Error(StatusCode::kCollectionNotFound, "collection was dropped while it was sealed: {}", collection_id);
+    if (!outcome.ok()) return MetaFailed(outcome.status());
+    if (*outcome == storage::CommitOutcome::kConflict) {
+      return Error(StatusCode::kCollectionNotFound, "collection {} is not in the metadata: dropped, or not there yet",
+                   collection_id);
     }
     return Status::Ok();
   };
-  std::vector<std::string> replaced;
   std::vector<std::pair<std::shared_ptr<segment::SealedSegment>, uint64_t>> saved;
   for (const auto& other : task.collection->sealed_segments()) {
     if (!other->HasUnsavedDeletes(task.freeze_timestamp)) continue;
@@ -206,15 +257,17 @@ Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegme
     QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> stored, meta->Get(key));
     if (!stored) continue;
     QUIVER_ASSIGN_OR_RETURN(SegmentManifest changed, DecodeManifest(*stored));
-    if (!changed.delta.empty()) replaced.push_back(changed.delta);
+    if (!changed.delta.empty()) task.replaced.push_back(changed.delta);
     QUIVER_ASSIGN_OR_RETURN(changed.delta, WriteDelta(collection_id, other->id(), task.freeze_timestamp, deletes));
     transaction.Put(key, EncodeManifest(changed));
     saved.emplace_back(other, deletes.size());
     // Deltas ahead of the checkpoint do no harm: replaying a delete that is known already changes nothing.
     if (transaction.operations.size() >= kDeltasPerTransaction) QUIVER_RETURN_IF_ERROR(commit());
   }
-  if (sealed != nullptr) transaction.Put(SegmentKey(collection_id, sealed->id()), EncodeManifest(manifest));
-  if (floor != 0) transaction.Put(FloorKey(collection_id), std::to_string(floor));
+  if (task.sealed != nullptr) {
+    transaction.Put(SegmentKey(collection_id, task.sealed->id()), EncodeManifest(task.manifest));
+  }
+  if (task.floor != 0) transaction.Put(FloorKey(collection_id), std::to_string(task.floor));
   // What could not be applied to a fenced segment leaves the log now: the segment stays fenced from here on.
   for (const auto& [segment_id, reason] : task.collection->missed_writes()) {
     const std::string key = FenceKey(collection_id, segment_id);
@@ -224,65 +277,71 @@ Status Engine::Impl::Checkpoint(const SealTask& task, const segment::SealedSegme
   }
   transaction.Put(CheckpointKey(collection_id), std::to_string(task.freeze_timestamp));
   QUIVER_RETURN_IF_ERROR(commit());
-  QUIVER_RETURN_IF_ERROR(meta->Sync());
+  if (Status synced = meta->Sync(); !synced.ok()) return MetaFailed(std::move(synced));
   task.collection->checkpoint.store(task.freeze_timestamp, std::memory_order_relaxed);
   for (const auto& [segment, count] : saved) segment->SetSavedDeletes(count);
-  for (const std::string& name : replaced) RemoveObject(name);
+  for (const std::string& name : task.replaced) RemoveObject(name);
+  task.replaced.clear();
   return Status::Ok();
 }
 
-void Engine::Impl::Seal(SealTask& task) {
+Status Engine::Impl::WriteSegment(SealTask& task) {
   const int64_t collection_id = task.collection->id();
+  // What died before the horizon is left out, so nobody may open a view at an older timestamp from now on.
+  const Retention retention = RetentionOf(*task.collection->info(), task.freeze_timestamp);
+  const CollectionSchema& schema = *task.growing->schema();
+  QUIVER_ASSIGN_OR_RETURN(task.copy, PlanCopy({task.growing}, schema, [&](const RowFacts& row) {
+                            const bool needed =
+                                row.deleted == segment::kNotDeleted || retention.Needs(row.inserted, row.deleted);
+                            if (!needed) task.floor = retention.horizon;
+                            return needed;
+                          }));
+  if (task.copy.rows.empty()) return Status::Ok();
+  const std::string name = fmt::format("segment/{}/{}.seg", collection_id, task.growing->id());
+  QUIVER_ASSIGN_OR_RETURN(auto file,
+                          WriteCopy(file_system, *objects, task.copy, schema, {collection_id, task.growing->id(), name},
+                                    [](uint64_t) { return Status::Ok(); }));
+  auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
+  const std::vector<storage::RowDelete> dead = DeletesOfCopy(task.copy, task.freeze_timestamp);
+  if (!dead.empty()) {
+    auto delta = WriteDelta(collection_id, sealed->id(), task.freeze_timestamp, dead);
+    if (!delta.ok()) {
+      RemoveObject(name);  // the next attempt writes it anew
+      return delta.status();
+    }
+    task.manifest.delta = *std::move(delta);
+  }
+  sealed->SetSavedDeletes(dead.size());
+  // Later ones follow from the journal, on the sequencer.
+  for (const storage::RowDelete& row : DeletesOfCopy(task.copy, segment::kNotDeleted - 1)) {
+    sealed->DeleteRow(row.row, row.timestamp);
+  }
+  task.manifest.object = name;
+  task.sealed = std::move(sealed);
+  return Status::Ok();
+}
+
+Status Engine::Impl::Seal(SealTask& task) {
   // Not asked for: sealing is what gives memory back.
   const MemoryCharge memory(budget, MemoryConsumer::kBackground,
                             task.growing == nullptr ? 0 : CopyMemory(task.growing->row_count()));
-  SegmentCopy copy;
-  SegmentManifest manifest;
-  std::shared_ptr<segment::SealedSegment> sealed;
   const auto seal = [&]() -> Status {
     QUIVER_RETURN_IF_ERROR(Settle(task.freeze_timestamp));
-    Timestamp floor = 0;
-    if (task.growing != nullptr) {
-      // What died before the horizon is left out, so nobody may open a view at an older timestamp from now on.
-      const Retention retention = RetentionOf(*task.collection->info(), task.freeze_timestamp);
-      const CollectionSchema& schema = *task.growing->schema();
-      QUIVER_ASSIGN_OR_RETURN(copy, PlanCopy({task.growing}, schema, [&](const RowFacts& row) {
-                                const bool needed =
-                                    row.deleted == segment::kNotDeleted || retention.Needs(row.inserted, row.deleted);
-                                if (!needed) floor = retention.horizon;
-                                return needed;
-                              }));
-      if (!copy.rows.empty()) {
-        const std::string name = fmt::format("segment/{}/{}.seg", collection_id, task.growing->id());
-        QUIVER_ASSIGN_OR_RETURN(
-            auto file, WriteCopy(file_system, *objects, copy, schema, {collection_id, task.growing->id(), name},
-                                 [](uint64_t) { return Status::Ok(); }));
-        manifest.object = name;
-        sealed = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
-      }
+    if (task.growing != nullptr && !task.written) {
+      QUIVER_RETURN_IF_ERROR(WriteSegment(task));
+      task.written = true;
     }
     const std::lock_guard lock(manifest_mutex_);
-    if (sealed != nullptr) {
-      const std::vector<storage::RowDelete> dead = DeletesOfCopy(copy, task.freeze_timestamp);
-      if (!dead.empty()) {
-        QUIVER_ASSIGN_OR_RETURN(manifest.delta, WriteDelta(collection_id, sealed->id(), task.freeze_timestamp, dead));
-      }
-      sealed->SetSavedDeletes(dead.size());
-      // Later ones follow from the journal, on the sequencer.
-      for (const storage::RowDelete& row : DeletesOfCopy(copy, segment::kNotDeleted - 1)) {
-        sealed->DeleteRow(row.row, row.timestamp);
-      }
-    }
-    QUIVER_RETURN_IF_ERROR(Checkpoint(task, sealed.get(), manifest, floor));
-    const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(copy);
+    QUIVER_RETURN_IF_ERROR(Checkpoint(task));
+    const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(task.copy);
     return RunOnSequencer([&] {
       Collection& collection = *task.collection;
       if (task.growing != nullptr) {
         for (const storage::RowDelete& deleted : task.growing->EndJournal()) {
-          if (sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
-          sealed->DeleteRow(new_rows[0][deleted.row], deleted.timestamp);
+          if (task.sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
+          task.sealed->DeleteRow(new_rows[0][deleted.row], deleted.timestamp);
         }
-        collection.ReplaceGrowing(task.growing.get(), sealed, floor);
+        collection.ReplaceGrowing(task.growing.get(), task.sealed, task.floor);
       }
       collection.oldest_log_offset.store(
           collection.newest_log_offset >= task.freeze_offset ? task.freeze_offset : UINT64_MAX,
@@ -291,19 +350,17 @@ void Engine::Impl::Seal(SealTask& task) {
   };
   const Status status = seal();
   if (status.ok()) {
+    frozen_bytes_ -= task.growing_bytes;
     CutLog();
     RequestMaintenance(*task.collection);
-  } else if (task.collection->dropped) {
-    // The collection went away meanwhile; its clean-up may have run before the objects were there.
-    RemoveObject(manifest.object);
-    RemoveObject(manifest.delta);
-  } else if (!status.retriable()) {
-    QUIVER_LOG(error, "sealing of collection {} failed; its rows stay in memory and in the log: {}",
-               task.collection->id(), status.ToString());
+    return status;
   }
+  if (!task.collection->dropped) return status;
   frozen_bytes_ -= task.growing_bytes;
-  if (task.done)
-    task.done(status.ok() || task.collection->dropped ? Status::Ok() : status, sealed == nullptr ? 0 : sealed->id());
+  // The collection went away meanwhile; its clean-up may have run before the objects were there.
+  RemoveObject(task.manifest.object);
+  RemoveObject(task.manifest.delta);
+  return Status::Ok();
 }
 
 void Engine::Impl::CutLog() {
@@ -315,7 +372,10 @@ void Engine::Impl::CutLog() {
     }
   });
   // Catalog changes in the part to be cut must not depend on the log any more.
-  if (status.ok()) status = meta->Sync();
+  if (status.ok()) {
+    status = meta->Sync();
+    if (!status.ok()) status = MetaFailed(std::move(status));
+  }
   if (status.ok()) status = log->TruncateBefore(needed);
   if (!status.ok() && status.code() != StatusCode::kNotReady) {
     QUIVER_LOG(warn, "cannot cut the log before offset {}: {}", needed, status.ToString());

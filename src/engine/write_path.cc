@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <future>
 
+#include "base/logging.h"
 #include "engine/engine_impl.h"
 
 namespace quiver::engine {
@@ -190,7 +191,7 @@ void Engine::Impl::Enqueue(std::unique_ptr<Operation> operation) {
     const std::lock_guard lock(queue_mutex_);
     if (stopping_) {
       operation->status = Error(StatusCode::kNotReady, "service not ready: the server is stopping");
-    } else if (queue_bytes_ > kMaxQueuedBytes) {
+    } else if (queue_bytes_ > kMaxQueuedBytes && operation->kind != Operation::Kind::kInternal) {
       operation->status =
           Error(StatusCode::kRateLimit, "rate limit exceeded: {} bytes of writes are waiting", queue_bytes_);
     } else {
@@ -231,8 +232,29 @@ Status Engine::Impl::Health() const {
 }
 
 void Engine::Impl::SetUnhealthy(const Status& status) {
-  const std::lock_guard lock(health_mutex);
-  if (health.ok()) health = status;
+  {
+    const std::lock_guard lock(health_mutex);
+    if (!health.ok()) return;
+    health = status;
+  }
+  QUIVER_LOG(error, "writes are refused until a restart: {}", status.ToString());
+  // The watermark will not move any more.
+  const std::lock_guard lock(watermark_mutex_);
+  watermark_moved_.notify_all();
+}
+
+Status Engine::Impl::MetaFailed(Status status) {
+  if (status.code() != StatusCode::kDiskFull) SetUnhealthy(status);
+  return status;
+}
+
+Status Engine::Impl::AppendToLog(std::span<const storage::LogEntry> entries) {
+  const Result<uint64_t> end = log->Append(entries);
+  if (end.ok()) return Status::Ok();
+  // Nothing of a refused group stays in the log, so a full disk is no reason to stop for good.
+  if (end.status().code() == StatusCode::kDiskFull) return end.status().WithContext("disk limit exceeded");
+  if (end.status().code() == StatusCode::kForceDeny) SetUnhealthy(end.status());
+  return end.status();
 }
 
 void Engine::Impl::SequencerLoop() {
@@ -377,10 +399,7 @@ void Engine::Impl::ProcessData(std::span<std::unique_ptr<Operation>> group) {
   }
   const uint64_t offset = log->end_offset();
   Status appended;
-  if (!entries.empty()) {
-    const Result<uint64_t> end = log->Append(entries);
-    if (!end.ok()) appended = end.status();
-  }
+  if (!entries.empty()) appended = AppendToLog(entries);
   for (auto& operation : group) {
     if (!operation->status.ok() || operation->timestamp == 0) continue;
     if (!appended.ok()) {
@@ -557,8 +576,7 @@ void Engine::Impl::ProcessDdl(std::unique_ptr<Operation> operation) {
   const std::string payload = EncodeRecord(DdlRecord{change->operations});
   const storage::LogEntry entry{
       .stream = 0, .timestamp = *timestamp, .kind = static_cast<uint8_t>(LogKind::kDdl), .payload = payload};
-  const Result<uint64_t> end = log->Append(std::span(&entry, 1));
-  if (!end.ok()) return finish(end.status());
+  if (Status appended = AppendToLog(std::span(&entry, 1)); !appended.ok()) return finish(std::move(appended));
   last_timestamp_ = *timestamp;
   operation->timestamp = *timestamp;
   if (change->apply) {
@@ -582,6 +600,8 @@ void Engine::Impl::HandToCommitter(std::vector<std::unique_ptr<Operation>> opera
 void Engine::Impl::CommitterLoop() {
   std::vector<Group> taken;
   const auto kAsyncDelay = std::chrono::seconds(1);
+  constexpr auto kMetaRetry = std::chrono::milliseconds(500);
+  uint64_t finished = finished_offset_.load(std::memory_order_relaxed);
   constexpr auto kSynced = std::chrono::steady_clock::time_point::max();
   auto unsynced_since = kSynced;
   for (;;) {
@@ -591,6 +611,8 @@ void Engine::Impl::CommitterLoop() {
       const auto ready = [&] { return !committing_.empty() || sequencer_done_; };
       if (unsynced_since != kSynced) {
         commit_ready_.wait_until(lock, unsynced_since + kAsyncDelay, ready);
+      } else if (!unapplied_.empty()) {
+        commit_ready_.wait_for(lock, kMetaRetry, ready);
       } else {
         commit_ready_.wait(lock, ready);
       }
@@ -623,11 +645,23 @@ void Engine::Impl::CommitterLoop() {
     }
     for (Group& group : taken) {
       FinishGroup(group.operations);
-      if (Health().ok()) finished_offset_.store(group.end_offset, std::memory_order_release);
+      if (Health().ok()) finished = group.end_offset;
     }
+    if (taken.empty() && !unapplied_.empty()) (void)ApplyToMeta();
+    if (unapplied_.empty()) finished_offset_.store(finished, std::memory_order_release);
     taken.clear();
     if (last) return;
   }
+}
+
+Status Engine::Impl::ApplyToMeta() {
+  while (!unapplied_.empty()) {
+    if (const auto committed = meta->Commit(unapplied_.front()); !committed.ok()) {
+      return MetaFailed(committed.status());
+    }
+    unapplied_.pop_front();
+  }
+  return Status::Ok();
 }
 
 void Engine::Impl::FinishGroup(std::vector<std::unique_ptr<Operation>>& group) {
@@ -639,11 +673,10 @@ void Engine::Impl::FinishGroup(std::vector<std::unique_ptr<Operation>>& group) {
     storage::MetaTransaction transaction;
     transaction.operations = operation->change.operations;
     transaction.Put(std::string(kAppliedDdlKey), std::to_string(operation->timestamp));
-    const auto committed = meta->Commit(transaction);
-    if (!committed.ok()) {
-      // The log holds the change durably; memory has it too. Only a restart can bring the store up to date.
-      SetUnhealthy(committed.status());
-      operation->status = committed.status();
+    unapplied_.push_back(std::move(transaction));
+    // The log holds the change durably and memory has it too; until the store has it, the log is not cut.
+    if (Status applied = ApplyToMeta(); !applied.ok() && applied.code() != StatusCode::kDiskFull) {
+      operation->status = std::move(applied);
       continue;
     }
     for (auto& dropped : operation->change.dropped) {

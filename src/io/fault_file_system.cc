@@ -2,11 +2,13 @@
 #include "io/fault_file_system.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <new>
 #include <set>
+#include <thread>
 
 namespace quiver::io {
 namespace {
@@ -125,7 +127,14 @@ struct FaultFileSystem::State {
   std::optional<uint64_t> crash_at;
   bool crashed = false;
   bool ignore_syncs = false;
+  std::atomic<int64_t> latency_us{0};
   std::optional<uint64_t> capacity;
+
+  /// Before the mutex is taken: what waits for the disk blocks nobody else.
+  void WaitForDisk() const {
+    const int64_t latency = latency_us.load(std::memory_order_relaxed);
+    if (latency > 0) std::this_thread::sleep_for(std::chrono::microseconds(latency));
+  }
 
   static Status Crashed() { return Error(StatusCode::kIo, "the simulated machine has crashed"); }
 
@@ -203,6 +212,7 @@ class MemoryAppendFile final : public AppendFile {
         generation_(state_->generation) {}
 
   Status Append(std::span<const std::string_view> parts) override {
+    state_->WaitForDisk();
     const std::lock_guard lock(state_->mutex);
     std::optional<Fault> fault;
     bool crash_now = false;
@@ -234,6 +244,7 @@ class MemoryAppendFile final : public AppendFile {
   }
 
   Status Sync() override {
+    state_->WaitForDisk();
     const std::lock_guard lock(state_->mutex);
     std::optional<Fault> fault;
     bool crash_now = false;
@@ -250,6 +261,7 @@ class MemoryAppendFile final : public AppendFile {
   }
 
   Status Preallocate(uint64_t size) override {
+    state_->WaitForDisk();
     const std::lock_guard lock(state_->mutex);
     std::optional<Fault> fault;
     bool crash_now = false;
@@ -306,6 +318,7 @@ class MemoryRandomFile final : public RandomFile {
         generation_(state_->generation) {}
 
   Status Read(uint64_t offset, std::span<std::byte> buffer) const override {
+    state_->WaitForDisk();
     const std::lock_guard lock(state_->mutex);
     if (generation_ != state_->generation) return Error(StatusCode::kIo, "{} was open when the machine crashed", path_);
     std::optional<Fault> fault;
@@ -353,6 +366,7 @@ FaultFileSystem::~FaultFileSystem() = default;
 
 Result<std::unique_ptr<AppendFile>> FaultFileSystem::Create(const std::string& raw_path) {
   const std::string path = Normalise(raw_path);
+  state_->WaitForDisk();
   const std::lock_guard lock(state_->mutex);
   QUIVER_RETURN_IF_ERROR(state_->BeginWhole("cannot create", path));
   const std::string directory = DirectoryOf(path);
@@ -396,6 +410,7 @@ Result<std::unique_ptr<RandomFile>> FaultFileSystem::OpenRead(const std::string&
 
 Result<std::shared_ptr<const MappedFile>> FaultFileSystem::Map(const std::string& raw_path) {
   const std::string path = Normalise(raw_path);
+  state_->WaitForDisk();
   const std::lock_guard lock(state_->mutex);
   std::optional<Fault> fault;
   QUIVER_RETURN_IF_ERROR(state_->BeginRead(fault));
@@ -417,6 +432,7 @@ Result<std::shared_ptr<const MappedFile>> FaultFileSystem::Map(const std::string
 Status FaultFileSystem::Rename(const std::string& raw_from, const std::string& raw_to) {
   const std::string from = Normalise(raw_from);
   const std::string to = Normalise(raw_to);
+  state_->WaitForDisk();
   const std::lock_guard lock(state_->mutex);
   QUIVER_RETURN_IF_ERROR(state_->BeginWhole("cannot rename", from));
   const auto found = state_->names.find(from);
@@ -437,6 +453,7 @@ Status FaultFileSystem::Rename(const std::string& raw_from, const std::string& r
 
 Status FaultFileSystem::Remove(const std::string& raw_path) {
   const std::string path = Normalise(raw_path);
+  state_->WaitForDisk();
   const std::lock_guard lock(state_->mutex);
   QUIVER_RETURN_IF_ERROR(state_->BeginWhole("cannot remove", path));
   if (!state_->names.contains(path)) return Missing("cannot remove", path);
@@ -504,6 +521,7 @@ Status FaultFileSystem::CreateDirectories(const std::string& raw_path) {
 
 Status FaultFileSystem::SyncDirectory(const std::string& raw_directory) {
   const std::string directory = Normalise(raw_directory);
+  state_->WaitForDisk();
   const std::lock_guard lock(state_->mutex);
   QUIVER_RETURN_IF_ERROR(state_->BeginWhole("cannot sync", directory));
   if (!state_->directories.contains(directory)) return Missing("cannot open", directory);
@@ -572,6 +590,10 @@ bool FaultFileSystem::crashed() const {
 void FaultFileSystem::SetCapacity(std::optional<uint64_t> bytes) {
   const std::lock_guard lock(state_->mutex);
   state_->capacity = bytes;
+}
+
+void FaultFileSystem::SetLatency(std::chrono::microseconds latency) {
+  state_->latency_us.store(latency.count(), std::memory_order_relaxed);
 }
 
 void FaultFileSystem::IgnoreSyncs(bool ignore) {

@@ -11,6 +11,7 @@
 // Deterministic: the same calls and seeds give the same bytes. Thread rule: safe from many threads.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -66,6 +67,9 @@ class FaultFileSystem final : public FileSystem {
   [[nodiscard]] bool crashed() const;
   /// Total bytes that files may hold; beyond them writes get "no space left". No limit by default.
   void SetCapacity(std::optional<uint64_t> bytes);
+  /// Slow disk: every operation that changes something, and every Read, takes this long. It waits without holding up
+  /// operations of other threads.
+  void SetLatency(std::chrono::microseconds latency);
   /// Every Sync that succeeds is counted as success but keeps nothing: the build that forgets to sync. For tests that
   /// must see a missing sync.
   void IgnoreSyncs(bool ignore);

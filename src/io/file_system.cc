@@ -14,12 +14,17 @@ Status FileSystem::WriteFileAtomic(const std::string& path, std::string_view con
   const std::string temporary = path + ".tmp";
   QUIVER_ASSIGN_OR_RETURN(const bool left_over, Exists(temporary));
   if (left_over) QUIVER_RETURN_IF_ERROR(Remove(temporary));
-  {
-    QUIVER_ASSIGN_OR_RETURN(const std::unique_ptr<AppendFile> file, Create(temporary));
+  const auto replace = [&]() -> Status {
+    QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, Create(temporary));
     QUIVER_RETURN_IF_ERROR(file->Append(contents));
     QUIVER_RETURN_IF_ERROR(file->Sync());
+    file.reset();
+    return Rename(temporary, path);
+  };
+  if (Status status = replace(); !status.ok()) {
+    (void)Remove(temporary);  // on a full disk it would only take space
+    return status;
   }
-  QUIVER_RETURN_IF_ERROR(Rename(temporary, path));
   return SyncDirectory(DirectoryOf(path));
 }
 

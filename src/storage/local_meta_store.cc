@@ -97,7 +97,7 @@ class LocalMetaStore final : public MetaStore {
   Result<CommitOutcome> Commit(const MetaTransaction& transaction) override {
     QUIVER_RETURN_IF_ERROR(internal::CheckTransaction(transaction));
     const std::lock_guard lock(mutex_);  // all writes pass here, so that preconditions hold until the write
-    QUIVER_RETURN_IF_ERROR(failed_);
+    QUIVER_RETURN_IF_ERROR(CheckUsable());
     for (const MetaPrecondition& precondition : transaction.preconditions) {
       QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> found, Get(precondition.key));
       const auto value = found.has_value() ? std::optional<std::string_view>(*found) : std::nullopt;
@@ -117,7 +117,7 @@ class LocalMetaStore final : public MetaStore {
   Status Sync() override {
     {
       const std::lock_guard lock(mutex_);
-      QUIVER_RETURN_IF_ERROR(failed_);
+      QUIVER_RETURN_IF_ERROR(CheckUsable());
     }
     if (const Status status = FromRocks(db_->FlushWAL(true), "sync", directory_); !status.ok()) {
       const std::lock_guard lock(mutex_);
@@ -128,15 +128,28 @@ class LocalMetaStore final : public MetaStore {
 
  private:
   /// After a failed write the database may hold the commit in memory and not on disk, so nothing is accepted any more.
+  /// A full disk is the exception, because the database can then write its memory out anew.
   Status Fail(const Status& cause) {
-    failed_ = cause;
+    (cause.code() == StatusCode::kDiskFull ? full_ : failed_) = cause;
     return cause;
+  }
+
+  Status CheckUsable() {
+    QUIVER_RETURN_IF_ERROR(failed_);
+    if (full_.ok()) return Status::Ok();
+    // Writes the commits in memory to a table and begins a new log: what the old log lacks matters no more.
+    const rocksdb::Status resumed = db_->Resume();
+    if (resumed.IsBusy() || resumed.IsNoSpace()) return full_;
+    if (const Status status = FromRocks(resumed, "resume", directory_); !status.ok()) return Fail(status);
+    full_ = Status::Ok();
+    return Status::Ok();
   }
 
   const std::unique_ptr<rocksdb::DB> db_;
   const std::string directory_;
   std::mutex mutex_;
-  Status failed_;
+  Status failed_;  // for good
+  Status full_;    // until the disk has space again
 };
 
 }  // namespace

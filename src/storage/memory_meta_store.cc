@@ -70,7 +70,7 @@ Status MemoryMetaStore::Sync() {
   QUIVER_RETURN_IF_ERROR(state_->failed);
   if (state_->hook) {
     if (const Status status = state_->hook("sync"); !status.ok()) {
-      state_->failed = status;
+      if (status.code() != StatusCode::kDiskFull) state_->failed = status;
       return status;
     }
   }

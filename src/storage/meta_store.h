@@ -70,7 +70,8 @@ class MetaStore {
   /// Applies all operations, or none when a precondition does not hold (kConflict). A transaction over the limits is
   /// code 1102, an empty key code 1100.
   virtual Result<CommitOutcome> Commit(const MetaTransaction& transaction) = 0;
-  /// Makes every commit that returned before the call durable. After a failure every later Commit and Sync fails.
+  /// Makes every commit that returned before the call durable. After a failure every later Commit and Sync fails,
+  /// except for code 7, a full disk: then both fail until there is space, and go on by themselves.
   virtual Status Sync() = 0;
 };
 

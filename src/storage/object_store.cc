@@ -57,8 +57,14 @@ class LocalObjects final : public ObjectStore {
     const std::lock_guard lock(put_mutex_);  // between looking for the name and taking it
     QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(path));
     if (exists) return Error(StatusCode::kInternal, "the object {} exists already", name);
-    QUIVER_RETURN_IF_ERROR(file_system_.Rename(local_path, path));
-    return file_system_.SyncDirectory(io::DirectoryOf(path));
+    Status status = file_system_.Rename(local_path, path);
+    if (!status.ok()) {
+      (void)file_system_.Remove(local_path);  // on a full disk it would only take space
+      return status;
+    }
+    status = file_system_.SyncDirectory(io::DirectoryOf(path));
+    if (!status.ok()) (void)file_system_.Remove(path);  // leaves the name free for the next attempt
+    return status;
   }
 
   Status PutBytes(const std::string& name, std::string_view contents) override {

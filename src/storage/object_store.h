@@ -34,6 +34,7 @@ class ObjectStore {
   /// Returns a fresh local path to write an object at before Put. Never the same twice.
   virtual std::string StagingPath(std::string_view name) = 0;
   /// Moves the finished, synced local file into the store; durable when it returns. An object that exists is an error.
+  /// When it cannot be moved, neither the object nor the local file stays, as far as the disk lets them be removed.
   virtual Status Put(const std::string& name, const std::string& local_path) = 0;
   /// Stores small contents durably.
   virtual Status PutBytes(const std::string& name, std::string_view contents) = 0;
