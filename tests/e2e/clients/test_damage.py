@@ -15,7 +15,8 @@ DIM = 64
 
 
 @pytest.fixture
-def server(tmp_path):
+def quiet_server(tmp_path):
+    """Flushes at once and never compacts, so that a test knows which file holds which rows."""
     with ServerProcess(data=tmp_path / "data", arguments=["--segment.flush-min-bytes=0", "--compaction.enabled=false"]) as running:
         yield running
 
@@ -58,7 +59,8 @@ def two_collections(server):
     return client, docs
 
 
-def test_a_file_cut_short_under_the_server_fences_its_segment(server):
+def test_a_file_cut_short_under_the_server_fences_its_segment(quiet_server):
+    server = quiet_server
     client, docs = two_collections(server)
     before = ids(client, "docs"), ids(client, "other")
     with open(docs, "r+b") as file:
@@ -81,7 +83,8 @@ def test_a_file_cut_short_under_the_server_fences_its_segment(server):
     assert server.stop() == 0
 
 
-def test_check_names_the_damage_and_repairs_it(server):
+def test_check_names_the_damage_and_repairs_it(quiet_server):
+    server = quiet_server
     client, docs = two_collections(server)
     before = ids(client, "docs"), ids(client, "other")
     assert quiver(server, "check", "--data", str(server.data)).returncode == 2, "a server runs"
@@ -92,8 +95,7 @@ def test_check_names_the_damage_and_repairs_it(server):
     # The index of primary keys can be made again from the column; the vectors cannot.
     shown = json.loads(quiver(server, "dump", str(docs), "--json").stdout)
     assert shown["rows"] == ROWS
-    places = {(section["name"], section["field"]): section for section in shown["sections"]}
-    keys = places["pk keys", 0]
+    (keys,) = (section for section in shown["sections"] if section["name"] == "pk keys")
     values = max((s for s in shown["sections"] if s["name"] == "values"), key=lambda s: s["length"])
     for section, lost in ((keys, 0), (values, ROWS)):
         with open(docs, "r+b") as file:
@@ -125,7 +127,8 @@ def test_check_names_the_damage_and_repairs_it(server):
     assert len(list((server.data / "quarantine").iterdir())) == 2
 
 
-def test_serve_damaged_leaves_the_rows_out(server):
+def test_serve_damaged_leaves_the_rows_out(quiet_server):
+    server = quiet_server
     client, docs = two_collections(server)
     client.insert("docs", [{"id": 1_000_000, "vector": [0.0] * DIM}])
     assert server.stop() == 0
@@ -138,7 +141,8 @@ def test_serve_damaged_leaves_the_rows_out(server):
     assert fenced(server) == 1
 
 
-def test_dump_shows_every_kind_of_file(server):
+def test_dump_shows_every_kind_of_file(quiet_server):
+    server = quiet_server
     client, docs = two_collections(server)
     client.delete("docs", ids=[1, 2, 3])
     client.insert("docs", [{"id": 1_000_000, "vector": [0.0] * DIM}])
