@@ -26,7 +26,7 @@ void OnBusError(int signal, siginfo_t* info, void* context) {
   } else if (previous_action.sa_handler != SIG_DFL && previous_action.sa_handler != SIG_IGN) {
     previous_action.sa_handler(signal);
   } else {
-    struct sigaction plain {};
+    struct sigaction plain{};
     plain.sa_handler = SIG_DFL;
     sigaction(SIGBUS, &plain, nullptr);
   }
@@ -39,7 +39,7 @@ MappingRegistry& MappingRegistry::Global() {
   // a mapping exists, so it never meets the initialisation.
   static MappingRegistry* const registry = [] {
     auto* made = new MappingRegistry();  // NOLINT: see above
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = OnBusError;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigemptyset(&action.sa_mask);

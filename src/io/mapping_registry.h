@@ -38,9 +38,7 @@ class MappingRegistry {
   void Remove(Slot* slot);
   /// Returns whether a read of the mapping has failed: what was read from it since may be zeros. Sees every fault that
   /// happened before in this thread, or in one that this thread has waited for.
-  static bool Faulted(const Slot* slot) {
-    return slot != nullptr && slot->faulted.load(std::memory_order_acquire);
-  }
+  static bool Faulted(const Slot* slot) { return slot != nullptr && slot->faulted.load(std::memory_order_acquire); }
 
   /// Signal handler only: marks and repairs the mapping that holds `address`. False when there is none.
   bool Repair(uintptr_t address);
