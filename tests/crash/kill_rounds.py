@@ -26,6 +26,8 @@ WORKERS = 4
 SHARED = ("kill_int", "kill_str")
 KEYS = 1500
 OWN_COLLECTIONS = 2
+DAMAGE_BYTES = 3000
+DAMAGE_ROUNDS = 8  # a cut may hit only what nobody was promised yet; not so often in a row
 
 
 @dataclasses.dataclass
@@ -335,6 +337,15 @@ class KillTest:
         if failures:
             raise AssertionError("\n".join(failures))
 
+    def damage(self) -> None:
+        """Cuts off the newest records of the log, as a server that answers before the disk has them would lose them."""
+        newest = sorted((self.server.data / "log").glob("*.log"))[-1]
+        content = newest.read_bytes()
+        # The end of the file is space reserved ahead, all zeros: cutting that would lose nothing.
+        written = len(content.rstrip(b"\0"))
+        with newest.open("r+b") as file:
+            file.truncate(max(64, written - DAMAGE_BYTES))
+
     def restart(self, number: int) -> None:
         rng = random.Random(f"{self.options.seed}/{number}/restart")
         if rng.random() < 0.2:
@@ -374,8 +385,30 @@ class KillTest:
 
     def round(self, number: int) -> None:
         self.load(number)
+        if self.options.damage:
+            self.damage()
         self.restart(number)
         self.compare()
+
+
+def notices_damage(options: argparse.Namespace) -> bool:
+    """Whether this test sees a server that loses acknowledged writes: without that its passing would mean nothing."""
+    damaged = argparse.Namespace(**{**vars(options), "damage": True})
+    scratch = Path(tempfile.mkdtemp(prefix="quiver-crash-"))
+    test = KillTest(damaged, scratch)
+    try:
+        test.prepare()
+        for number in range(DAMAGE_ROUNDS):
+            try:
+                test.round(number)
+            except (AssertionError, RuntimeError) as error:  # differs, or does not start
+                print(f"  with the log's end cut off, round {number} fails as it must: {str(error)[:200]}")
+                return True
+        print(f"{DAMAGE_ROUNDS} rounds with the log's end cut off went unnoticed (seed {options.seed})")
+        return False
+    finally:
+        test.server.kill()
+        shutil.rmtree(scratch)
 
 
 def main() -> int:
@@ -384,7 +417,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--binary", type=Path, default=None, help="server to test (default: the release build)")
     parser.add_argument("--keep", action="store_true", help="keep the data directory also after success")
+    parser.add_argument("--damage", action="store_true", help="only prove that lost writes are seen: cut off the log's end")
     options = parser.parse_args()
+    if options.damage:
+        noticed = notices_damage(options)
+        print(f"{int(noticed)} passed, {int(not noticed)} failed, 0 skipped")
+        return 0 if noticed else 1
 
     print(f"kill test: {options.rounds} rounds, seed {options.seed}", flush=True)
     scratch = Path(tempfile.mkdtemp(prefix="quiver-crash-"))
@@ -413,8 +451,14 @@ def main() -> int:
         test.server.kill()
         if failure is None and not options.keep:
             shutil.rmtree(scratch)
-    print(f"{passed} passed, {0 if failure is None else 1} failed, 0 skipped")
-    return 0 if failure is None else 1
+    failed = 0 if failure is None else 1
+    if failure is None:
+        if notices_damage(options):
+            passed += 1
+        else:
+            failed = 1
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

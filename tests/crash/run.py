@@ -3,6 +3,7 @@
 
     tests/crash/run.py                      50 rounds
     tests/crash/run.py --rounds 1000 --seed 7
+    tests/crash/run.py --damage                only the proof that lost writes are noticed (part of every run)
 """
 
 import os
