@@ -1,6 +1,26 @@
 #include "base/memory_budget.h"
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace quiver {
+
+void ConfigureAllocator() {
+#if defined(__GLIBC__)
+  // Left alone, glibc raises the size from which blocks are mapped by themselves to 32 MiB once such a block was freed;
+  // batches and chunks then stay in arenas, one per thread, and their holes were measured at most of a small budget.
+  (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  (void)mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  (void)mallopt(M_ARENA_MAX, 4);
+#endif
+}
+
+void ReturnFreeMemory() {
+#if defined(__GLIBC__)
+  (void)malloc_trim(0);
+#endif
+}
 
 std::string_view MemoryConsumerName(MemoryConsumer consumer) {
   switch (consumer) {

@@ -54,6 +54,11 @@ class MemoryBudget {
   std::array<std::atomic<uint64_t>, kMemoryConsumers> used_{};
 };
 
+/// Sets the C library's allocator up so that large blocks go back to the system when they are freed; once, at start.
+void ConfigureAllocator();
+/// Gives memory that is free inside the allocator back to the system; takes milliseconds.
+void ReturnFreeMemory();
+
 /// Bytes of one consumer, given back at the end. Without a budget it counts nothing.
 class MemoryCharge {
  public:

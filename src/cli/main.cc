@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/service.h"
+#include "base/memory_budget.h"
 #include "cli/check.h"
 #include "cli/dump.h"
 #include "cli/serve.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   const std::string& command = arguments[0];
   const std::vector<std::string> rest(arguments.begin() + 1, arguments.end());
 
+  quiver::ConfigureAllocator();
   if (command == "serve") return quiver::cli::Serve(rest);
   if (command == "check") return quiver::cli::Check(rest);
   if (command == "dump") return quiver::cli::Dump(rest);

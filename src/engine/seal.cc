@@ -202,6 +202,10 @@ void Engine::Impl::SealerLoop() {
       seal_queue_.push_front(*std::move(task));
     }
     for (const auto& done : told) done(status, segment_id);
+    if (status.ok() && task->growing != nullptr) {
+      task.reset();  // the last owner of the rows, unless a read is under way
+      ReturnFreeMemory();
+    }
   }
 }
 
