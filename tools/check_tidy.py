@@ -40,7 +40,8 @@ def main():
             return ""
         return done.stdout.replace(f"{source_tree.ROOT}{os.sep}", "") or done.stderr
 
-    items = [(path, source_tree.fingerprint(path, rules, commands[path].replace(str(source_tree.ROOT), "")))
+    items = [(path, source_tree.fingerprint(path, rules, " ".join(EXTRA_FLAGS),
+                                            commands[path].replace(str(source_tree.ROOT), "")))
              for path in paths]
     findings, left = verdict_cache.run(items, check, verdict_cache.VerdictCache(arguments.cache), arguments.jobs,
                                        None if arguments.all else arguments.budget)
