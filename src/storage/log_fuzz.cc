@@ -82,8 +82,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (*opened).reset();
   fs.CrashAndDropUnsynced();
   opened = quiver::storage::OpenLocalLog(fs, "log", options);
-  Require(opened.ok());
+  // Damage to a payload that had been synced is found when it is read; once the record behind it says that it had been
+  // synced, opening may find it too.
   if (!sound) return 0;
+  Require(opened.ok());
   before.emplace_back("appended");
   Require(Payloads(**opened, sound) == before && sound);
   return 0;
