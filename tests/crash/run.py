@@ -3,6 +3,7 @@
 
     tests/crash/run.py                      50 rounds
     tests/crash/run.py --rounds 1000 --seed 7
+    tests/crash/run.py --full-disk          a disk that fills up instead; see full_disk.py
     tests/crash/run.py --damage                only the proof that lost writes are noticed (part of every run)
 """
 
@@ -36,7 +37,10 @@ def main() -> int:
         print("0 passed, 1 failed, 0 skipped" if required else "0 passed, 0 failed, 1 skipped")
         return 1 if required else 0
     variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(HERE.parent / "e2e")}
-    command = [str(environment / "venv" / "bin" / "python"), str(HERE / "kill_rounds.py"), *sys.argv[1:]]
+    full_disk = "--full-disk" in sys.argv
+    script = HERE / ("full_disk.py" if full_disk else "kill_rounds.py")
+    arguments = [argument for argument in sys.argv[1:] if argument != "--full-disk"]
+    command = [str(environment / "venv" / "bin" / "python"), str(script), *arguments]
     return subprocess.run(command, env=variables).returncode
 
 
