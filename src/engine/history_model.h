@@ -30,6 +30,12 @@ struct RowModel {
 };
 inline constexpr std::string_view kNull = "(null)";
 
+/// What a named snapshot must show.
+struct SnapshotModel {
+  std::map<std::string, RowModel> rows;
+  std::set<std::string> partitions;
+};
+
 struct CollectionModel {
   bool string_pk = false;
   bool auto_id = false;
@@ -41,6 +47,7 @@ struct CollectionModel {
   bool loaded = false;
   /// By primary key; with auto ids by the field "tag", which no two writes share.
   std::map<std::string, RowModel> rows;
+  std::map<std::string, SnapshotModel> snapshots;
 };
 
 /// The whole database.
@@ -50,6 +57,38 @@ struct Model {
 
 /// What a step does to the model when it happens.
 using Effect = std::function<void(Model&)>;
+
+/// As Difference, for the rows of one collection.
+inline std::string RowDifference(const std::string& name, const std::map<std::string, RowModel>& want,
+                                 const std::map<std::string, RowModel>& found) {
+  for (const auto& [key, row] : want) {
+    const auto there = found.find(key);
+    if (there == found.end()) {
+      return fmt::format("{}: row {} is missing ({} rows instead of {})", name, key, found.size(), want.size());
+    }
+    if (!row.pk.empty() && there->second.pk != row.pk) {
+      return fmt::format("{}: row {} has the key {} instead of {}", name, key, there->second.pk, row.pk);
+    }
+    if (!row.partition.empty() && there->second.partition != row.partition) {
+      return fmt::format("{}: row {} is in partition {} instead of {}", name, key, there->second.partition,
+                         row.partition);
+    }
+    for (const auto& [field, value] : row.fields) {
+      const auto has = there->second.fields.find(field);
+      if (has == there->second.fields.end() || has->second != value) {
+        return fmt::format("{}: row {} has {} = '{}' instead of '{}'", name, key, field,
+                           has == there->second.fields.end() ? "(nothing)" : has->second, value);
+      }
+    }
+  }
+  for (const auto& [key, row] : found) {
+    if (!want.contains(key)) {
+      return fmt::format("{}: row {} should not be there ({} rows instead of {})", name, key, found.size(),
+                         want.size());
+    }
+  }
+  return {};
+}
 
 /// Says how `actual` differs from `expected`; empty = not at all. What `expected` does not know yet may be anything.
 inline std::string Difference(const Model& expected, const Model& actual) {
@@ -76,32 +115,15 @@ inline std::string Difference(const Model& expected, const Model& actual) {
       return fmt::format("{}: property '{}' instead of '{}'", name, found.property, want.property);
     }
     if (found.loaded != want.loaded) return fmt::format("{}: loaded {}, not {}", name, found.loaded, want.loaded);
-    for (const auto& [key, row] : want.rows) {
-      const auto there = found.rows.find(key);
-      if (there == found.rows.end()) {
-        return fmt::format("{}: row {} is missing ({} rows instead of {})", name, key, found.rows.size(),
-                           want.rows.size());
-      }
-      if (!row.pk.empty() && there->second.pk != row.pk) {
-        return fmt::format("{}: row {} has the key {} instead of {}", name, key, there->second.pk, row.pk);
-      }
-      if (!row.partition.empty() && there->second.partition != row.partition) {
-        return fmt::format("{}: row {} is in partition {} instead of {}", name, key, there->second.partition,
-                           row.partition);
-      }
-      for (const auto& [field, value] : row.fields) {
-        const auto has = there->second.fields.find(field);
-        if (has == there->second.fields.end() || has->second != value) {
-          return fmt::format("{}: row {} has {} = '{}' instead of '{}'", name, key, field,
-                             has == there->second.fields.end() ? "(nothing)" : has->second, value);
-        }
-      }
+    if (std::string difference = RowDifference(name, want.rows, found.rows); !difference.empty()) return difference;
+    for (const auto& [snapshot, content] : want.snapshots) {
+      const auto there = found.snapshots.find(snapshot);
+      if (there == found.snapshots.end()) return fmt::format("{}: snapshot {} is missing", name, snapshot);
+      std::string difference = RowDifference(name + " at " + snapshot, content.rows, there->second.rows);
+      if (!difference.empty()) return difference;
     }
-    for (const auto& [key, row] : found.rows) {
-      if (!want.rows.contains(key)) {
-        return fmt::format("{}: row {} should not be there ({} rows instead of {})", name, key, found.rows.size(),
-                           want.rows.size());
-      }
+    for (const auto& [snapshot, content] : found.snapshots) {
+      if (!want.snapshots.contains(snapshot)) return fmt::format("{}: snapshot {} should not be there", name, snapshot);
     }
   }
   return {};
@@ -127,6 +149,9 @@ enum class StepKind : uint8_t {
   kLoad,      ///< loads or releases
   kReopen,    ///< a clean restart
   kCompare,   ///< reads everything in the middle of the history
+  kCompact,
+  kTruncate,
+  kSnapshot,  ///< creates, drops or restores one
   kArm,       ///< a later I/O operation is the last one before a power loss
 };
 
@@ -153,6 +178,9 @@ inline constexpr std::array kStepKinds{
     StepKindInfo{StepKind::kLoad, "load or release", 2},
     StepKindInfo{StepKind::kReopen, "reopen", 2},
     StepKindInfo{StepKind::kCompare, "compare", 2},
+    StepKindInfo{StepKind::kCompact, "compact", 6},
+    StepKindInfo{StepKind::kTruncate, "truncate", 1},
+    StepKindInfo{StepKind::kSnapshot, "snapshot", 6},
     StepKindInfo{StepKind::kArm, "arm a crash", 8},
 };
 

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <future>
 #include <optional>
+#include <thread>
 
 #include "base/logging.h"
 #include "engine/collection.h"
@@ -111,6 +112,8 @@ class Runner {
     options.data_dir = "data";
     options.seal_bytes = seal_bytes_;
     options.flush_min_bytes = 0;
+    options.auto_load = true;  // released collections are read too
+    options.retention_seconds = options_.seed % 3 == 0 ? 1000 : 0;
     options.max_log_bytes = 40'000;
     options.log_file_bytes = 12'000;
     options.log_preallocate_bytes = 4096;
@@ -200,16 +203,20 @@ class Runner {
     model.loaded = info.load.loaded;
     for (const FieldSchema& field : info.schema->fields) model.fields.push_back(field.name);
     std::map<std::string, int64_t> counts;
-    for (const auto& segment : view.segments) {
-      for (uint32_t page = 0; page < segment->page_count(); ++page) {
-        uint64_t mask[segment::kPageWords];
-        segment->FillVisible(page, {.timestamp = view.timestamp}, mask);
-        for (uint32_t at = 0; at < segment::kPageRows; ++at) {
-          if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
-          QUIVER_RETURN_IF_ERROR(
-              ReadRow(info, *segment, page * segment::kPageRows + at, view.timestamp, partitions, model, counts));
-        }
-      }
+    QUIVER_RETURN_IF_ERROR(ReadRows(view, partitions, model, counts));
+    for (const SnapshotInfo& snapshot : info.snapshots) {
+      QUIVER_ASSIGN_OR_RETURN(
+          const ReadView then,
+          engine_->OpenView(collection, {}, 0, std::chrono::steady_clock::time_point::max(), snapshot.timestamp));
+      CollectionModel content;
+      content.auto_id = model.auto_id;
+      std::map<int64_t, std::string> partitions_then;
+      for (const PartitionInfo& partition : snapshot.partitions) partitions_then[partition.id] = partition.name;
+      std::map<std::string, int64_t> counts_then;
+      QUIVER_RETURN_IF_ERROR(ReadRows(then, partitions_then, content, counts_then));
+      SnapshotModel& read = model.snapshots[snapshot.name];
+      read.rows = std::move(content.rows);
+      for (const PartitionInfo& partition : snapshot.partitions) read.partitions.insert(partition.name);
     }
     QUIVER_ASSIGN_OR_RETURN(const int64_t total, engine_->RowCount(collection, ""));
     if (total != static_cast<int64_t>(model.rows.size())) {
@@ -223,6 +230,22 @@ class Runner {
       }
     }
     return model;
+  }
+
+  static Status ReadRows(const ReadView& view, const std::map<int64_t, std::string>& partitions, CollectionModel& model,
+                         std::map<std::string, int64_t>& counts) {
+    for (const auto& segment : view.segments) {
+      for (uint32_t page = 0; page < segment->page_count(); ++page) {
+        uint64_t mask[segment::kPageWords];
+        segment->FillVisible(page, {.timestamp = view.timestamp}, mask);
+        for (uint32_t at = 0; at < segment::kPageRows; ++at) {
+          if ((mask[at / 64] >> (at % 64) & 1) == 0) continue;
+          QUIVER_RETURN_IF_ERROR(
+              ReadRow(*view.info, *segment, page * segment::kPageRows + at, view.timestamp, partitions, model, counts));
+        }
+      }
+    }
+    return Status::Ok();
   }
 
   static Status ReadRow(const CollectionInfo& info, const segment::Segment& segment, uint32_t row, Timestamp timestamp,
@@ -318,6 +341,9 @@ class Runner {
       case StepKind::kLoad: return LoadOrRelease();
       case StepKind::kReopen: return Reopen();
       case StepKind::kCompare: return files_.crashed() ? "" : Compare();
+      case StepKind::kCompact: return Compact();
+      case StepKind::kTruncate: return Truncate();
+      case StepKind::kSnapshot: return ChangeSnapshot();
       case StepKind::kArm:
         variant_ = random_();
         if (!files_.crashed()) files_.CrashAt(files_.operations() + Below(Below(2) == 0 ? 12 : 80));
@@ -337,6 +363,62 @@ class Runner {
   std::shared_ptr<Collection> Find(const std::string& name) {
     auto found = engine_->FindCollection(std::string(kDatabase), name);
     return found.ok() ? *found : nullptr;
+  }
+
+  std::string Compact() {
+    auto* const picked = Pick();
+    if (picked == nullptr) return {};
+    const auto job = engine_->Compact(Find(picked->first));
+    if (!job.ok()) return files_.crashed() ? Crash() : "compaction refused: " + job.status().ToString();
+    CompactionProgress progress;
+    while (!(progress = engine_->CompactionState(*job)).done) std::this_thread::yield();
+    if (files_.crashed()) return Crash();
+    return progress.failed == 0 ? "" : "a compaction failed";
+  }
+
+  std::string Truncate() {
+    auto* const picked = Pick();
+    if (picked == nullptr) return {};
+    return Finish(engine_->TruncateCollection(std::string(kDatabase), picked->first),
+                  [name = picked->first](Model& model) { model.collections.at(name).rows.clear(); });
+  }
+
+  std::string ChangeSnapshot() {
+    auto* const picked = Pick();
+    if (picked == nullptr) return {};
+    const std::string name = picked->first;
+    const auto& snapshots = picked->second.snapshots;
+    const uint64_t choice = Below(4);
+    if (choice < 2 || snapshots.empty()) {
+      const std::string snapshot = fmt::format("snapshot{}", step_);
+      return Finish(engine_->CreateSnapshot(std::string(kDatabase), name, snapshot, "").status(),
+                    [name, snapshot](Model& model) {
+                      CollectionModel& collection = model.collections.at(name);
+                      collection.snapshots[snapshot] = {collection.rows, collection.partitions};
+                    });
+    }
+    const std::string snapshot =
+        std::next(snapshots.begin(), static_cast<std::ptrdiff_t>(Below(snapshots.size())))->first;
+    if (choice == 2) {
+      return Finish(engine_->DropSnapshot(std::string(kDatabase), name, snapshot),
+                    [name, snapshot](Model& model) { model.collections.at(name).snapshots.erase(snapshot); });
+    }
+    const auto job = engine_->RestoreSnapshot(std::string(kDatabase), name, snapshot, "", "");
+    if (!job.ok()) return files_.crashed() ? Crash() : "restoring refused: " + job.status().ToString();
+    RestoreJob ended;
+    do {
+      ended = engine_->FindRestore(*job).value_or(RestoreJob{.state = RestoreState::kFailed});
+    } while (ended.state == RestoreState::kPending || ended.state == RestoreState::kExecuting);
+    // A partition of the snapshot that was dropped and made again cannot come back in place.
+    if (ended.reason.find("was dropped and made again") != std::string::npos) return {};
+    const Status status =
+        ended.state == RestoreState::kCompleted ? Status::Ok() : Error(StatusCode::kInternal, "{}", ended.reason);
+    return Finish(status, [name, snapshot](Model& model) {
+      CollectionModel& collection = model.collections.at(name);
+      const SnapshotModel& content = collection.snapshots.at(snapshot);
+      collection.rows = content.rows;
+      collection.partitions.insert(content.partitions.begin(), content.partitions.end());
+    });
   }
 
   struct Sent {
