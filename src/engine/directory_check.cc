@@ -238,13 +238,14 @@ class Checker {
     const std::string staging = fmt::format("{}/objects/.staging/rebuilt-{}", options_.data_dir, file.segment_id());
     const auto rebuild = [&]() -> Status {
       QUIVER_RETURN_IF_ERROR(file_system_.CreateDirectories(io::DirectoryOf(staging)));
-      QUIVER_ASSIGN_OR_RETURN(auto writer,
-                              storage::SegmentFileWriter::Create(file_system_, staging,
-                                                                 {.rows = file.rows(),
-                                                                  .pk_field_id = file.pk_field_id(),
-                                                                  .collection_id = file.collection_id(),
-                                                                  .segment_id = file.segment_id(),
-                                                                  .schema_version = file.schema_version()}));
+      QUIVER_ASSIGN_OR_RETURN(
+          auto writer, storage::SegmentFileWriter::Create(file_system_, staging,
+                                                          {.rows = file.rows(),
+                                                           .pk_field_id = file.pk_field_id(),
+                                                           .collection_id = file.collection_id(),
+                                                           .segment_id = file.segment_id(),
+                                                           .schema_version = file.schema_version(),
+                                                           .partition_key_field_id = file.partition_key_field_id()}));
       for (const storage::SegmentColumn& column : file.columns()) {
         QUIVER_ASSIGN_OR_RETURN(const ColumnView view, file.View(column.field_id, 0, file.rows()));
         QUIVER_RETURN_IF_ERROR(writer->AddColumn(column.field_id, std::span(&view, 1)));

@@ -223,12 +223,16 @@ Result<std::shared_ptr<const storage::SegmentFile>> WriteCopy(io::FileSystem& fi
                                                               const CollectionSchema& schema, const CopyTarget& target,
                                                               const CopyPacer& pacer) {
   const std::string staging = objects.StagingPath(target.object_name);
-  QUIVER_ASSIGN_OR_RETURN(auto writer, storage::SegmentFileWriter::Create(file_system, staging,
-                                                                          {.rows = copy.rows.size(),
-                                                                           .pk_field_id = schema.primary().field_id,
-                                                                           .collection_id = target.collection_id,
-                                                                           .segment_id = target.segment_id,
-                                                                           .schema_version = schema.version}));
+  const FieldSchema* partition_key = schema.partition_key();
+  QUIVER_ASSIGN_OR_RETURN(auto writer,
+                          storage::SegmentFileWriter::Create(
+                              file_system, staging,
+                              {.rows = copy.rows.size(),
+                               .pk_field_id = schema.primary().field_id,
+                               .collection_id = target.collection_id,
+                               .segment_id = target.segment_id,
+                               .schema_version = schema.version,
+                               .partition_key_field_id = partition_key == nullptr ? 0 : partition_key->field_id}));
   const std::vector<CopiedColumn::Piece> pieces = CutPieces(copy);
   for (const FieldSchema& field : schema.fields) {
     CopiedColumn column(copy, field, pieces, pacer);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 
@@ -33,9 +34,46 @@ struct ColumnSections {
   const SectionEntry* blob = nullptr;
   const SectionEntry* valid = nullptr;
   const SectionEntry* statistics = nullptr;
+  const SectionEntry* text_statistics = nullptr;
 };
 
 bool KnownType(int32_t type) { return type > 0 && !DataTypeName(static_cast<DataType>(type)).empty(); }
+
+template <typename T>
+bool CoversReal(const PageStatistics& facts, T value) {
+  if (std::isnan(value)) return facts.has_nan != 0;
+  return facts.has_values != 0 && facts.min.real <= static_cast<double>(value) &&
+         static_cast<double>(value) <= facts.max.real;
+}
+
+/// Returns whether a page's facts allow the value of a row.
+bool Covers(const PageStatistics& facts, const ColumnView& view, size_t row) {
+  int64_t value = 0;
+  switch (view.type) {
+    case DataType::kBool: value = view.Get<uint8_t>(row); break;
+    case DataType::kInt8: value = view.Get<int8_t>(row); break;
+    case DataType::kInt16: value = view.Get<int16_t>(row); break;
+    case DataType::kInt32: value = view.Get<int32_t>(row); break;
+    case DataType::kInt64: value = view.Get<int64_t>(row); break;
+    case DataType::kFloat: return CoversReal(facts, view.Get<float>(row));
+    default: return CoversReal(facts, view.Get<double>(row));
+  }
+  return facts.has_values != 0 && facts.min.integer <= value && value <= facts.max.integer;
+}
+
+/// Reads a column's summary; nothing where it does not hold together.
+std::optional<ColumnSummary> ReadSummary(const internal::SummaryEntry& entry) {
+  if (entry.min_length > kTextBoundBytes || entry.max_length > kTextBoundBytes) return std::nullopt;
+  ColumnSummary summary;
+  summary.distinct = entry.distinct;
+  summary.has_values = entry.has_values != 0;
+  summary.has_nan = entry.has_nan != 0;
+  summary.min = entry.min;
+  summary.max = entry.max;
+  summary.min_text.assign(entry.min_text.data(), entry.min_length);
+  if (entry.max_open == 0) summary.max_text.emplace(entry.max_text.data(), entry.max_length);
+  return summary;
+}
 
 /// Takes a footer apart without trusting its lengths.
 class FooterReader {
@@ -85,6 +123,7 @@ struct SegmentFile::State {
   std::optional<PkBound> min_pk;
   std::optional<PkBound> max_pk;
   DataType pk_type = DataType::kNone;
+  int64_t partition_key_field_id = 0;
   const SectionEntry* timestamps = nullptr;
   const SectionEntry* pk_keys = nullptr;
   const SectionEntry* pk_rows = nullptr;
@@ -126,6 +165,7 @@ struct SegmentFile::State {
   Status IndexSections();
   [[nodiscard]] uint64_t ExpectedLength(const SectionEntry& section, uint32_t width) const;
   Status VerifyChunk(const SectionEntry& section, uint64_t chunk) const;
+  Status VerifyFacts(const SegmentColumn& column, const ColumnView& view) const;
 
   /// Makes sure that bytes [begin, end) of the section are sound.
   Status Touch(const SectionEntry& section, uint64_t begin, uint64_t end) const {
@@ -183,9 +223,11 @@ Status SegmentFile::State::ReadFooter() {
 
   FooterReader reader(bytes);
   std::vector<internal::ColumnEntry> entries;
+  std::vector<internal::SummaryEntry> summaries;
   std::string_view min_bytes;
   std::string_view max_bytes;
   if (!reader.Take(footer) || !reader.Take(entries, footer.column_count) ||
+      !reader.Take(summaries, header.version >= 2 ? footer.column_count : 0) ||
       !reader.Take(sections, footer.section_count) || !reader.Take(partitions, footer.partition_count) ||
       !reader.Take(checksums, footer.checksum_count) || !reader.Take(min_bytes, footer.min_pk_length) ||
       !reader.Take(max_bytes, footer.max_pk_length) || !reader.empty()) {
@@ -206,6 +248,13 @@ Status SegmentFile::State::ReadFooter() {
                        .null_count = entry.null_count,
                        .byte_size = 0});
   }
+  for (size_t i = 0; i < summaries.size(); ++i) {
+    const bool expected = IsFixedScalar(columns[i].type) || columns[i].type == DataType::kVarChar;
+    if (expected) columns[i].summary = ReadSummary(summaries[i]);
+    if ((summaries[i].has_summary != 0) != expected || expected != columns[i].summary.has_value()) {
+      return Damaged(fmt::format("the summary of field {} does not hold together", columns[i].field_id));
+    }
+  }
   uint64_t covered = 0;
   for (const PartitionRun& run : partitions) {
     if (run.first_row != covered) return Damaged("partitions do not follow one another");
@@ -213,6 +262,12 @@ Status SegmentFile::State::ReadFooter() {
   }
   if (covered != header.rows) return Damaged("partitions do not cover all rows");
 
+  std::memcpy(&partition_key_field_id, header.partition_key_field_id.data(), sizeof(int64_t));
+  if (partition_key_field_id != 0) {
+    const std::ptrdiff_t key = ColumnIndex(partition_key_field_id);
+    const DataType type = key < 0 ? DataType::kNone : columns[static_cast<size_t>(key)].type;
+    if (type != DataType::kInt64 && type != DataType::kVarChar) return Damaged("the partition key has a wrong type");
+  }
   const std::ptrdiff_t pk = ColumnIndex(header.pk_field_id);
   if (pk < 0) return Damaged("it has no primary key");
   pk_type = columns[static_cast<size_t>(pk)].type;
@@ -237,12 +292,14 @@ Status SegmentFile::State::ReadFooter() {
 /// Returns how long a section of this kind has to be; UINT64_MAX = any length.
 uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_t width) const {
   const uint64_t rows = header.rows;
+  const uint64_t pages = (rows + kSegmentPageRows - 1) / kSegmentPageRows;
   switch (static_cast<SectionKind>(section.kind)) {
     case SectionKind::kFixed: return rows * width;
     case SectionKind::kOffsets: return (rows + 1) * sizeof(uint64_t);
     case SectionKind::kBlob: return UINT64_MAX;
     case SectionKind::kValid: return rows;
-    case SectionKind::kPageStatistics: return (rows + kSegmentPageRows - 1) / kSegmentPageRows * sizeof(PageStatistics);
+    case SectionKind::kPageStatistics: return pages * sizeof(PageStatistics);
+    case SectionKind::kTextStatistics: return pages * sizeof(TextStatistics);
     case SectionKind::kInsertTimestamps: return rows * sizeof(uint64_t);
     case SectionKind::kPkKeys: return rows * sizeof(int64_t);
     case SectionKind::kPkRows: return rows * sizeof(uint32_t);
@@ -257,9 +314,10 @@ Status SegmentFile::State::IndexSections() {
   uint64_t next_checksum = 0;  // sections take theirs one after another, so no two share the mark of a chunk
   for (const SectionEntry& section : sections) {
     const auto kind = static_cast<SectionKind>(section.kind);
-    const bool of_column = kind <= SectionKind::kPageStatistics;
+    const bool of_column = internal::OfColumn(kind);
     const std::ptrdiff_t index = of_column ? ColumnIndex(section.field_id) : -1;
-    if (section.kind == 0 || kind > SectionKind::kPkFilter || (of_column && index < 0)) {
+    const uint32_t since = internal::FirstVersion(kind);
+    if (since == 0 || since > header.version || (of_column && index < 0)) {
       return Damaged(fmt::format("a section of kind {} of field {} is unknown", section.kind, section.field_id));
     }
     const uint32_t width = of_column ? columns[static_cast<size_t>(index)].width : 0;
@@ -281,6 +339,7 @@ Status SegmentFile::State::IndexSections() {
       case SectionKind::kBlob: place = &of->blob; break;
       case SectionKind::kValid: place = &of->valid; break;
       case SectionKind::kPageStatistics: place = &of->statistics; break;
+      case SectionKind::kTextStatistics: place = &of->text_statistics; break;
       case SectionKind::kInsertTimestamps: place = &timestamps; break;
       case SectionKind::kPkKeys: place = &pk_keys; break;
       case SectionKind::kPkRows: place = &pk_rows; break;
@@ -295,7 +354,9 @@ Status SegmentFile::State::IndexSections() {
     const bool complete = columns[i].width != 0 ? of.fixed != nullptr && of.offsets == nullptr && of.blob == nullptr
                                                 : of.fixed == nullptr && of.offsets != nullptr && of.blob != nullptr;
     const bool null_marks = (of.valid != nullptr) == (columns[i].null_count > 0);
-    if (!complete || !null_marks || IsFixedScalar(columns[i].type) != (of.statistics != nullptr)) {
+    const bool texts = header.version >= 2 && columns[i].type == DataType::kVarChar;
+    if (!complete || !null_marks || IsFixedScalar(columns[i].type) != (of.statistics != nullptr) ||
+        texts != (of.text_statistics != nullptr)) {
       return Damaged(fmt::format("sections of field {} are missing", columns[i].field_id));
     }
   }
@@ -341,6 +402,14 @@ Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chu
       if (rows[i] >= header.rows) return damaged_chunk(fmt::format("entry {} is no row", i));
     }
   }
+  if (section.kind == static_cast<uint32_t>(SectionKind::kTextStatistics)) {
+    const auto* pages = Data<TextStatistics>(section);
+    for (uint64_t i = begin / sizeof(TextStatistics); i < end / sizeof(TextStatistics); ++i) {
+      if (pages[i].min_length > kTextBoundBytes || pages[i].max_length > kTextBoundBytes) {
+        return damaged_chunk(fmt::format("the bounds of page {} are too long", i));
+      }
+    }
+  }
   QUIVER_RETURN_IF_ERROR(CheckReadable());
   mark.store(ChunkMark::kSound, std::memory_order_release);
   return Status::Ok();
@@ -380,6 +449,8 @@ int64_t SegmentFile::pk_field_id() const { return state_->header.pk_field_id; }
 int64_t SegmentFile::collection_id() const { return state_->header.collection_id; }
 int64_t SegmentFile::segment_id() const { return state_->header.segment_id; }
 int32_t SegmentFile::schema_version() const { return state_->header.schema_version; }
+int64_t SegmentFile::partition_key_field_id() const { return state_->partition_key_field_id; }
+uint32_t SegmentFile::format_version() const { return state_->header.version; }
 uint64_t SegmentFile::min_timestamp() const { return state_->footer.min_timestamp; }
 uint64_t SegmentFile::max_timestamp() const { return state_->footer.max_timestamp; }
 std::span<const SegmentColumn> SegmentFile::columns() const { return state_->columns; }
@@ -444,6 +515,16 @@ Result<std::span<const PageStatistics>> SegmentFile::page_statistics(int64_t fie
   QUIVER_RETURN_IF_ERROR(state_->TouchAll(*section));
   return std::span<const PageStatistics>(state_->Data<PageStatistics>(*section),
                                          section->length / sizeof(PageStatistics));
+}
+
+Result<std::span<const TextStatistics>> SegmentFile::text_statistics(int64_t field_id) const {
+  const std::ptrdiff_t index = state_->ColumnIndex(field_id);
+  const SectionEntry* section =
+      index < 0 ? nullptr : state_->column_sections[static_cast<size_t>(index)].text_statistics;
+  if (section == nullptr) return std::span<const TextStatistics>();
+  QUIVER_RETURN_IF_ERROR(state_->TouchAll(*section));
+  return std::span<const TextStatistics>(state_->Data<TextStatistics>(*section),
+                                         section->length / sizeof(TextStatistics));
 }
 
 Result<std::span<const uint32_t>> SegmentFile::rows_by_pk() const {
@@ -547,8 +628,7 @@ SegmentSection Describe(const SectionEntry& section) {
           .field_id = section.field_id,
           .offset = section.offset,
           .length = section.length,
-          .derived = kind == SectionKind::kPageStatistics || kind == SectionKind::kPkKeys ||
-                     kind == SectionKind::kPkRows || kind == SectionKind::kPkFilter};
+          .derived = internal::IsDerived(kind)};
 }
 
 }  // namespace
@@ -579,6 +659,102 @@ std::vector<SegmentDamage> SegmentFile::FindDamage() const {
   return found;
 }
 
+Result<std::optional<std::vector<RowRange>>> SegmentFile::FindPartitionKey(
+    const PartitionKey& key, std::span<const int64_t> partition_ids) const {
+  const State& state = *state_;
+  const int64_t field_id = partition_key_field_id();
+  if (field_id == 0) return std::optional<std::vector<RowRange>>();
+  std::vector<RowRange> found;
+  const bool integers = column(field_id)->type == DataType::kInt64;
+  if (integers != std::holds_alternative<int64_t>(key)) return std::optional(std::move(found));
+
+  // Which pages may hold the key; everything else is left untouched.
+  std::span<const PageStatistics> numbers;
+  std::span<const TextStatistics> texts;
+  if (integers) {
+    QUIVER_ASSIGN_OR_RETURN(numbers, page_statistics(field_id));
+  } else {
+    QUIVER_ASSIGN_OR_RETURN(texts, text_statistics(field_id));
+  }
+  const auto may_hold = [&](uint32_t page) {
+    if (!integers) return texts[page].MayHold(std::get<std::string_view>(key), std::get<std::string_view>(key));
+    const PageStatistics& facts = numbers[page];
+    const int64_t value = std::get<int64_t>(key);
+    return facts.has_values != 0 && facts.min.integer <= value && value <= facts.max.integer;
+  };
+  /// Whether the key of a row stands before the one that is looked for (or is that one, with `or_equal`).
+  const auto before = [&](uint64_t row, bool or_equal) -> Result<bool> {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, View(field_id, static_cast<uint32_t>(row), 1));
+    if (!integers) {
+      const int order = view.Bytes(0).compare(std::get<std::string_view>(key));
+      return order < 0 || (or_equal && order == 0);
+    }
+    const auto value = view.Get<int64_t>(0);
+    return value < std::get<int64_t>(key) || (or_equal && value == std::get<int64_t>(key));
+  };
+  for (const PartitionRun& run : state.partitions) {
+    if (!partition_ids.empty() && std::ranges::find(partition_ids, run.partition_id) == partition_ids.end()) continue;
+    if (run.rows == 0) continue;
+    const uint32_t run_end = run.first_row + run.rows;
+    uint32_t first_page = run.first_row / kSegmentPageRows;
+    uint32_t end_page = (run_end - 1) / kSegmentPageRows + 1;
+    while (first_page < end_page && !may_hold(first_page)) ++first_page;
+    while (first_page < end_page && !may_hold(end_page - 1)) --end_page;
+    const uint64_t low = std::max(run.first_row, first_page * kSegmentPageRows);
+    const uint64_t high = std::min<uint64_t>(run_end, uint64_t{end_page} * kSegmentPageRows);
+    if (low >= high) continue;
+    QUIVER_ASSIGN_OR_RETURN(const uint64_t begin,
+                            PartitionPoint(low, high, [&](uint64_t row) { return before(row, false); }));
+    QUIVER_ASSIGN_OR_RETURN(const uint64_t end,
+                            PartitionPoint(begin, high, [&](uint64_t row) { return before(row, true); }));
+    if (begin < end) found.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end - begin)});
+  }
+  return std::optional(std::move(found));
+}
+
+Status SegmentFile::State::VerifyFacts(const SegmentColumn& column, const ColumnView& view) const {
+  const ColumnSections& of = column_sections[static_cast<size_t>(&column - columns.data())];
+  const auto wrong = [&](const SectionEntry& section, uint64_t page) {
+    return DamagedSection(section, fmt::format("the facts of page {} do not agree with the values", page));
+  };
+  const uint64_t pages = (header.rows + kSegmentPageRows - 1) / kSegmentPageRows;
+  for (uint64_t page = 0; page < pages && of.text_statistics != nullptr; ++page) {
+    const TextStatistics& facts = Data<TextStatistics>(*of.text_statistics)[page];
+    uint32_t nulls = 0;
+    for (uint64_t row = page * kSegmentPageRows; row < std::min<uint64_t>(header.rows, (page + 1) * kSegmentPageRows);
+         ++row) {
+      if (view.IsNull(row)) {
+        ++nulls;
+      } else if (!facts.MayHold(view.Bytes(row), view.Bytes(row))) {
+        return wrong(*of.text_statistics, page);
+      }
+    }
+    if (nulls != facts.null_count || facts.distinct > kSegmentPageRows) return wrong(*of.text_statistics, page);
+  }
+  for (uint64_t page = 0; page < pages && of.statistics != nullptr; ++page) {
+    const PageStatistics& facts = Data<PageStatistics>(*of.statistics)[page];
+    uint32_t nulls = 0;
+    for (uint64_t row = page * kSegmentPageRows; row < std::min<uint64_t>(header.rows, (page + 1) * kSegmentPageRows);
+         ++row) {
+      if (view.IsNull(row)) {
+        ++nulls;
+      } else if (!Covers(facts, view, row)) {
+        return wrong(*of.statistics, page);
+      }
+    }
+    if (nulls != facts.null_count || facts.distinct > kSegmentPageRows) return wrong(*of.statistics, page);
+  }
+  if (column.field_id != partition_key_field_id) return Status::Ok();
+  for (const PartitionRun& run : partitions) {
+    for (uint64_t row = uint64_t{run.first_row} + 1; row < uint64_t{run.first_row} + run.rows; ++row) {
+      const bool descends = column.type == DataType::kInt64 ? view.Get<int64_t>(row) < view.Get<int64_t>(row - 1)
+                                                            : view.Bytes(row) < view.Bytes(row - 1);
+      if (descends) return Remember(Damaged(fmt::format("the partition key is not sorted at row {}", row)));
+    }
+  }
+  return Status::Ok();
+}
+
 Status SegmentFile::VerifyAll() const {
   const State& state = *state_;
   for (const SectionEntry& section : state.sections) QUIVER_RETURN_IF_ERROR(state.TouchAll(section));
@@ -589,6 +765,7 @@ Status SegmentFile::VerifyAll() const {
     if (nulls != column.null_count) {
       return state.Remember(state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls)));
     }
+    QUIVER_RETURN_IF_ERROR(state.VerifyFacts(column, view));
   }
   QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, insert_timestamps());
   for (const uint64_t stamp : stamps) {

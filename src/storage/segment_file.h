@@ -13,6 +13,7 @@
 // belongs to one thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,9 +56,48 @@ struct PageStatistics {
   uint32_t null_count = 0;
   uint8_t has_values = 0;
   uint8_t has_nan = 0;
-  uint16_t reserved = 0;
+  uint16_t distinct = 0;  ///< different values, all NaN being one; 0 = not known (files of version 1)
 };
 static_assert(sizeof(PageStatistics) == 24);
+
+/// Bytes kept of a string bound.
+inline constexpr size_t kTextBoundBytes = 24;
+
+/// Facts about one page of a VARCHAR column. Bounds are meaningful when has_values; longer strings are cut: the minimum
+/// is then a lower bound, the maximum an upper one (cut and raised).
+struct TextStatistics {
+  std::array<char, kTextBoundBytes> min_bytes{};
+  std::array<char, kTextBoundBytes> max_bytes{};
+  uint8_t min_length = 0;
+  uint8_t max_length = 0;
+  uint8_t has_values = 0;
+  uint8_t max_open = 0;  ///< there is no upper bound
+  uint16_t distinct = 0;
+  uint16_t reserved = 0;
+  uint32_t null_count = 0;
+  uint32_t reserved2 = 0;
+
+  [[nodiscard]] std::string_view min() const { return {min_bytes.data(), min_length}; }
+  /// Meaningless when max_open.
+  [[nodiscard]] std::string_view max() const { return {max_bytes.data(), max_length}; }
+  /// Returns whether a value of the page may lie in [low, high].
+  [[nodiscard]] bool MayHold(std::string_view low, std::string_view high) const {
+    return has_values != 0 && high >= min() && (max_open != 0 || low <= max());
+  }
+};
+static_assert(sizeof(TextStatistics) == 64);
+
+/// Facts about all values of a column: numbers have min and max, VARCHAR min_text and max_text, as in PageStatistics
+/// and TextStatistics.
+struct ColumnSummary {
+  uint64_t distinct = 0;  ///< different values: exact up to 4,096, above that an estimate (standard error 1.6 %)
+  bool has_values = false;
+  bool has_nan = false;
+  PageStatistics::Bound min{};
+  PageStatistics::Bound max{};
+  std::string min_text;
+  std::optional<std::string> max_text;  ///< nothing = no upper bound
+};
 
 /// A column of a segment.
 struct SegmentColumn {
@@ -67,6 +107,16 @@ struct SegmentColumn {
   uint32_t width = 0;
   uint64_t null_count = 0;
   uint64_t byte_size = 0;  ///< of all its sections
+  /// Of fixed-width scalars and VARCHAR, in files from version 2 on.
+  std::optional<ColumnSummary> summary = std::nullopt;
+};
+
+/// Rows [first_row, first_row + rows).
+struct RowRange {
+  uint32_t first_row = 0;
+  uint32_t rows = 0;
+
+  bool operator==(const RowRange&) const = default;
 };
 
 /// A section of a segment file.
@@ -94,6 +144,9 @@ struct SegmentFileOptions {
   int64_t collection_id = 0;
   int64_t segment_id = 0;
   int32_t schema_version = 0;
+  /// The column (INT64 or VARCHAR) by which the rows of each partition are sorted, nulls as 0 or the empty string;
+  /// 0 = none.
+  int64_t partition_key_field_id = 0;
 };
 
 /// The pages of one column, one behind another, for writing; all of one type.
@@ -151,6 +204,10 @@ class SegmentFile {
   [[nodiscard]] int64_t collection_id() const;
   [[nodiscard]] int64_t segment_id() const;
   [[nodiscard]] int32_t schema_version() const;
+  /// The column by which the rows of each partition are sorted; 0 = none, or a file of version 1.
+  [[nodiscard]] int64_t partition_key_field_id() const;
+  /// Version of the file's format.
+  [[nodiscard]] uint32_t format_version() const;
   /// Smallest and greatest insert timestamp; 0 and 0 without rows.
   [[nodiscard]] uint64_t min_timestamp() const;
   [[nodiscard]] uint64_t max_timestamp() const;
@@ -173,6 +230,16 @@ class SegmentFile {
   [[nodiscard]] Result<std::span<const uint64_t>> insert_timestamps() const;
   /// One per kSegmentPageRows rows; empty for columns that are not fixed-width scalars.
   [[nodiscard]] Result<std::span<const PageStatistics>> page_statistics(int64_t field_id) const;
+  /// One per kSegmentPageRows rows; empty for columns other than VARCHAR, and in files of version 1.
+  [[nodiscard]] Result<std::span<const TextStatistics>> text_statistics(int64_t field_id) const;
+
+  using PartitionKey = std::variant<int64_t, std::string_view>;
+  /// The rows that hold this value of the partition key, at most one range for each partition, in row order; of the
+  /// named partitions only unless `partition_ids` is empty. Nothing when the file is not sorted by a partition key
+  /// (partition_key_field_id() is 0): then any row may hold it. Few pages are touched: their statistics serve as a
+  /// sparse index.
+  [[nodiscard]] Result<std::optional<std::vector<RowRange>>> FindPartitionKey(
+      const PartitionKey& key, std::span<const int64_t> partition_ids = {}) const;
 
   /// Returns the row of the newest version of the key (greatest insert timestamp, then greatest row), or nothing.
   [[nodiscard]] Result<std::optional<uint32_t>> FindPk(int64_t pk) const;

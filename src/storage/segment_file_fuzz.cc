@@ -29,6 +29,7 @@ std::string MakeSoundFile(bool string_pk) {
   Column pk = Column::Make(100, string_pk ? DataType::kVarChar : DataType::kInt64);
   Column text = Column::Make(101, DataType::kVarChar);
   Column number = Column::Make(102, DataType::kFloat);
+  Column tenant = Column::Make(103, string_pk ? DataType::kVarChar : DataType::kInt64);
   std::vector<uint64_t> timestamps;
   for (uint32_t row = 0; row < kRows; ++row) {
     if (string_pk) {
@@ -38,12 +39,23 @@ std::string MakeSoundFile(bool string_pk) {
     }
     row % 4 == 0 ? text.AppendNull() : text.Append(std::string(row, 't'));
     number.AppendValue(static_cast<float>(row));
+    if (string_pk) {
+      tenant.Append(fmt::format("tenant{}", row < 5 ? row / 2 : row / 10));
+    } else {
+      tenant.AppendValue(static_cast<int64_t>(row < 5 ? row / 2 : row / 10));
+    }
     timestamps.push_back(row);
   }
-  auto writer = SegmentFileWriter::Create(
-      fs, "d/s", {.rows = kRows, .pk_field_id = 100, .collection_id = 1, .segment_id = 2, .schema_version = 3});
+  auto writer = SegmentFileWriter::Create(fs, "d/s",
+                                          {.rows = kRows,
+                                           .pk_field_id = 100,
+                                           .collection_id = 1,
+                                           .segment_id = 2,
+                                           .schema_version = 3,
+                                           .partition_key_field_id = 103});
   Require(writer.ok());
-  Require((*writer)->AddColumn(pk).ok() && (*writer)->AddColumn(text).ok() && (*writer)->AddColumn(number).ok());
+  Require((*writer)->AddColumn(pk).ok() && (*writer)->AddColumn(text).ok() && (*writer)->AddColumn(number).ok() &&
+          (*writer)->AddColumn(tenant).ok());
   const PartitionRun runs[] = {{1, 0, 5}, {2, 5, kRows - 5}};
   Require((*writer)->Finish(timestamps, runs).ok());
   return *fs.ReadFile("d/s");
@@ -74,7 +86,8 @@ void FitChecksums(std::string& file) {
   format::FooterHeader footer;
   if (trailer.footer_offset <= trailer_at && Peek(file, trailer.footer_offset, footer)) {
     const uint64_t sections_at =
-        trailer.footer_offset + sizeof(footer) + uint64_t{footer.column_count} * sizeof(format::ColumnEntry);
+        trailer.footer_offset + sizeof(footer) +
+        uint64_t{footer.column_count} * (sizeof(format::ColumnEntry) + sizeof(format::SummaryEntry));
     const uint64_t checksums_at = sections_at + uint64_t{footer.section_count} * sizeof(format::SectionEntry) +
                                   uint64_t{footer.partition_count} * sizeof(PartitionRun);
     for (uint32_t i = 0; i < footer.section_count; ++i) {
@@ -111,11 +124,20 @@ void ReadEverything(const SegmentFile& segment) {
     if (const auto pages = segment.page_statistics(column.field_id); pages.ok()) {
       for (const PageStatistics& page : *pages) sum += page.null_count;
     }
+    if (const auto pages = segment.text_statistics(column.field_id); pages.ok()) {
+      for (const TextStatistics& page : *pages) sum += page.MayHold("a", "b") ? page.max().size() : page.min().size();
+    }
   }
   if (const auto stamps = segment.insert_timestamps(); stamps.ok()) {
     for (const uint64_t stamp : *stamps) sum += stamp;
   }
   for (int64_t key = -1; key < 20; ++key) {
+    const std::string text = fmt::format("tenant{}", key);
+    for (const SegmentFile::PartitionKey tenant : {SegmentFile::PartitionKey(key), SegmentFile::PartitionKey(text)}) {
+      const auto ranges = segment.FindPartitionKey(tenant);
+      if (!ranges.ok() || !ranges->has_value()) continue;
+      for (const RowRange& range : **ranges) Require(uint64_t{range.first_row} + range.rows <= segment.rows());
+    }
     if (const auto rows = segment.FindPkVersions(key); rows.ok()) {
       for (const uint32_t row : *rows) Require(row < segment.rows());
     }

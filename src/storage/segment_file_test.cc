@@ -11,6 +11,7 @@
 #include <limits>
 #include <map>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "io/fault_file_system.h"
@@ -223,8 +224,140 @@ TEST_P(SegmentFileTest, KeepsStatisticsOfPages) {
   const auto flags = segment->page_statistics(kFlag);
   EXPECT_EQ((*flags)[0].min.integer, 1);
   EXPECT_EQ((*flags)[2].min.integer, 0);
+  EXPECT_EQ((*flags)[0].distinct, 1);
+  EXPECT_EQ((*flags)[2].distinct, 2);
   EXPECT_TRUE(segment->page_statistics(kText)->empty());
   EXPECT_TRUE(segment->page_statistics(kVector)->empty());
+  EXPECT_TRUE(segment->text_statistics(kNumber)->empty());
+  EXPECT_FALSE(segment->column(kVector)->summary.has_value());
+}
+
+TEST_P(SegmentFileTest, KeepsStatisticsOfTexts) {
+  Content content = MakeContent(10000, GetParam());
+  Column& text = *std::find_if(content.columns.begin(), content.columns.end(),
+                               [](const Column& c) { return c.field_id == kText; });
+  text = Column::Make(kText, DataType::kVarChar);
+  for (uint32_t row = 0; row < 10000; ++row) {
+    if (row >= 8192 || row % 9 == 0) {
+      text.AppendNull();  // the last page holds nothing else
+    } else if (row == 5000) {
+      text.Append(std::string(40, '\xFF'));  // no upper bound of 24 bytes
+    } else {
+      text.Append(fmt::format("{}a text that is longer than any bound {}", row % 3 == 0 ? "" : "x", row % 100));
+    }
+  }
+  ASSERT_TRUE(Write(fs_, "d/s", content).ok());
+  const auto segment = MustOpen(fs_, "d/s");
+  ASSERT_TRUE(segment->VerifyAll().ok());
+  const auto pages = segment->text_statistics(kText);
+  ASSERT_TRUE(pages.ok());
+  ASSERT_EQ(pages->size(), 3U);
+  std::set<std::string, std::less<>> all;
+  for (size_t page = 0; page < 3; ++page) {
+    std::set<std::string, std::less<>> values;
+    uint32_t nulls = 0;
+    for (size_t row = page * kSegmentPageRows; row < std::min<size_t>(10000, (page + 1) * kSegmentPageRows); ++row) {
+      text.IsNull(row) ? static_cast<void>(++nulls) : static_cast<void>(values.emplace(text.Bytes(row)));
+    }
+    const TextStatistics& facts = (*pages)[page];
+    EXPECT_EQ(facts.null_count, nulls);
+    EXPECT_EQ(facts.distinct, values.size());
+    EXPECT_EQ(facts.has_values != 0, !values.empty());
+    EXPECT_EQ(facts.max_open, page == 1 ? 1 : 0);
+    for (const std::string& value : values) EXPECT_TRUE(facts.MayHold(value, value)) << value;
+    EXPECT_FALSE(facts.MayHold("", "0"));
+    if (page == 0) {
+      EXPECT_FALSE(facts.MayHold("y", "z"));
+      EXPECT_EQ(facts.min(), "a text that is longer th");
+      EXPECT_EQ(facts.max(), "xa text that is longer u") << "cut and raised";
+    }
+    all.merge(values);
+  }
+  const auto& summary = segment->column(kText)->summary;
+  ASSERT_TRUE(summary.has_value());
+  EXPECT_EQ(summary->distinct, all.size());
+  EXPECT_EQ(summary->min_text, "a text that is longer th");
+  EXPECT_FALSE(summary->max_text.has_value());
+}
+
+TEST_P(SegmentFileTest, SummarisesColumns) {
+  const Content content = MakeContent(20000, GetParam());
+  ASSERT_TRUE(Write(fs_, "d/s", content).ok());
+  const auto segment = MustOpen(fs_, "d/s");
+  const Column& column = content.Of(kNumber);
+  std::set<double> values;
+  for (size_t row = 0; row < column.rows; ++row) {
+    if (!column.IsNull(row) && !std::isnan(column.Get<double>(row))) values.insert(column.Get<double>(row));
+  }
+  const auto& summary = segment->column(kNumber)->summary;
+  ASSERT_TRUE(summary.has_value());
+  EXPECT_TRUE(summary->has_values);
+  EXPECT_TRUE(summary->has_nan);
+  EXPECT_EQ(summary->min.real, *values.begin());
+  EXPECT_EQ(summary->max.real, *values.rbegin());
+  EXPECT_NEAR(static_cast<double>(summary->distinct), static_cast<double>(values.size()),
+              0.08 * static_cast<double>(values.size()));
+  EXPECT_EQ(segment->column(kFlag)->summary->distinct, 2U);
+  EXPECT_EQ(segment->column(kNumber)->null_count, static_cast<uint64_t>((20000 + 6) / 7));
+}
+
+TEST_P(SegmentFileTest, FindsTheRowsOfAPartitionKey) {
+  constexpr uint32_t kRows = 30000;
+  constexpr int64_t kTenant = 200;
+  for (const int64_t tenants : {int64_t{1}, int64_t{5}, int64_t{3000}, int64_t{100000}}) {
+    Content content = MakeContent(kRows, false);
+    content.partitions = {{7, 0, 9000}, {8, 9000, 0}, {9, 9000, 1}, {10, 9001, kRows - 9001}};
+    Column tenant = Column::Make(kTenant, GetParam() ? DataType::kVarChar : DataType::kInt64);
+    std::mt19937_64 random(5);
+    const auto text_of = [](int64_t key) { return fmt::format("a tenant of quite some length {:06}", key); };
+    std::vector<int64_t> keys(kRows);
+    for (int64_t& key : keys) key = static_cast<int64_t>(random() % static_cast<uint64_t>(tenants)) - tenants / 2;
+    for (const PartitionRun& run : content.partitions) {
+      std::sort(keys.begin() + run.first_row, keys.begin() + run.first_row + run.rows,
+                [&](int64_t a, int64_t b) { return GetParam() ? text_of(a) < text_of(b) : a < b; });
+    }
+    for (const int64_t key : keys) {
+      if (GetParam()) {
+        tenant.Append(text_of(key));
+      } else {
+        tenant.AppendValue(key);
+      }
+    }
+    content.columns.push_back(std::move(tenant));
+    content.options.partition_key_field_id = kTenant;
+    const Status written = Write(fs_, "d/s", content);
+    ASSERT_TRUE(written.ok()) << written.ToString();
+    const auto segment = MustOpen(fs_, "d/s");
+    EXPECT_EQ(segment->partition_key_field_id(), kTenant);
+    const Status verified = segment->VerifyAll();
+    ASSERT_TRUE(verified.ok()) << verified.ToString();
+    for (int i = 0; i < 300; ++i) {
+      const int64_t key = static_cast<int64_t>(random() % static_cast<uint64_t>(tenants + 2)) - tenants / 2 - 1;
+      std::vector<RowRange> expected;
+      for (const PartitionRun& run : content.partitions) {
+        if (i % 3 == 0 && run.partition_id != 10) continue;
+        const auto first = std::find(keys.begin() + run.first_row, keys.begin() + run.first_row + run.rows, key);
+        const auto last =
+            std::find_if_not(first, keys.begin() + run.first_row + run.rows, [key](int64_t k) { return k == key; });
+        if (first == last) continue;
+        expected.push_back({static_cast<uint32_t>(first - keys.begin()), static_cast<uint32_t>(last - first)});
+      }
+      const std::string text = text_of(key);
+      const int64_t ids[] = {10, 55};
+      const auto partitions = i % 3 == 0 ? std::span<const int64_t>(ids) : std::span<const int64_t>();
+      const auto found = GetParam() ? segment->FindPartitionKey(std::string_view(text), partitions)
+                                    : segment->FindPartitionKey(key, partitions);
+      ASSERT_TRUE(found.ok());
+      ASSERT_TRUE(found->has_value());
+      ASSERT_EQ(**found, expected);
+    }
+    // Rows that are not sorted are refused.
+    content.partitions = {{7, 0, kRows}};
+    EXPECT_EQ(Write(fs_, "d/t", content).ok(), tenants == 1);
+  }
+  // A file that is not sorted by a key cannot tell.
+  ASSERT_TRUE(Write(fs_, "d/u", MakeContent(100, GetParam())).ok());
+  EXPECT_FALSE(MustOpen(fs_, "d/u")->FindPartitionKey(int64_t{1})->has_value());
 }
 
 TEST_P(SegmentFileTest, TakesColumnsAsPagesWhereTheyLie) {
@@ -305,11 +438,11 @@ TEST_P(SegmentFileTest, EveryTruncationIsRefused) {
 TEST_P(SegmentFileTest, ANewerFormatVersionIsRefused) {
   ASSERT_TRUE(Write(fs_, "d/s", MakeContent(5, GetParam())).ok());
   std::string bytes = *fs_.ReadFile("d/s");
-  bytes[8] = 2;
+  bytes[8] = 3;
   ASSERT_TRUE(fs_.WriteFileAtomic("d/t", bytes).ok());
   const auto segment = SegmentFile::Open(fs_, "d/t");
   ASSERT_FALSE(segment.ok());
-  EXPECT_NE(segment.status().message().find("format version 2"), std::string::npos);
+  EXPECT_NE(segment.status().message().find("format version 3"), std::string::npos);
 }
 
 TEST_P(SegmentFileTest, AFileIsWholeOrAbsentAtEveryCrashPoint) {

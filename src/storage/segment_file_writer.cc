@@ -1,11 +1,15 @@
 // File: storage/segment_file_writer.cc
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "base/crc32c.h"
+#include "storage/internal/distinct_counter.h"
 #include "storage/internal/segment_format.h"
 #include "storage/segment_file.h"
 
@@ -25,58 +29,177 @@ std::string_view BytesOf(std::span<const T> values) {
   return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
 }
 
-/// Adds one value of a fixed-width scalar to its page's facts.
-template <typename T>
-void AddToPage(PageStatistics& page, T value) {
+/// Adds one value to the facts about a page or a column.
+template <typename T, typename Facts>
+void AddNumber(Facts& facts, T value) {
   if constexpr (std::is_floating_point_v<T>) {
     if (std::isnan(value)) {
-      page.has_nan = 1;
+      facts.has_nan = 1;
       return;
     }
     const auto real = static_cast<double>(value);
-    page.min.real = page.has_values != 0 ? std::min(page.min.real, real) : real;
-    page.max.real = page.has_values != 0 ? std::max(page.max.real, real) : real;
+    facts.min.real = facts.has_values != 0 ? std::min(facts.min.real, real) : real;
+    facts.max.real = facts.has_values != 0 ? std::max(facts.max.real, real) : real;
   } else {
     const auto integer = static_cast<int64_t>(value);
-    page.min.integer = page.has_values != 0 ? std::min(page.min.integer, integer) : integer;
-    page.max.integer = page.has_values != 0 ? std::max(page.max.integer, integer) : integer;
+    facts.min.integer = facts.has_values != 0 ? std::min(facts.min.integer, integer) : integer;
+    facts.max.integer = facts.has_values != 0 ? std::max(facts.max.integer, integer) : integer;
   }
-  page.has_values = 1;
+  facts.has_values = 1;
 }
 
+/// Numbers that compare equal have one hash, and so have all NaN.
 template <typename T>
-void AddViewToPages(const ColumnView& view, uint64_t first_row, std::vector<PageStatistics>& pages) {
-  for (size_t row = 0; row < view.rows; ++row) {
-    PageStatistics& page = pages[(first_row + row) / kSegmentPageRows];
-    if (view.IsNull(row)) {
-      ++page.null_count;
-    } else {
-      AddToPage(page, view.Get<T>(row));
-    }
+uint64_t HashNumber(T value) {
+  if constexpr (std::is_floating_point_v<T>) {
+    const double real = std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(value) + 0.0;
+    return internal::HashPk(std::bit_cast<int64_t>(real));
+  } else {
+    return internal::HashPk(static_cast<int64_t>(value));
   }
 }
 
-void AddViewToPages(const ColumnView& view, uint64_t first_row, std::vector<PageStatistics>& pages) {
-  switch (view.type) {
-    case DataType::kBool: return AddViewToPages<uint8_t>(view, first_row, pages);
-    case DataType::kInt8: return AddViewToPages<int8_t>(view, first_row, pages);
-    case DataType::kInt16: return AddViewToPages<int16_t>(view, first_row, pages);
-    case DataType::kInt32: return AddViewToPages<int32_t>(view, first_row, pages);
-    case DataType::kInt64: return AddViewToPages<int64_t>(view, first_row, pages);
-    case DataType::kFloat: return AddViewToPages<float>(view, first_row, pages);
-    case DataType::kDouble: return AddViewToPages<double>(view, first_row, pages);
-    default: return;
-  }
+template <size_t size>
+uint8_t PutBound(std::string_view bound, std::array<char, size>& bytes) {
+  std::copy(bound.begin(), bound.end(), bytes.begin());
+  return static_cast<uint8_t>(bound.size());
 }
 
-/// Cuts a string to an upper bound of at most kPkBoundBytes; empty when there is none.
-std::string UpperBound(std::string_view value) {
-  if (value.size() <= internal::kPkBoundBytes) return std::string(value);
-  std::string bound(value.substr(0, internal::kPkBoundBytes));
+/// Compares two values of a partition key by their bytes.
+int ComparePartitionKeys(DataType type, std::string_view left, std::string_view right) {
+  if (type == DataType::kVarChar) return left.compare(right);
+  int64_t a = 0;
+  int64_t b = 0;
+  std::memcpy(&a, left.data(), sizeof(a));
+  std::memcpy(&b, right.data(), sizeof(b));
+  return a < b ? -1 : a == b ? 0 : 1;
+}
+
+/// Cuts a string to an upper bound of at most `most` bytes; empty when there is none.
+std::string UpperBound(std::string_view value, size_t most) {
+  if (value.size() <= most) return std::string(value);
+  std::string bound(value.substr(0, most));
   while (!bound.empty() && static_cast<uint8_t>(bound.back()) == 0xFF) bound.pop_back();
   if (!bound.empty()) bound.back() = static_cast<char>(static_cast<uint8_t>(bound.back()) + 1);
   return bound;
 }
+
+/// Collects the facts of a column of numbers or strings, page by page.
+class FactCollector {
+ public:
+  FactCollector(DataType type, uint64_t rows) : type_(type) {
+    const uint64_t pages = (rows + kSegmentPageRows - 1) / kSegmentPageRows;
+    if (IsFixedScalar(type)) numbers_.resize(pages);
+    if (type == DataType::kVarChar) texts_.resize(pages);
+  }
+  static bool Collects(DataType type) { return IsFixedScalar(type) || type == DataType::kVarChar; }
+
+  /// Takes the next rows.
+  void Add(const ColumnView& view) {
+    switch (type_) {
+      case DataType::kBool: return AddNumbers<uint8_t>(view);
+      case DataType::kInt8: return AddNumbers<int8_t>(view);
+      case DataType::kInt16: return AddNumbers<int16_t>(view);
+      case DataType::kInt32: return AddNumbers<int32_t>(view);
+      case DataType::kInt64: return AddNumbers<int64_t>(view);
+      case DataType::kFloat: return AddNumbers<float>(view);
+      case DataType::kDouble: return AddNumbers<double>(view);
+      default: return AddTexts(view);
+    }
+  }
+  /// To be called once behind the last rows.
+  void Finish() {
+    if (row_ % kSegmentPageRows != 0) EndPage();
+  }
+
+  [[nodiscard]] std::span<const PageStatistics> numbers() const { return numbers_; }
+  [[nodiscard]] std::span<const TextStatistics> texts() const { return texts_; }
+  [[nodiscard]] internal::SummaryEntry Summary() const {
+    internal::SummaryEntry summary = summary_;
+    summary.has_summary = 1;
+    summary.distinct = distinct_.Estimate();
+    if (type_ != DataType::kVarChar || summary.has_values == 0) return summary;
+    summary.min_length = PutBound(std::string_view(min_text_).substr(0, kTextBoundBytes), summary.min_text);
+    const std::string bound = UpperBound(max_text_, kTextBoundBytes);
+    summary.max_length = PutBound(bound, summary.max_text);
+    summary.max_open = bound.empty() && !max_text_.empty() ? 1 : 0;
+    return summary;
+  }
+
+ private:
+  template <typename T>
+  void AddNumbers(const ColumnView& view) {
+    for (size_t row = 0; row < view.rows; ++row) {
+      PageStatistics& page = numbers_[row_ / kSegmentPageRows];
+      if (view.IsNull(row)) {
+        ++page.null_count;
+      } else {
+        const T value = view.Get<T>(row);
+        AddNumber(page, value);
+        AddNumber(summary_, value);
+        AddHash(HashNumber(value));
+      }
+      if (++row_ % kSegmentPageRows == 0) EndPage();
+    }
+  }
+
+  void AddTexts(const ColumnView& view) {
+    for (size_t row = 0; row < view.rows; ++row) {
+      TextStatistics& page = texts_[row_ / kSegmentPageRows];
+      if (view.IsNull(row)) {
+        ++page.null_count;
+      } else {
+        const std::string_view value = view.Bytes(row);
+        // A value that the page has had before changes none of its bounds.
+        if (AddHash(internal::HashPk(value))) {
+          if (page.has_values == 0 || value < page_min_) page_min_ = value;
+          if (page.has_values == 0 || value > page_max_) page_max_ = value;
+          page.has_values = 1;
+        }
+      }
+      if (++row_ % kSegmentPageRows == 0) EndPage();
+    }
+  }
+
+  /// Returns whether the page has not had the value.
+  bool AddHash(uint64_t hash) {
+    if (!page_distinct_.Add(hash)) return false;
+    distinct_.Add(hash);
+    return true;
+  }
+
+  void EndPage() {
+    const uint64_t index = (row_ - 1) / kSegmentPageRows;
+    const auto distinct = static_cast<uint16_t>(page_distinct_.size());
+    page_distinct_.Clear();
+    if (type_ != DataType::kVarChar) {
+      numbers_[index].distinct = distinct;
+      return;
+    }
+    TextStatistics& page = texts_[index];
+    page.distinct = distinct;
+    if (page.has_values == 0) return;
+    page.min_length = PutBound(std::string_view(page_min_).substr(0, kTextBoundBytes), page.min_bytes);
+    const std::string bound = UpperBound(page_max_, kTextBoundBytes);
+    page.max_length = PutBound(bound, page.max_bytes);
+    page.max_open = bound.empty() && !page_max_.empty() ? 1 : 0;
+    if (summary_.has_values == 0 || page_min_ < min_text_) min_text_ = page_min_;
+    if (summary_.has_values == 0 || page_max_ > max_text_) max_text_ = page_max_;
+    summary_.has_values = 1;
+  }
+
+  DataType type_;
+  uint64_t row_ = 0;
+  std::vector<PageStatistics> numbers_;
+  std::vector<TextStatistics> texts_;
+  internal::HashSet page_distinct_{kSegmentPageRows};
+  internal::DistinctCounter distinct_;
+  internal::SummaryEntry summary_{};
+  std::string page_min_;
+  std::string page_max_;
+  std::string min_text_;
+  std::string max_text_;
+};
 
 }  // namespace
 
@@ -95,6 +218,7 @@ struct SegmentFileWriter::State {
   uint64_t chunk_filled = 0;
 
   std::vector<internal::ColumnEntry> columns;
+  std::vector<internal::SummaryEntry> summaries;  // as `columns`
   std::vector<internal::SectionEntry> sections;
   std::vector<uint32_t> checksums;
 
@@ -102,6 +226,10 @@ struct SegmentFileWriter::State {
   std::vector<int64_t> int_keys;
   std::string string_keys;
   std::vector<uint64_t> string_offsets{0};
+
+  /// Rows whose partition key is smaller than that of the row before: partitions must begin there.
+  std::vector<uint64_t> key_descents;
+  std::optional<std::string> last_key;
 
   [[nodiscard]] std::string_view StringKey(uint32_t row) const {
     return std::string_view(string_keys).substr(string_offsets[row], string_offsets[row + 1] - string_offsets[row]);
@@ -181,13 +309,14 @@ struct SegmentFileWriter::State {
     uint64_t rows = 0;
     uint64_t null_count = 0;
     std::vector<char> valid;  ///< empty = no nulls
-    std::vector<PageStatistics> statistics;
+    std::optional<FactCollector> collector;
   };
   Status PutVariable(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
   Status PutFixed(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
   Status TakeFacts(const ColumnView& view, ColumnFacts& facts);
   [[nodiscard]] Status CheckRows(const ColumnFacts& facts) const;
   Status KeepKeys(const ColumnView& view);
+  Status FollowPartitionKey(const ColumnView& view, uint64_t first_row);
   Status PutColumn(int64_t field_id, ColumnPages& pages);
   Status PutRest(std::span<const uint64_t> insert_timestamps, std::span<const PartitionRun> partitions);
   [[nodiscard]] std::vector<uint32_t> SortRows(std::span<const uint64_t> insert_timestamps) const;
@@ -256,7 +385,8 @@ Status SegmentFileWriter::State::TakeFacts(const ColumnView& view, ColumnFacts& 
     }
   }
   if (facts.field_id == options.pk_field_id) QUIVER_RETURN_IF_ERROR(KeepKeys(view));
-  if (!facts.statistics.empty()) AddViewToPages(view, facts.rows, facts.statistics);
+  if (facts.field_id == options.partition_key_field_id) QUIVER_RETURN_IF_ERROR(FollowPartitionKey(view, facts.rows));
+  if (facts.collector) facts.collector->Add(view);
   facts.rows += view.rows;
   return Status::Ok();
 }
@@ -279,6 +409,19 @@ Status SegmentFileWriter::State::KeepKeys(const ColumnView& view) {
   return Status::Ok();
 }
 
+/// Notes where the order of the partition key begins anew; Finish knows whether it may.
+Status SegmentFileWriter::State::FollowPartitionKey(const ColumnView& view, uint64_t first_row) {
+  if (view.type != DataType::kInt64 && view.type != DataType::kVarChar) {
+    return InvalidParameter("a segment's partition key cannot be of type {}", DataTypeName(view.type));
+  }
+  for (size_t row = 0; row < view.rows; ++row) {
+    const std::string_view key = view.Bytes(row);
+    if (last_key && ComparePartitionKeys(view.type, key, *last_key) < 0) key_descents.push_back(first_row + row);
+    if (!last_key || key != *last_key) last_key = key;
+  }
+  return Status::Ok();
+}
+
 Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages) {
   if (pages.count() == 0) {
     return InvalidParameter("column {} of a segment has no pages, not even an empty one", field_id);
@@ -292,7 +435,7 @@ Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages)
   facts.type = model.type;
   facts.element_type = model.element_type;
   facts.width = model.width;
-  if (IsFixedScalar(model.type)) facts.statistics.resize((options.rows + kSegmentPageRows - 1) / kSegmentPageRows);
+  if (FactCollector::Collects(model.type)) facts.collector.emplace(model.type, options.rows);
   if (field_id == options.pk_field_id) {
     if (model.type != DataType::kInt64 && model.type != DataType::kVarChar) {
       return InvalidParameter("a segment's primary key cannot be of type {}", DataTypeName(model.type));
@@ -309,8 +452,14 @@ Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages)
   if (!facts.valid.empty()) {
     QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kValid, field_id, std::span<const char>(facts.valid)));
   }
-  if (!IsFixedScalar(facts.type)) return Status::Ok();
-  return PutSection(SectionKind::kPageStatistics, field_id, std::span<const PageStatistics>(facts.statistics));
+  internal::SummaryEntry& summary = summaries.emplace_back();
+  if (!facts.collector) return Status::Ok();
+  facts.collector->Finish();
+  summary = facts.collector->Summary();
+  if (facts.type == DataType::kVarChar) {
+    return PutSection(SectionKind::kTextStatistics, field_id, facts.collector->texts());
+  }
+  return PutSection(SectionKind::kPageStatistics, field_id, facts.collector->numbers());
 }
 
 /// Returns the rows in order of (pk, insert timestamp, row).
@@ -362,6 +511,16 @@ Status SegmentFileWriter::State::PutRest(std::span<const uint64_t> insert_timest
     return InvalidParameter("partitions cover {} rows of a segment of {}", covered, options.rows);
   }
   if (pk_type == DataType::kNone) return InvalidParameter("the segment has no column {}", options.pk_field_id);
+  if (options.partition_key_field_id != 0 && options.rows > 0 && !last_key) {
+    return InvalidParameter("the segment has no column {}", options.partition_key_field_id);
+  }
+  for (const uint64_t row : key_descents) {
+    const auto run = std::lower_bound(partitions.begin(), partitions.end(), row,
+                                      [](const PartitionRun& r, uint64_t at) { return r.first_row < at; });
+    if (run == partitions.end() || run->first_row != row) {
+      return InvalidParameter("the partition key is not sorted at row {}", row);
+    }
+  }
 
   QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kInsertTimestamps, 0, insert_timestamps));
   const std::vector<uint32_t> rows = SortRows(insert_timestamps);
@@ -377,7 +536,7 @@ Status SegmentFileWriter::State::PutRest(std::span<const uint64_t> insert_timest
     }
   } else if (!rows.empty()) {
     min_pk = StringKey(rows.front()).substr(0, internal::kPkBoundBytes);
-    max_pk = UpperBound(StringKey(rows.back()));
+    max_pk = UpperBound(StringKey(rows.back()), internal::kPkBoundBytes);
   }
   QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kPkRows, options.pk_field_id, std::span<const uint32_t>(rows)));
   const std::vector<uint32_t> filter = MakeFilter();
@@ -398,6 +557,7 @@ Status SegmentFileWriter::State::PutRest(std::span<const uint64_t> insert_timest
   std::string footer;
   footer += BytesOf(header);
   footer += BytesOf(std::span<const internal::ColumnEntry>(columns));
+  footer += BytesOf(std::span<const internal::SummaryEntry>(summaries));
   footer += BytesOf(std::span<const internal::SectionEntry>(sections));
   footer += BytesOf(partitions);
   footer += BytesOf(std::span<const uint32_t>(checksums));
@@ -451,6 +611,7 @@ Result<std::unique_ptr<SegmentFileWriter>> SegmentFileWriter::Create(io::FileSys
   header.collection_id = options.collection_id;
   header.segment_id = options.segment_id;
   header.schema_version = options.schema_version;
+  std::memcpy(header.partition_key_field_id.data(), &options.partition_key_field_id, sizeof(int64_t));
   header.crc = Crc32c(&header, offsetof(internal::SegmentHeader, crc));
   QUIVER_RETURN_IF_ERROR(state.PutPlain(BytesOf(header)));
   return writer;

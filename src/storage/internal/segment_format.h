@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <string_view>
 
+#include "storage/segment_file.h"
+
 namespace quiver::storage::internal {
 
 inline constexpr uint64_t kSegmentMagic = 0x0047455356495551;         // "QUIVSEG\0"
 inline constexpr uint64_t kSegmentTrailerMagic = 0x444E455356495551;  // "QUIVSEND"
-inline constexpr uint32_t kSegmentVersion = 1;
+/// Version that is written; all from 1 on are read.
+inline constexpr uint32_t kSegmentVersion = 2;
 /// Bytes under one checksum.
 inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 inline constexpr uint64_t kSmallAlignment = 64;
@@ -29,7 +32,23 @@ enum class SectionKind : uint32_t {
   kPkKeys = 7,
   kPkRows = 8,
   kPkFilter = 9,
+  kTextStatistics = 10,
 };
+
+/// Sections of these kinds belong to a column.
+constexpr bool OfColumn(SectionKind kind) {
+  return kind <= SectionKind::kPageStatistics || kind == SectionKind::kTextStatistics;
+}
+/// Sections of these kinds can be made again from the others.
+constexpr bool IsDerived(SectionKind kind) {
+  return kind == SectionKind::kPageStatistics || kind == SectionKind::kTextStatistics || kind == SectionKind::kPkKeys ||
+         kind == SectionKind::kPkRows || kind == SectionKind::kPkFilter;
+}
+/// The first version that has sections of this kind; 0 = no version has.
+constexpr uint32_t FirstVersion(SectionKind kind) {
+  if (kind >= SectionKind::kFixed && kind <= SectionKind::kPkFilter) return 1;
+  return kind == SectionKind::kTextStatistics ? 2 : 0;
+}
 
 constexpr std::string_view SectionName(SectionKind kind) {
   switch (kind) {
@@ -42,6 +61,7 @@ constexpr std::string_view SectionName(SectionKind kind) {
     case SectionKind::kPkKeys: return "pk keys";
     case SectionKind::kPkRows: return "pk rows";
     case SectionKind::kPkFilter: return "pk filter";
+    case SectionKind::kTextStatistics: return "text statistics";
   }
   return "unknown";
 }
@@ -55,12 +75,13 @@ struct SegmentHeader {
   int64_t collection_id;
   int64_t segment_id;
   int32_t schema_version;
-  std::array<uint8_t, 8> reserved;
-  uint32_t crc;  // of the bytes before it
+  std::array<uint8_t, 8> partition_key_field_id;  // i64; 0 = none, as always in version 1
+  uint32_t crc;                                   // of the bytes before it
 };
 static_assert(sizeof(SegmentHeader) == 64);
 
-// Footer: FooterHeader, ColumnEntry[], SectionEntry[], PartitionRun[], u32 checksums[], min pk bytes, max pk bytes.
+// Footer: FooterHeader, ColumnEntry[], SummaryEntry[] (as many; from version 2 on), SectionEntry[], PartitionRun[],
+// u32 checksums[], min pk bytes, max pk bytes.
 struct FooterHeader {
   uint32_t column_count;
   uint32_t section_count;
@@ -82,6 +103,23 @@ struct ColumnEntry {
   uint64_t null_count;
 };
 static_assert(sizeof(ColumnEntry) == 32);
+
+/// Facts about all values of a column; only zeros where its type has none.
+struct SummaryEntry {
+  uint64_t distinct;
+  PageStatistics::Bound min;  // numbers
+  PageStatistics::Bound max;
+  uint8_t has_summary;
+  uint8_t has_values;
+  uint8_t has_nan;
+  uint8_t max_open;
+  uint8_t min_length;
+  uint8_t max_length;
+  std::array<uint8_t, 2> reserved;
+  std::array<char, kTextBoundBytes> min_text;  // VARCHAR
+  std::array<char, kTextBoundBytes> max_text;
+};
+static_assert(sizeof(SummaryEntry) == 80);
 
 struct SectionEntry {
   uint32_t kind;
