@@ -197,6 +197,8 @@ void Report(const Options& options, std::string_view kernel, std::string_view le
 void BenchTiles(const Options& options, const KernelTable& table, std::mt19937& random) {
   constexpr size_t kDim = 384;
   constexpr size_t kRows = 64;
+  constexpr size_t kTileRows = 12;
+  constexpr size_t kTiledRows = kRows / kTileRows * kTileRows;  // what whole tiles cover
   constexpr size_t kQueries = 48;
   constexpr double kProducts = static_cast<double>(kRows * kQueries * kDim);
   std::vector<float> rows(kRows * kDim), queries(kQueries * kDim), out(kRows * kQueries);
@@ -213,11 +215,11 @@ void BenchTiles(const Options& options, const KernelTable& table, std::mt19937& 
                   "cache", rate);
     }
   };
-  const Rows view{reinterpret_cast<const std::byte*>(rows.data()), kDim * 4, 12, nullptr};
+  const Rows view{reinterpret_cast<const std::byte*>(rows.data()), kDim * 4, kTileRows, nullptr};
   report("f32 IP tile", Time(options.seconds, [&] {
-                          for (size_t i = 0; i < kRows / 12; ++i)
+                          for (size_t i = 0; i < kRows / kTileRows; ++i)
                             table.f32.ip_tile(view, queries.data(), kDim * 4, kQueries, kDim, out.data(), kRows);
-                        }) * (static_cast<double>(kRows) / static_cast<double>(kRows / 12 * 12)));
+                        }) * (static_cast<double>(kRows) / static_cast<double>(kTiledRows)));
   std::vector<int8_t> codes(kRows * kDim), query_codes(kQueries * kDim);
   for (int8_t& code : codes) code = static_cast<int8_t>(random());
   for (int8_t& code : query_codes) code = static_cast<int8_t>(random());

@@ -372,21 +372,22 @@ Status Engine::AlterCollectionField(const std::string& db, const std::string& na
     const auto found = std::find_if(schema.fields.begin(), schema.fields.end(),
                                     [&](const FieldSchema& candidate) { return candidate.name == field; });
     if (found == schema.fields.end()) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", field);
-    const FieldSchema before = *found;
+    FieldSchema altered = *found;
     KeyValues params = set;
     if (const std::string* text = FindValue(set, "field.description"); text != nullptr) {
-      found->description = *text;
+      altered.description = *text;
       EraseValue(params, "field.description");
     }
-    ChangeProperties(found->type_params, params, delete_keys);
+    ChangeProperties(altered.type_params, params, delete_keys);
     // The caller has checked that these are numbers in range.
     if (const std::string* length = FindValue(params, "max_length"); length != nullptr) {
-      found->max_length = std::stoll(*length);
+      altered.max_length = std::stoll(*length);
     }
     if (const std::string* capacity = FindValue(params, "max_capacity"); capacity != nullptr) {
-      found->max_capacity = std::stoll(*capacity);
+      altered.max_capacity = std::stoll(*capacity);
     }
-    if (*found == before) return CatalogChange{};
+    if (altered == *found) return CatalogChange{};
+    *found = std::move(altered);
     info.schema = Share(std::move(schema));
     info.updated = timestamp;
     return impl->Replace(collection, std::move(info));

@@ -312,7 +312,7 @@ TEST_F(EngineTest, DroppedCollectionLeavesNothing) {
             "collection not found[database=default][collection=docs]");
   std::promise<Status> answer;
   engine_->Insert({.collection = old, .batch = MakeBatch({5}, "x")},
-                  [&](Result<WriteResult> result) { answer.set_value(result.status()); });
+                  [&](const Result<WriteResult>& result) { answer.set_value(result.status()); });
   EXPECT_EQ(answer.get_future().get().code(), StatusCode::kCollectionNotFound);
   CreateDocs();
   EXPECT_TRUE(Rows().empty());

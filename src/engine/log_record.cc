@@ -26,7 +26,7 @@ void EncodeColumn(ByteWriter& writer, const Column& column) {
 }
 
 Status DecodeColumn(ByteReader& reader, Column& column) {
-  const Status damaged = Error(StatusCode::kCorruption, "log record: a column's parts do not fit together");
+  Status damaged = Error(StatusCode::kCorruption, "log record: a column's parts do not fit together");
   column.field_id = reader.Value<int64_t>();
   column.type = static_cast<DataType>(reader.Value<int32_t>());
   column.element_type = static_cast<DataType>(reader.Value<int32_t>());

@@ -160,8 +160,9 @@ Status Engine::Impl::LoadCatalog() {
   for (const auto& [key, value] : stored_databases) {
     auto info = DatabaseInfoFromJson(value);
     if (!info.ok()) return info.status().WithContext(key);
-    names[info->name];
-    databases[info->name] = *std::move(info);
+    const std::string name = info->name;
+    names[name];
+    databases[name] = *std::move(info);
   }
   QUIVER_ASSIGN_OR_RETURN(const auto stored_collections, meta->Scan(kCollectionPrefix));
   for (const auto& [key, value] : stored_collections) {

@@ -188,22 +188,21 @@ void Engine::Impl::Delete(DeleteRequest request, WriteCallback callback) {
 
 void Engine::Impl::Enqueue(std::unique_ptr<Operation> operation) {
   {
-    const std::lock_guard lock(queue_mutex_);
-    if (stopping_) {
-      operation->status = Error(StatusCode::kNotReady, "service not ready: the server is stopping");
-    } else if (queue_bytes_ > kMaxQueuedBytes && operation->kind != Operation::Kind::kInternal) {
-      operation->status =
-          Error(StatusCode::kRateLimit, "rate limit exceeded: {} bytes of writes are waiting", queue_bytes_);
-    } else {
+    std::unique_lock lock(queue_mutex_);
+    const bool full = queue_bytes_ > kMaxQueuedBytes && operation->kind != Operation::Kind::kInternal;
+    if (!stopping_ && !full) {
       queue_bytes_ += operation->payload.size();
       queue_.push_back(std::move(operation));
+      lock.unlock();
+      queue_ready_.notify_one();
+      return;
     }
+    operation->status =
+        stopping_ ? Error(StatusCode::kNotReady, "service not ready: the server is stopping")
+                  : Error(StatusCode::kRateLimit, "rate limit exceeded: {} bytes of writes are waiting", queue_bytes_);
   }
-  if (operation == nullptr) {
-    queue_ready_.notify_one();
-  } else if (operation->done) {
-    operation->done(*operation);
-  }
+  // Answered without the lock: the callback may write again.
+  if (operation->done) operation->done(*operation);
 }
 
 Status Engine::Impl::RunOnSequencer(std::function<void()> function) {

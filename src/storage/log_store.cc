@@ -430,9 +430,9 @@ Status LocalLog::BeginFile(uint64_t first_offset, bool durable) {
   if (durable) header.synced_through = first_offset;
   header.crc = HeaderCrc(header);
   QUIVER_ASSIGN_OR_RETURN(std::shared_ptr<io::AppendFile> file, file_system_.Create(next.path));
-  if (const Status written = file->Append({reinterpret_cast<const char*>(&header), sizeof(header)}); !written.ok()) {
+  if (Status written = file->Append({reinterpret_cast<const char*>(&header), sizeof(header)}); !written.ok()) {
     // Taken back, so that a full disk leaves the name free for the next attempt.
-    if (const Status removed = file_system_.Remove(next.path); !removed.ok()) return removed;
+    if (Status removed = file_system_.Remove(next.path); !removed.ok()) return removed;
     return written;
   }
   if (durable) {
