@@ -37,24 +37,27 @@ double Quantile(std::vector<float>& sorted, double q) {
 // One run: keeps `depth` calls going and notes each of them.
 class Run {
  public:
-  Run(std::string_view method, const MessageMaker& make_message, const ReplyChecker& check_reply)
-      : method_(method), make_message_(make_message), check_reply_(check_reply) {}
+  Run(std::string_view method, const MessageMaker& make_message, const ReplyChecker& check_reply, uint64_t max_calls)
+      : method_(method), make_message_(make_message), check_reply_(check_reply), max_calls_(max_calls) {}
 
   void StartCall(api::GrpcClient& client) {
+    if (max_calls_ > 0 && next_index_ >= max_calls_) return;
     const uint64_t index = next_index_++;
     const Clock::time_point start = Clock::now();
-    const int32_t stream =
-        client.session().Start({.method = method_, .message = make_message_(index)},
-                               [this, &client, index, start](const api::GrpcReply& reply) {
-                                 latencies_.push_back(static_cast<float>(Microseconds(Clock::now() - start)));
-                                 std::string error = check_reply_(index, reply);
-                                 if (!error.empty()) {
-                                   ++errors_;
-                                   if (first_error_.empty()) first_error_ = std::move(error);
-                                 }
-                                 ++finished_;
-                                 if (client.session().alive() && more_) StartCall(client);
-                               });
+    const int32_t stream = client.session().Start({.method = method_, .message = make_message_(index)},
+                                                  [this, &client, index, start](const api::GrpcReply& reply) {
+                                                    const Clock::time_point now = Clock::now();
+                                                    latencies_.push_back(static_cast<float>(Microseconds(now - start)));
+                                                    longest_gap_ = std::max(longest_gap_, now - last_reply_);
+                                                    last_reply_ = now;
+                                                    std::string error = check_reply_(index, reply);
+                                                    if (!error.empty()) {
+                                                      ++errors_;
+                                                      if (first_error_.empty()) first_error_ = std::move(error);
+                                                    }
+                                                    ++finished_;
+                                                    if (client.session().alive() && more_) StartCall(client);
+                                                  });
     if (stream < 0) {
       ++errors_;
       if (first_error_.empty()) first_error_ = "the connection takes no more calls";
@@ -63,19 +66,21 @@ class Run {
 
   void ForgetWarmUp() {
     latencies_.clear();
+    longest_gap_ = {};
+    last_reply_ = Clock::now();
     finished_ = 0;
     errors_ = 0;
   }
 
   void Stop() { more_ = false; }
-  void StopAfter(uint64_t calls) {
-    if (next_index_ >= calls) more_ = false;
-  }
 
   std::string_view method_;
   const MessageMaker& make_message_;
   const ReplyChecker& check_reply_;
+  const uint64_t max_calls_;
   std::vector<float> latencies_;
+  Clock::time_point last_reply_ = Clock::now();
+  Clock::duration longest_gap_{};
   uint64_t next_index_ = 0;
   uint64_t finished_ = 0;
   uint64_t errors_ = 0;
@@ -139,7 +144,7 @@ Result<LoadResult> RunLoad(const LoadOptions& options, std::string_view method, 
     watch(clients.size() - 1, EPOLL_CTL_ADD);
   }
 
-  Run run(method, make_message, check_reply);
+  Run run(method, make_message, check_reply, options.max_calls);
   const bool counted = options.max_calls > 0;
   if (!counted) run.latencies_.reserve(4u << 20);
   const auto server_cpu = [&]() -> Result<double> {
@@ -168,7 +173,6 @@ Result<LoadResult> RunLoad(const LoadOptions& options, std::string_view method, 
   std::array<epoll_event, kMaxEvents> events;
   while (alive) {
     if (counted) {
-      run.StopAfter(options.max_calls);
       if (run.finished_ >= options.max_calls) break;
     } else if (Clock::now() >= phase_end) {
       if (measuring) break;
@@ -196,6 +200,8 @@ Result<LoadResult> RunLoad(const LoadOptions& options, std::string_view method, 
   std::sort(run.latencies_.begin(), run.latencies_.end());
   result.p50_us = Quantile(run.latencies_, 0.5);
   result.p99_us = Quantile(run.latencies_, 0.99);
+  result.p999_us = Quantile(run.latencies_, 0.999);
+  result.longest_gap_us = Microseconds(run.longest_gap_);
   result.max_us = Quantile(run.latencies_, 1.0);
   const double calls = static_cast<double>(std::max<uint64_t>(result.calls, 1));
   result.client_cpu_us = (own_end - own_begin) / calls;

@@ -24,7 +24,7 @@ struct LoadOptions {
   int depth = 1;                             ///< calls in flight over all connections
   std::chrono::milliseconds duration{5000};  ///< measured time, after the warm-up
   std::chrono::milliseconds warm_up{500};
-  uint64_t max_calls = 0;  ///< stop after so many measured calls; 0: by time only. Implies no warm-up
+  uint64_t max_calls = 0;  ///< makes exactly so many calls, all measured; 0: by time only. Implies no warm-up
   int server_pid = 0;      ///< 0: the server's CPU time is not read
 };
 
@@ -35,9 +35,11 @@ struct LoadResult {
   double seconds = 0;
   double p50_us = 0;
   double p99_us = 0;
+  double p999_us = 0;
   double max_us = 0;
-  double client_cpu_us = 0;  ///< per call
-  double server_cpu_us = 0;  ///< per call; negative if unknown
+  double longest_gap_us = 0;  ///< the longest time in which no reply came at all
+  double client_cpu_us = 0;   ///< per call
+  double server_cpu_us = 0;   ///< per call; negative if unknown
 };
 
 /// Makes the message of call number `index`; the view must stay valid until the next call of the maker.

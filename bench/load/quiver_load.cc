@@ -6,6 +6,7 @@
 // Without --port it starts `quiver serve` itself, on a data folder that is removed afterwards.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -13,64 +14,13 @@
 #include <vector>
 
 #include "load/load_runner.h"
+#include "load/load_settings.h"
 #include "load/milvus_messages.h"
 #include "load/server_process.h"
+#include "load/storage_load.h"
 
 namespace quiver::bench {
 namespace {
-
-struct Settings {
-  std::string server_program;
-  std::vector<std::string> server_arguments;
-  std::string folder = std::filesystem::temp_directory_path().string();
-  std::string host = "127.0.0.1";
-  uint16_t port = 0;
-  uint16_t ops_port = 0;
-  int server_pid = 0;
-  std::string collection = "quiver_load";
-  double seconds = 5;
-  int connections = 1;
-  int depth = 1;
-  int clients = 1;
-  int dim = 128;
-  int64_t rows = 0;
-  int batch = 1000;
-  int nq = 1;
-  int limit = 10;
-};
-
-LoadOptions OptionsOf(const Settings& settings) {
-  LoadOptions options;
-  options.host = settings.host;
-  options.port = settings.port;
-  options.connections = std::min(settings.connections, settings.depth);
-  options.depth = settings.depth;
-  options.duration = std::chrono::milliseconds(static_cast<int64_t>(settings.seconds * 1000));
-  options.server_pid = settings.server_pid;
-  return options;
-}
-
-std::string CpuText(double microseconds) { return microseconds < 0 ? "-" : fmt::format("{:.2f}", microseconds); }
-
-void PrintResult(const std::string& title, const LoadResult& result, const std::string& further_text,
-                 const std::string& further_json) {
-  const double rate = static_cast<double>(result.calls) / result.seconds;
-  std::printf("%-44s %9.0f calls/s  p50 %8.0f us  p99 %8.0f us  CPU us/call: server %s, client %.2f%s\n", title.c_str(),
-              rate, result.p50_us, result.p99_us, CpuText(result.server_cpu_us).c_str(), result.client_cpu_us,
-              further_text.c_str());
-  std::printf(
-      "{\"name\":\"%s\",\"calls\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"calls_per_second\":%.1f,"
-      "\"p50_us\":%.1f,\"p99_us\":%.1f,\"max_us\":%.1f,\"server_cpu_us\":%.2f,\"client_cpu_us\":%.2f%s}\n",
-      title.c_str(), static_cast<unsigned long long>(result.calls), static_cast<unsigned long long>(result.errors),
-      result.seconds, rate, result.p50_us, result.p99_us, result.max_us, result.server_cpu_us, result.client_cpu_us,
-      further_json.c_str());
-}
-
-Status CheckErrors(const LoadResult& result) {
-  if (result.errors == 0) return Status::Ok();
-  return Error(StatusCode::kInternal, "{} of {} calls failed, the first: {}", result.errors, result.calls,
-               result.first_error);
-}
 
 // Inserts `rows` rows as fast as it goes, to have something to search.
 Status Fill(const Settings& settings) {
@@ -199,6 +149,11 @@ int Main(int argc, char** argv) {
   app.add_option("--seconds", settings.seconds, "how long to measure")->capture_default_str();
   app.add_option("--dim", settings.dim)->capture_default_str();
   app.add_option("--rows", settings.rows, "search: rows to insert before; insert: rows in all instead of --seconds");
+  app.add_option("--first-key", settings.first_key, "first key (or bucket, or number) used")->capture_default_str();
+  app.add_option("--key-range", settings.key_range, "keys there are, from the first one on");
+  app.add_option("--count", settings.count, "collections, partitions, snapshots, buckets or calls");
+  app.add_flag("--existing", settings.existing, "the collection is there: neither dropped nor made");
+  app.add_flag("--keep", settings.keep, "leave the collection in place");
 
   CLI::App* const search = app.add_subcommand("search", "vector searches");
   CLI::App* const version = app.add_subcommand("version", "GetVersion calls");
@@ -211,6 +166,34 @@ int Main(int argc, char** argv) {
   CLI::App* const insert = app.add_subcommand("insert", "durable inserts");
   insert->add_option("--batch", settings.batch, "rows per call")->capture_default_str();
   insert->add_option("--clients", settings.clients, "connections with one call in flight each")->capture_default_str();
+
+  // Rows with keys of the client: what the storage benchmark consists of.
+  struct Mode {
+    const char* name;
+    const char* description;
+    Status (*run)(const Settings&);
+  };
+  constexpr std::array kModes{
+      Mode{"insert-keys", "durable inserts of the keys from --first-key on", RunKeyedInsert},
+      Mode{"upsert", "replaces --rows rows among --key-range", RunUpsert},
+      Mode{"delete-keys", "deletes --rows rows among --key-range by lists of keys", RunDeleteKeys},
+      Mode{"delete-filter", "deletes --count buckets by a filter", RunDeleteFilter},
+      Mode{"query", "looks rows up by key", RunQuery},
+      Mode{"find", "searches for the vectors of stored rows", RunFind},
+      Mode{"snapshots", "creates --count snapshots", RunSnapshots},
+      Mode{"collections", "creates --count empty collections", RunCollections},
+      Mode{"partitions", "creates, fills and reads --count partitions", RunPartitions},
+      Mode{"compact", "compacts the collection and waits for the end", RunCompact},
+  };
+  std::array<CLI::App*, kModes.size()> modes{};
+  for (size_t i = 0; i < kModes.size(); ++i) {
+    modes[i] = app.add_subcommand(kModes[i].name, kModes[i].description);
+    modes[i]->add_option("--batch", settings.batch, "rows per call")->capture_default_str();
+    modes[i]->add_option("--clients", settings.clients, "connections with one call in flight each");
+    modes[i]->add_option("--depth", settings.depth, "reads in flight")->capture_default_str();
+    modes[i]->add_option("--connections", settings.connections)->capture_default_str();
+    modes[i]->add_option("--limit", settings.limit)->capture_default_str();
+  }
   CLI11_PARSE(app, argc, argv);
 
   std::unique_ptr<ServerProcess> server;
@@ -230,9 +213,11 @@ int Main(int argc, char** argv) {
     settings.ops_port = server->ops_port();
     settings.server_pid = server->pid();
   }
-  const Status status = search->parsed()   ? RunSearch(settings)
-                        : insert->parsed() ? RunInsert(settings)
-                                           : RunVersion(settings);
+  const auto mode = std::find_if(modes.begin(), modes.end(), [](const CLI::App* app) { return app->parsed(); });
+  const Status status = mode != modes.end() ? kModes[static_cast<size_t>(mode - modes.begin())].run(settings)
+                        : search->parsed()  ? RunSearch(settings)
+                        : insert->parsed()  ? RunInsert(settings)
+                                            : RunVersion(settings);
   if (!status.ok()) std::fprintf(stderr, "failed: %s\n", status.message().c_str());
   return status.ok() ? 0 : 1;
 }

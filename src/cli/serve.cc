@@ -133,7 +133,14 @@ Status Start(const Config& config, Running& running) {
   engine::EngineOptions engine_options = EngineOptionsOf(config);
   metrics::Histogram& syncs =
       registry.GetHistogram("quiver_log_sync_seconds", "Time of one fdatasync of the log.", metrics::LatencyBounds());
-  engine_options.on_log_sync = [&syncs](double seconds) { syncs.Observe(seconds); };
+  metrics::Gauge& longest_sync =
+      registry.GetGauge("quiver_log_sync_longest_microseconds", "Longest fdatasync of the log since the start.");
+  engine_options.on_log_sync = [&syncs, &longest_sync](double seconds) {
+    syncs.Observe(seconds);
+    const auto microseconds =
+        static_cast<int64_t>(seconds * 1e6);  // syncs follow one another: no one sets it meanwhile
+    if (microseconds > longest_sync.value()) longest_sync.Set(microseconds);
+  };
   QUIVER_ASSIGN_OR_RETURN(running.engine, engine::Engine::Open(io::PosixFileSystem(), std::move(engine_options)));
   running.engine_metrics = ops::RegisterEngineMetrics(registry, *running.engine);
 
