@@ -349,9 +349,10 @@ TEST_F(EngineTest, FailedSyncEndsAcknowledgements) {
   EXPECT_TRUE(engine_->ViewAll(*Docs()).timestamp > 0);
 }
 
-TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhileSegmentsAreSealed) {
+TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhateverHappensBeside) {
   options_.seal_bytes = 30'000;
   options_.flush_min_bytes = 0;
+  options_.retention_seconds = 0;
   Open();
   CreateDocs();
   constexpr int kWriters = 3;
@@ -378,6 +379,33 @@ TEST_F(EngineTest, ReadersAlwaysSeeWholeBatchesWhileSegmentsAreSealed) {
   }
   threads.emplace_back([&] {
     while (writing > 0) EXPECT_TRUE(engine_->Flush(Docs()).ok());
+  });
+  threads.emplace_back([&] {
+    while (writing > 0) Compact();
+  });
+  threads.emplace_back([&] {
+    for (int round = 0; writing > 0; ++round) {
+      const std::string name = "s" + std::to_string(round);
+      const auto snapshot = engine_->CreateSnapshot("default", "docs", name, "");
+      ASSERT_TRUE(snapshot.ok()) << snapshot.status().ToString();
+      EXPECT_EQ(RowsAt(snapshot->timestamp).size(), static_cast<size_t>(kWriters * kKeys));
+      EXPECT_EQ(Restore(name, "copy" + std::to_string(round)).state, RestoreState::kCompleted);
+      EXPECT_TRUE(engine_->DropCollection("default", "copy" + std::to_string(round)).ok());
+      EXPECT_TRUE(engine_->DropSnapshot("default", "docs", name).ok());
+    }
+  });
+  threads.emplace_back([&] {
+    for (int round = 0; writing > 0; ++round) {
+      CollectionSchema schema = MakeSchema();
+      schema.name = "other" + std::to_string(round % 3);
+      EXPECT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+      EXPECT_TRUE(engine_->CreatePartition("default", schema.name, "p").ok());
+      EXPECT_TRUE(engine_->DropPartition("default", schema.name, "p").ok());
+      EXPECT_TRUE(engine_->TruncateCollection("default", schema.name).ok());
+      EXPECT_TRUE(engine_->DropCollection("default", schema.name).ok());
+      (void)engine_->statistics();
+      (void)engine_->ListSegments(*Docs());
+    }
   });
   const auto collection = Docs();
   int views = 0;
