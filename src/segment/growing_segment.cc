@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 
+#include "io/memory_advice.h"
 #include "schema/default_column.h"
 
 namespace quiver::segment {
@@ -21,12 +22,17 @@ struct AlignedFree {
 };
 using AlignedBytes = std::unique_ptr<std::byte[], AlignedFree>;
 
-/// Memory that costs physical pages only where it is written: large blocks come from fresh mappings.
-AlignedBytes AllocateAligned(size_t bytes) {
-  const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  auto* pointer = static_cast<std::byte*>(std::aligned_alloc(kAlignment, std::max(rounded, kAlignment)));
-  if (pointer == nullptr) throw std::bad_alloc();
-  return AlignedBytes(pointer);
+/// Memory that costs physical pages only where it is written: large blocks come from fresh mappings. With `whole`, a
+/// block that will be filled is asked for in huge pages where it has room for one: half of the time of a replay was the
+/// faults of small ones.
+AlignedBytes AllocateAligned(size_t bytes, bool whole) {
+  const bool huge = whole && bytes >= io::kHugePage;
+  const size_t alignment = huge ? io::kHugePage : kAlignment;
+  const size_t rounded = std::max((bytes + kAlignment - 1) / kAlignment * kAlignment, kAlignment);
+  void* pointer = nullptr;
+  if (::posix_memalign(&pointer, alignment, rounded) != 0) throw std::bad_alloc();
+  if (huge) io::AdviseHugePages(pointer, rounded);
+  return AlignedBytes(static_cast<std::byte*>(pointer));
 }
 
 }  // namespace
@@ -111,7 +117,8 @@ GrowingSegment::Chunk& GrowingSegment::EnsureChunk(uint32_t row) {
     for (const Field& field : fields_) {
       Chunk::Slot slot;
       if (field.width != 0) {
-        slot.fixed = AllocateAligned(field.width * kPageRows);
+        // The first chunk of the many small collections is hardly ever filled.
+        slot.fixed = AllocateAligned(field.width * kPageRows, row >= kPageRows);
       } else {
         slot.strings = std::make_unique_for_overwrite<std::string_view[]>(kPageRows);
       }
