@@ -19,6 +19,7 @@
 #include "api/travel_timestamp.h"
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
+#include "query/aggregate.h"
 #include "query/search.h"
 #include "schema.pb.h"
 #include "search.pb.h"
@@ -42,40 +43,113 @@ struct QueryPlan {
   std::vector<std::string> partitions;
   OutputFields output;
   std::optional<Page> page;
-  bool count = false;
+  std::vector<query::OrderKey> order;
+  // Aggregates.
+  bool aggregating = false;
+  std::vector<int64_t> group_by;
+  std::vector<query::Aggregate> aggregates;
+  struct OutputColumn {
+    std::string name;
+    size_t source;  ///< of the group columns followed by the aggregates
+  };
+  std::vector<OutputColumn> columns;
 };
 
-bool IsCount(std::string_view name) {
-  std::string compact;
-  for (const char c : name) {
-    if (c != ' ') compact.push_back(static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c));
-  }
-  return compact == kCount;
+std::string_view TrimSpaces(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
 }
 
-/// Whether a name is an aggregate such as sum(x), which is published and not served.
-bool IsAggregate(std::string_view name) {
-  for (const std::string_view function : {"count(", "sum(", "avg(", "min(", "max("}) {
-    if (name.starts_with(function) && name.ends_with(')')) return true;
+/// An output field of the form function(argument), such as sum(price).
+struct AggregateName {
+  query::AggregateKind kind;
+  std::string_view argument;
+};
+
+std::optional<AggregateName> ParseAggregate(std::string_view name) {
+  name = TrimSpaces(name);
+  const size_t open = name.find('(');
+  if (open == std::string_view::npos || !name.ends_with(')')) return std::nullopt;
+  std::string function(TrimSpaces(name.substr(0, open)));
+  for (char& c : function) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  const std::string_view argument = TrimSpaces(name.substr(open + 1, name.size() - open - 2));
+  constexpr std::pair<std::string_view, query::AggregateKind> kFunctions[] = {{"count", query::AggregateKind::kCount},
+                                                                              {"sum", query::AggregateKind::kSum},
+                                                                              {"avg", query::AggregateKind::kAvg},
+                                                                              {"min", query::AggregateKind::kMin},
+                                                                              {"max", query::AggregateKind::kMax}};
+  for (const auto& [known, kind] : kFunctions) {
+    if (function == known) return AggregateName{kind, argument};
   }
-  return false;
+  return std::nullopt;
+}
+
+/// Reads group_by_fields: names separated by commas.
+Status ReadGroupBy(const KeyValues& params, const CollectionSchema& schema, QueryPlan* plan) {
+  const std::string* text = FindValue(params, "group_by_fields");
+  if (text == nullptr || TrimSpaces(*text).empty()) return Status::Ok();
+  for (const std::string_view part : SplitList(*text)) {
+    const FieldSchema* field = schema.Find(part);
+    if (field == nullptr) return InvalidParameter("field {} not exist: invalid parameter", part);
+    if (!query::CanGroupBy(field->type)) {
+      return InvalidParameter("group by field {} has unsupported data type {}: invalid parameter", part,
+                              DataTypeName(field->type));
+    }
+    if (std::find(plan->group_by.begin(), plan->group_by.end(), field->field_id) == plan->group_by.end()) {
+      plan->group_by.push_back(field->field_id);
+    }
+  }
+  plan->aggregating = true;
+  return Status::Ok();
+}
+
+/// Reads output fields of which some are aggregates; the others must be group keys.
+Status ReadAggregates(const wire::QueryRequest& request, const CollectionSchema& schema, QueryPlan* plan) {
+  for (const std::string& name : request.output_fields()) {
+    const std::string_view trimmed = TrimSpaces(name);
+    const auto aggregate = ParseAggregate(trimmed);
+    if (!aggregate) {
+      const FieldSchema* field = schema.Find(trimmed);
+      if (field == nullptr) return InvalidParameter("field {} not exist: invalid parameter", trimmed);
+      const auto key = std::find(plan->group_by.begin(), plan->group_by.end(), field->field_id);
+      if (key == plan->group_by.end()) {
+        return InvalidParameter("output field {} must be an aggregate or one of group_by_fields: invalid parameter",
+                                trimmed);
+      }
+      plan->columns.push_back({std::string(trimmed), static_cast<size_t>(key - plan->group_by.begin())});
+      continue;
+    }
+    query::Aggregate spec{.kind = aggregate->kind};
+    std::string shown(trimmed);
+    if (aggregate->argument == "*" && aggregate->kind == query::AggregateKind::kCount) {
+      shown = kCount;
+    } else {
+      const FieldSchema* field = schema.Find(aggregate->argument);
+      if (field == nullptr) return InvalidParameter("field {} not exist: invalid parameter", aggregate->argument);
+      if (query::AggregateType(aggregate->kind, field->type) == DataType::kNone) {
+        return InvalidParameter("aggregate {} does not support data type {}: invalid parameter", trimmed,
+                                DataTypeName(field->type));
+      }
+      spec.field_id = field->field_id;
+    }
+    plan->columns.push_back({std::move(shown), plan->group_by.size() + plan->aggregates.size()});
+    plan->aggregates.push_back(spec);
+  }
+  if (plan->columns.empty()) {
+    return InvalidParameter("output fields must not be empty with group_by_fields: invalid parameter");
+  }
+  if (plan->page && plan->group_by.empty()) {
+    return InvalidParameter("count entities with pagination is not allowed: invalid parameter");
+  }
+  return Status::Ok();
 }
 
 Status ReadOutput(const wire::QueryRequest& request, const CollectionSchema& schema, QueryPlan* plan) {
   for (const std::string& name : request.output_fields()) {
-    if (IsCount(name)) {
-      plan->count = true;
-    } else if (IsAggregate(name)) {
-      return Error(StatusCode::kUnimplemented, "aggregate {} is not supported yet", name);
-    }
+    if (ParseAggregate(name)) plan->aggregating = true;
   }
-  if (plan->count) {
-    if (request.output_fields_size() != 1) {
-      return InvalidParameter("count(*) cannot be combined with other output fields: invalid parameter");
-    }
-    if (plan->page) return InvalidParameter("count entities with pagination is not allowed: invalid parameter");
-    return Status::Ok();
-  }
+  if (plan->aggregating) return ReadAggregates(request, schema, plan);
   QUIVER_ASSIGN_OR_RETURN(plan->output, ResolveOutputFields(request.output_fields(), schema));
   // The key is always told; clients that did not ask for it look for it at the end.
   const FieldSchema& pk = schema.primary();
@@ -99,19 +173,35 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
   const query::Cancelled cancelled = [&exchange] { return exchange.abandoned(); };
   response->set_collection_name(request.collection_name());
   response->set_session_ts(view.timestamp);
-  if (plan.count) {
-    QUIVER_ASSIGN_OR_RETURN(const int64_t rows, query::Count(view, plan.filter, cancelled));
-    auto* column = response->add_fields_data();
-    column->set_type(wire::schema::Int64);
-    column->set_field_name(kCount.data(), kCount.size());
-    column->mutable_scalars()->mutable_long_data()->add_data(rows);
-    response->add_output_fields(kCount.data(), kCount.size());
+  if (plan.aggregating) {
+    query::AggregateRequest read{.view = std::move(view),
+                                 .filter = plan.filter,
+                                 .group_by = plan.group_by,
+                                 .aggregates = plan.aggregates,
+                                 .limit = std::nullopt,
+                                 .offset = 0,
+                                 .cancelled = cancelled};
+    if (plan.page) {
+      read.limit = static_cast<size_t>(plan.page->limit);
+      read.offset = static_cast<size_t>(plan.page->offset);
+    }
+    QUIVER_ASSIGN_OR_RETURN(const ColumnBatch rows, query::RunAggregates(read));
+    for (const QueryPlan::OutputColumn& column : plan.columns) {
+      const Column& values = rows.columns[column.source];
+      FieldSchema shown;
+      shown.name = column.name;
+      shown.type = values.type;
+      shown.nullable = !values.valid.empty();
+      EncodeColumn(values, shown, response->add_fields_data());
+      response->add_output_fields(column.name);
+    }
     return Status::Ok();
   }
   query::QueryRequest read{.view = std::move(view),
                            .filter = plan.filter,
                            .limit = std::nullopt,
                            .offset = 0,
+                           .order = plan.order,
                            .output_fields = plan.output.ids,
                            .cancelled = cancelled};
   if (plan.page) {
@@ -142,11 +232,6 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     const KeyValues params = DecodeKeyValues(request.query_params());
     QUIVER_ASSIGN_OR_RETURN(plan->travel,
                             ReadTravelTimestamp(request.travel_timestamp(), params, request.expr_template_values()));
-    for (const char* key : {"group_by_fields", "order_by_fields"}) {
-      if (const std::string* value = FindValue(params, key); value != nullptr && !value->empty()) {
-        return Error(StatusCode::kUnimplemented, "{} in query is not supported yet", key);
-      }
-    }
     QUIVER_RETURN_IF_ERROR(CheckCollectionId(params, plan->info->id));
     plan->iterator = ReadFlag(params, "iterator");
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
@@ -155,9 +240,20 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     }
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
     QUIVER_ASSIGN_OR_RETURN(plan->page, ReadQueryPage(params, {options_.max_topk, options_.max_result_window}));
+    QUIVER_RETURN_IF_ERROR(ReadGroupBy(params, schema, plan.get()));
     QUIVER_RETURN_IF_ERROR(ReadOutput(request, schema, plan.get()));
+    QUIVER_ASSIGN_OR_RETURN(plan->order, ReadOrderBy(params, schema));
+    if (!plan->order.empty()) {
+      if (plan->aggregating) {
+        return Error(StatusCode::kUnimplemented, "order_by_fields with aggregates in query is not supported yet");
+      }
+      if (ReadFlag(params, "iterator")) {
+        return InvalidParameter("ORDER BY is not allowed when doing iteration: invalid parameter");
+      }
+      if (!plan->page) return InvalidParameter("ORDER BY requires explicit limit: invalid parameter");
+    }
     const bool blank = request.expr().find_first_not_of(" \t\r\n") == std::string::npos;
-    if (blank && !plan->count && !plan->page) {
+    if (blank && !plan->aggregating && !plan->page) {
       return InvalidParameter("empty expression should be used with limit: invalid parameter");
     }
     if (!blank) {

@@ -75,6 +75,63 @@ Result<std::optional<Page>> ReadQueryPage(const KeyValues& params, const PageLim
   return std::optional<Page>(page);
 }
 
+std::vector<std::string_view> SplitList(std::string_view text) {
+  std::vector<std::string_view> parts;
+  while (true) {
+    const size_t comma = text.find(',');
+    std::string_view part = text.substr(0, comma);
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    parts.push_back(part);
+    if (comma == std::string_view::npos) return parts;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Result<std::vector<query::OrderKey>> ReadOrderBy(const KeyValues& params, const CollectionSchema& schema) {
+  std::vector<query::OrderKey> keys;
+  const std::string* text = FindValue(params, "order_by_fields");
+  if (text == nullptr || text->empty()) return keys;
+  for (const std::string_view part : SplitList(*text)) {
+    const size_t colon = part.find(':');
+    const std::string_view name = part.substr(0, colon);
+    const std::string_view rest = colon == std::string_view::npos ? "asc" : part.substr(colon + 1);
+    const size_t second = rest.find(':');
+    const std::string_view direction = rest.substr(0, second);
+    const FieldSchema* field = schema.Find(name);
+    if (field == nullptr) {
+      if (schema.dynamic_field() != nullptr && !name.empty()) {
+        return Error(StatusCode::kUnimplemented, "order_by_fields of dynamic key {} is not supported yet", name);
+      }
+      return InvalidParameter("order_by field '{}' does not exist in collection schema: invalid parameter", name);
+    }
+    if (field->type == DataType::kJson) {
+      return Error(StatusCode::kUnimplemented, "order_by_fields of JSON field {} is not supported yet", name);
+    }
+    if (!query::IsOrdered(field->type)) {
+      return InvalidParameter("order_by field '{}' has unsortable type {}: invalid parameter", name,
+                              DataTypeName(field->type));
+    }
+    query::OrderKey key{.field_id = field->field_id};
+    if (direction == "desc" || direction == "DESC") {
+      key.descending = true;
+    } else if (direction != "asc" && direction != "ASC") {
+      return InvalidParameter("invalid order direction '{}' for field '{}', must be 'asc' or 'desc': invalid parameter",
+                              direction, name);
+    }
+    key.nulls_first = key.descending;
+    if (second != std::string_view::npos) {
+      const std::string_view nulls = rest.substr(second + 1);
+      if (nulls != "nulls_first" && nulls != "nulls_last") {
+        return InvalidParameter("invalid order of nulls '{}' for field '{}': invalid parameter", nulls, name);
+      }
+      key.nulls_first = nulls == "nulls_first";
+    }
+    keys.push_back(key);
+  }
+  return keys;
+}
+
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id) {
   const std::string* text = FindValue(params, "collection_id");
   if (text == nullptr) return Status::Ok();

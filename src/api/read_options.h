@@ -6,8 +6,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
+#include "query/ordering.h"
 #include "schema/collection_schema.h"
 
 namespace quiver::api {
@@ -31,6 +33,14 @@ struct Page {
 Result<Page> ReadSearchPage(const KeyValues& params, const PageLimits& limits);
 /// limit and offset of a query; no limit = all rows. Errors as published.
 Result<std::optional<Page>> ReadQueryPage(const KeyValues& params, const PageLimits& limits);
+
+/// Parts of a list separated by commas, without the spaces around them.
+std::vector<std::string_view> SplitList(std::string_view text);
+
+/// order_by_fields: `field[:asc|desc[:nulls_first|nulls_last]]`, separated by commas. Nulls stand last ascending and
+/// first descending unless said. Errors: kInvalidParameter for unknown fields, types without order, other words;
+/// kUnimplemented for JSON and dynamic keys.
+Result<std::vector<query::OrderKey>> ReadOrderBy(const KeyValues& params, const CollectionSchema& schema);
 
 /// Checks `collection_id`, which iterators send so as not to go on in another collection of the same name.
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id);

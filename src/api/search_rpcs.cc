@@ -227,6 +227,7 @@ Result<QueryVectors> VectorsOfKeys(const wire::schema::IDs& ids, const FieldSche
                                                                 .filter = filter,
                                                                 .limit = std::nullopt,
                                                                 .offset = 0,
+                                                                .order = {},
                                                                 .output_fields = {pk.field_id, field.field_id},
                                                                 .cancelled = cancelled},
                                                                nullptr));

@@ -274,10 +274,28 @@ Status CollectRows(const engine::ReadView& view, const expr::Filter* filter, siz
       view, filter, keep, cancelled, [](const ColumnView& keys, uint32_t at) { return keys.Bytes(at); }, rows);
 }
 
+/// Orders rows, which stand in key order, by the request's keys and keeps the first ones.
+Status KeepOrdered(const QueryRequest& request, size_t keep, std::vector<uint64_t>& rows) {
+  QUIVER_ASSIGN_OR_RETURN(const std::vector<Column> columns, FetchOrderColumns(request.view, request.order, rows));
+  std::vector<size_t> order(rows.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  const size_t kept = std::min(keep, rows.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(kept), order.end(), [&](size_t a, size_t b) {
+    const int compared = CompareRows(request.order, columns, a, b);
+    return compared != 0 ? compared < 0 : a < b;
+  });
+  std::vector<uint64_t> ordered(kept);
+  for (size_t i = 0; i < kept; ++i) ordered[i] = rows[order[i]];
+  rows = std::move(ordered);
+  return Status::Ok();
+}
+
 Result<ColumnBatch> QuerySegments(const QueryRequest& request) {
   const size_t keep = request.limit ? request.offset + *request.limit : SIZE_MAX;
   std::vector<uint64_t> rows;
-  QUIVER_RETURN_IF_ERROR(CollectRows(request.view, request.filter.get(), keep, request.cancelled, rows));
+  const size_t collect = request.order.empty() ? keep : SIZE_MAX;
+  QUIVER_RETURN_IF_ERROR(CollectRows(request.view, request.filter.get(), collect, request.cancelled, rows));
+  if (!request.order.empty()) QUIVER_RETURN_IF_ERROR(KeepOrdered(request, keep, rows));
   rows.erase(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(std::min(request.offset, rows.size())));
   ColumnBatch output;
   QUIVER_RETURN_IF_ERROR(FetchOutput(request.view, request.output_fields, rows, output));

@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "expr/filter.h"
+#include "query/ordering.h"
 #include "schema/column.h"
 
 namespace quiver {
@@ -56,11 +57,13 @@ struct QueryRequest {
   std::shared_ptr<const expr::Filter> filter;  ///< nullptr = all rows
   std::optional<size_t> limit;                 ///< absent = all matches
   size_t offset = 0;
+  std::vector<OrderKey> order;  ///< empty = by primary key; ties by primary key
   std::vector<int64_t> output_fields;
   Cancelled cancelled;
 };
 
-/// Rows in ascending primary key order, so that pages are stable and iterators neither lose nor repeat rows.
+/// Rows in the order asked for, else in ascending primary key order, so that pages are stable and iterators neither
+/// lose nor repeat rows.
 Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* parallel);
 
 /// Number of matching rows.
