@@ -73,6 +73,7 @@ class Handlers {
   static void AddIndexMethods(Handlers* self, std::vector<Method>* out);
   static void AddWriteMethods(Handlers* self, std::vector<Method>* out);
   static void AddSearchMethods(Handlers* self, std::vector<Method>* out);
+  static void AddHybridMethods(Handlers* self, std::vector<Method>* out);
   static void AddQueryMethods(Handlers* self, std::vector<Method>* out);
   static void AddSystemMethods(Handlers* self, std::vector<Method>* out);
   static void AddSegmentMethods(Handlers* self, std::vector<Method>* out);
@@ -153,6 +154,9 @@ class Handlers {
 
   // search_rpcs.cc, query_rpcs.cc
   void Search(const std::shared_ptr<Exchange<wire::SearchRequest, wire::SearchResults>>&);
+
+  // hybrid_rpcs.cc
+  void HybridSearch(const std::shared_ptr<Exchange<wire::HybridSearchRequest, wire::SearchResults>>&);
   void Query(const std::shared_ptr<Exchange<wire::QueryRequest, wire::QueryResults>>&);
 
   // system_rpcs.cc

@@ -1,7 +1,10 @@
 #include "api/read_options.h"
 
+#include <algorithm>
 #include <charconv>
+#include <utility>
 
+#include "query/aggregate.h"
 #include "schema/index_params.h"
 
 namespace quiver::api {
@@ -130,6 +133,43 @@ Result<std::vector<query::OrderKey>> ReadOrderBy(const KeyValues& params, const 
     keys.push_back(key);
   }
   return keys;
+}
+
+Result<std::optional<query::Grouping>> ReadGrouping(const KeyValues& params, const CollectionSchema& schema) {
+  constexpr int64_t kMaxGroupSize = 10;
+  const std::string* text = FindValue(params, "group_by_field");
+  if (text == nullptr || text->empty()) text = FindValue(params, "group_by_fields");
+  if (text == nullptr || text->empty()) return std::optional<query::Grouping>();
+  query::Grouping group;
+  for (const std::string_view name : SplitList(*text)) {
+    const FieldSchema* field = schema.Find(name);
+    if (field == nullptr && schema.dynamic_field() == nullptr) {
+      return Error(StatusCode::kFieldNotFound, "groupBy field not found in schema: field not found[field={}]", name);
+    }
+    if (field == nullptr || field->type == DataType::kJson) {
+      return Error(StatusCode::kUnimplemented, "group_by_field {}: grouping by JSON is not supported yet", name);
+    }
+    if (!query::CanGroupBy(field->type)) {
+      return InvalidParameter("unsupported data type {} for group by operator: invalid parameter",
+                              DataTypeName(field->type));
+    }
+    if (std::find(group.fields.begin(), group.fields.end(), field->field_id) == group.fields.end()) {
+      group.fields.push_back(field->field_id);
+    }
+  }
+  if (const std::string* size_text = FindValue(params, "group_size"); size_text != nullptr) {
+    const auto size = ParseInt(*size_text);
+    if (!size) return InvalidParameter("group_size [{}] is invalid: invalid parameter", *size_text);
+    if (*size <= 0) {
+      return InvalidParameter("input group size:{} is negative, failed to do search_groupby: invalid parameter", *size);
+    }
+    if (*size > kMaxGroupSize) {
+      return InvalidParameter("input group size:{} exceeds configured max group size:{}: invalid parameter", *size,
+                              kMaxGroupSize);
+    }
+    group.size = static_cast<size_t>(*size);
+  }
+  return std::optional<query::Grouping>(std::move(group));
 }
 
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "query/grouping.h"
 #include "query/ordering.h"
 #include "schema/collection_schema.h"
 
@@ -41,6 +42,11 @@ std::vector<std::string_view> SplitList(std::string_view text);
 /// first descending unless said. Errors: kInvalidParameter for unknown fields, types without order, other words;
 /// kUnimplemented for JSON and dynamic keys.
 Result<std::vector<query::OrderKey>> ReadOrderBy(const KeyValues& params, const CollectionSchema& schema);
+
+/// group_by_field or group_by_fields, and group_size of a search; empty where there is none. strict_group_size changes
+/// nothing: groups are always filled as far as rows exist. Errors: kFieldNotFound, kInvalidParameter for types that do
+/// not group and sizes out of range; kUnimplemented for JSON and dynamic keys.
+Result<std::optional<query::Grouping>> ReadGrouping(const KeyValues& params, const CollectionSchema& schema);
 
 /// Checks `collection_id`, which iterators send so as not to go on in another collection of the same name.
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id);

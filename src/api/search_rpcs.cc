@@ -17,6 +17,7 @@
 #include "api/placeholder_codec.h"
 #include "api/read_options.h"
 #include "api/schema_codec.h"
+#include "api/search_plan.h"
 #include "api/template_codec.h"
 #include "api/travel_timestamp.h"
 #include "base/hybrid_clock.h"
@@ -35,79 +36,6 @@ using SearchExchange = Exchange<wire::SearchRequest, wire::SearchResults>;
 constexpr uint64_t kInlineScanBytes = 256 << 10;
 /// How long a read may wait for a guarantee timestamp where the client sets no deadline.
 constexpr auto kMaxGuaranteeWait = std::chrono::seconds(30);
-
-/// Everything about one search that its request decides.
-struct SearchPlan {
-  uint64_t travel = 0;  ///< the moment to read at; 0 = now
-  std::shared_ptr<engine::Collection> collection;
-  std::shared_ptr<const engine::CollectionInfo> info;
-  const FieldSchema* field = nullptr;  ///< of info
-  QueryVectors queries;
-  query::SearchRequest request;  ///< view and queries are filled when it runs
-  std::vector<std::string> partitions;
-  OutputFields output;
-  int64_t limit = 0;
-  int round_decimal = -1;
-  // Iterators.
-  bool iterator = false;     ///< either version: the reply tells its timestamp
-  bool iterator_v2 = false;  ///< pages continue where the last one ended
-  std::string token;
-  std::optional<SearchPosition> position;
-};
-
-Result<const FieldSchema*> FindVectorField(const CollectionSchema& schema, const KeyValues& params) {
-  const std::string* name = FindValue(params, "anns_field");
-  if (name == nullptr || name->empty()) {
-    const auto vectors = schema.vector_fields();
-    if (vectors.size() != 1) {
-      return InvalidParameter(
-          "multiple anns_fields exist, please specify a anns_field in search_params: invalid parameter");
-    }
-    return vectors.front();
-  }
-  const FieldSchema* field = schema.Find(*name);
-  if (field == nullptr) {
-    return InvalidParameter("failed to get field schema by name: fieldName({}) not found: invalid parameter", *name);
-  }
-  if (!IsVector(field->type)) {
-    return InvalidParameter("field ({}) to search is not of vector data type: invalid parameter", *name);
-  }
-  return field;
-}
-
-/// The index that a search on `field` uses; without one, exact search by the metric that the request names.
-Result<IndexSpec> IndexOf(const engine::CollectionInfo& info, const FieldSchema& field, const KeyValues& params) {
-  if (const engine::IndexInfo* index = info.FindIndexOnField(field.field_id); index != nullptr) {
-    IndexSpec spec;
-    spec.index_type = index->index_type;
-    spec.metric = ParseMetricType(index->metric_type);
-    QUIVER_ASSIGN_OR_RETURN(spec.params, FlattenParams(index->params));
-    return spec;
-  }
-  IndexSpec spec;
-  spec.index_type = "AUTOINDEX";
-  spec.metric = DefaultMetric(field.type);
-  if (const std::string* metric = FindValue(params, "metric_type"); metric != nullptr && !metric->empty()) {
-    QUIVER_RETURN_IF_ERROR(CheckMetric(field.type, *metric));
-    spec.metric = ParseMetricType(*metric);
-  }
-  return spec;
-}
-
-/// Refuses what is published and not served, rather than answering something else.
-Status CheckServed(const wire::SearchRequest& request, const KeyValues& params) {
-  const char* what = nullptr;
-  if (request.sub_reqs_size() > 0) what = "sub-requests";
-  if (request.has_function_score()) what = "rerank functions";
-  if (request.function_chains_size() > 0) what = "function chains";
-  if (request.has_highlighter()) what = "highlighter";
-  if (request.has_search_aggregation()) what = "search aggregation";
-  for (const char* key : {"group_by_field", "group_by_fields", "order_by_fields"}) {
-    if (const std::string* value = FindValue(params, key); value != nullptr && !value->empty()) what = key;
-  }
-  if (what == nullptr) return Status::Ok();
-  return Error(StatusCode::kUnimplemented, "{} in search is not supported yet", what);
-}
 
 Status ReadIterator(const KeyValues& params, SearchLeases& leases, SearchPlan* plan) {
   plan->iterator = ReadFlag(params, "iterator");
@@ -189,25 +117,6 @@ SearchPosition PositionAfter(const SearchPlan& plan, const query::SearchResult& 
   return position;
 }
 
-void EncodeResults(const SearchPlan& plan, const query::SearchResult& result, wire::schema::SearchResultData* out) {
-  const CollectionSchema& schema = *plan.info->schema;
-  out->set_num_queries(static_cast<int64_t>(result.hits_per_query.size()));
-  out->set_top_k(plan.limit);
-  for (const int64_t hits : result.hits_per_query) out->add_topks(hits);
-  EncodeIds(result.primary_keys, out->mutable_ids());
-  auto* scores = out->mutable_scores();
-  scores->Reserve(static_cast<int>(result.scores.size()));
-  const double scale = plan.round_decimal < 0 ? 0 : std::pow(10, plan.round_decimal);
-  for (const float score : result.scores) {
-    scores->AddAlreadyReserved(plan.round_decimal < 0 ? score : static_cast<float>(std::round(score * scale) / scale));
-  }
-  for (size_t i = 0; i < plan.output.ids.size(); ++i) {
-    EncodeColumn(result.output.columns[i], *schema.FindById(plan.output.ids[i]), out->add_fields_data());
-  }
-  for (const std::string& name : plan.output.names) out->add_output_fields(name);
-  out->set_primary_field_name(schema.primary().name);
-}
-
 /// Fetches the vectors of the rows that a search names instead of giving vectors.
 Result<QueryVectors> VectorsOfKeys(const wire::schema::IDs& ids, const FieldSchema& field,
                                    const CollectionSchema& schema, const engine::ReadView& view,
@@ -281,7 +190,8 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
       leases.Set(plan->token, std::move(position));
     }
   }
-  EncodeResults(*plan, result, response->mutable_results());
+  EncodeResults(result, *plan->info, plan->output, plan->limit, plan->round_decimal,
+                plan->request.group ? &*plan->request.group : nullptr, response->mutable_results());
   response->set_collection_name(request.collection_name());
   if (plan->iterator) response->set_session_ts(plan->request.view.timestamp);
   return Status::Ok();
@@ -297,7 +207,6 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     plan->info = plan->collection->info();
     const CollectionSchema& schema = *plan->info->schema;
     QUIVER_ASSIGN_OR_RETURN(const KeyValues params, FlattenParams(DecodeKeyValues(request.search_params())));
-    QUIVER_RETURN_IF_ERROR(CheckServed(request, params));
     QUIVER_ASSIGN_OR_RETURN(plan->travel,
                             ReadTravelTimestamp(request.travel_timestamp(), params, request.expr_template_values()));
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
@@ -305,38 +214,12 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
     }
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
-    QUIVER_ASSIGN_OR_RETURN(plan->field, FindVectorField(schema, params));
     QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, {options_.max_topk, options_.max_result_window}));
-    plan->limit = page.limit;
     plan->request.offset = static_cast<size_t>(page.offset);
-    plan->request.field_id = plan->field->field_id;
-    QUIVER_ASSIGN_OR_RETURN(const IndexSpec index, IndexOf(*plan->info, *plan->field, params));
-    QUIVER_ASSIGN_OR_RETURN(const SearchSpec spec, ParseSearchParams(index, params, page.limit));
-    plan->request.metric = spec.metric;
-    plan->request.radius = spec.radius;
-    plan->request.range_filter = spec.range_filter;
-    plan->round_decimal = static_cast<int>(spec.round_decimal);
-
-    if (!request.has_ids()) {
-      QUIVER_ASSIGN_OR_RETURN(plan->queries, DecodeQueryVectors(request.placeholder_group(), *plan->field));
-    }
-    const auto queries = request.has_ids() ? request.ids().int_id().data_size() + request.ids().str_id().data_size()
-                                           : static_cast<int64_t>(plan->queries.size());
-    if (queries < 1 || queries > options_.max_queries) {
-      return InvalidParameter(
-          "nq [{}] is invalid, nq (number of search vector per search request) should be in range [1, {}], but got {}: "
-          "invalid parameter",
-          queries, options_.max_queries, queries);
-    }
+    QUIVER_RETURN_IF_ERROR(ReadSearch(request, params, page.limit, options_.max_queries, plan.get()));
     QUIVER_RETURN_IF_ERROR(ReadIterator(params, leases_, plan.get()));
     QUIVER_ASSIGN_OR_RETURN(plan->output, ResolveOutputFields(request.output_fields(), schema));
     plan->request.output_fields = plan->output.ids;
-    if (!request.dsl().empty()) {
-      QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
-      auto filter = expr::Filter::Compile(request.dsl(), schema, templates);
-      if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
-      plan->request.filter = *std::move(filter);
-    }
     return Status::Ok();
   };
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);

@@ -160,6 +160,7 @@ std::vector<Method> Handlers::Methods(Handlers* handlers) {
   AddIndexMethods(handlers, &methods);
   AddWriteMethods(handlers, &methods);
   AddSearchMethods(handlers, &methods);
+  AddHybridMethods(handlers, &methods);
   AddQueryMethods(handlers, &methods);
   AddSystemMethods(handlers, &methods);
   AddSegmentMethods(handlers, &methods);

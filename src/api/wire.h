@@ -95,6 +95,7 @@ class GetVersionRequest;
 class GetVersionResponse;
 class HasCollectionRequest;
 class HasPartitionRequest;
+class HybridSearchRequest;
 class InsertRequest;
 class ListAliasesRequest;
 class ListAliasesResponse;

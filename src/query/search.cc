@@ -7,7 +7,9 @@
 
 #include "base/thread_pool.h"
 #include "index/flat_search.h"
+#include "query/group_key.h"
 #include "query/match.h"
+#include "query/ranking.h"
 #include "query/sound_view.h"
 
 namespace quiver::query {
@@ -149,35 +151,6 @@ float Round(float score, int decimals) {
   return static_cast<float>(std::round(static_cast<double>(score) * scale) / scale);
 }
 
-/// Orders equal scores by primary key, cuts offset and limit, and adds the hits to `rows` and `result`.
-Status KeepPage(const SearchRequest& request, const FieldSchema& pk, std::vector<Hit> hits, std::vector<uint64_t>& rows,
-                SearchResult& result) {
-  std::vector<uint64_t> ids;
-  ids.reserve(hits.size());
-  for (const Hit& hit : hits) ids.push_back(hit.row);
-  QUIVER_ASSIGN_OR_RETURN(const Column keys, FetchColumn(request.view, pk, ids));
-  std::vector<uint32_t> order(hits.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  for (size_t begin = 0; begin < order.size();) {
-    size_t end = begin + 1;
-    while (end < order.size() && hits[end].score == hits[begin].score) ++end;
-    std::sort(order.begin() + static_cast<ptrdiff_t>(begin), order.begin() + static_cast<ptrdiff_t>(end),
-              [&](uint32_t a, uint32_t b) { return KeyLess(keys, a, b); });
-    begin = end;
-  }
-  const size_t first = std::min(request.offset, order.size());
-  const size_t last = std::min(request.offset + request.limit, order.size());
-  const std::vector<uint32_t> kept(order.begin() + static_cast<ptrdiff_t>(first),
-                                   order.begin() + static_cast<ptrdiff_t>(last));
-  result.primary_keys.AppendRows(keys, kept);
-  for (const uint32_t i : kept) {
-    result.scores.push_back(Round(hits[i].score, request.round_decimal));
-    rows.push_back(hits[i].row);
-  }
-  result.hits_per_query.push_back(static_cast<int64_t>(kept.size()));
-  return Status::Ok();
-}
-
 Status FetchOutput(const engine::ReadView& view, const std::vector<int64_t>& field_ids,
                    const std::vector<uint64_t>& rows, ColumnBatch& output) {
   output.rows = rows.size();
@@ -190,34 +163,160 @@ Status FetchOutput(const engine::ReadView& view, const std::vector<int64_t>& fie
   return Status::Ok();
 }
 
-Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
-  const CollectionSchema& schema = *request.view.info->schema;
-  const FieldSchema* field = schema.FindById(request.field_id);
-  if (field == nullptr) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", request.field_id);
-  SearchResult result;
-  result.primary_keys = Column::Make(schema.primary().field_id, schema.primary().type);
+std::vector<uint64_t> RowsOf(std::span<const Hit> hits) {
   std::vector<uint64_t> rows;
+  rows.reserve(hits.size());
+  for (const Hit& hit : hits) rows.push_back(hit.row);
+  return rows;
+}
+
+/// The scores choose the page, the request's keys order it; equal rows stay in the order of their scores.
+Status Reorder(const SearchRequest& request, std::vector<Hit>& page) {
+  QUIVER_ASSIGN_OR_RETURN(const std::vector<Column> columns,
+                          FetchOrderColumns(request.view, request.order, RowsOf(page)));
+  std::vector<size_t> order(page.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const int compared = CompareRows(request.order, columns, a, b);
+    return compared != 0 ? compared < 0 : a < b;
+  });
+  std::vector<Hit> ordered;
+  for (const size_t i : order) ordered.push_back(page[i]);
+  page = std::move(ordered);
+  return Status::Ok();
+}
+
+Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, const FieldSchema& field,
+                                                ThreadPool* parallel) {
+  std::vector<std::vector<Hit>> pages;
   const size_t keep = request.offset + request.limit;
   const size_t batch = std::max<size_t>(1, kMaxKeptHits / std::max<size_t>(keep, 1));
   for (size_t begin = 0; begin < request.queries.size(); begin += batch) {
     const size_t end = std::min(begin + batch, request.queries.size());
     const std::vector<std::string_view> part(request.queries.begin() + static_cast<ptrdiff_t>(begin),
                                              request.queries.begin() + static_cast<ptrdiff_t>(end));
-    QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries,
-                            FlatQueries::Make(field->type, field->dim, request.metric, part));
+    QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, part));
     const HitRange range{.keep = keep + 1, .radius = request.radius, .range_filter = request.range_filter};
     QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, range, parallel));
     for (size_t query = 0; query < found.size(); ++query) {
       std::vector<Hit> hits = found[query].TakeSorted();
-      QUIVER_RETURN_IF_ERROR(CompleteTie(request, *field, part[query], parallel, hits));
-      QUIVER_RETURN_IF_ERROR(KeepPage(request, schema.primary(), std::move(hits), rows, result));
+      QUIVER_RETURN_IF_ERROR(CompleteTie(request, field, part[query], parallel, hits));
+      QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
+      if (hits.size() > keep) hits.resize(keep);
+      hits.erase(hits.begin(), hits.begin() + static_cast<ptrdiff_t>(std::min(request.offset, hits.size())));
+      if (!request.order.empty()) QUIVER_RETURN_IF_ERROR(Reorder(request, hits));
+      pages.push_back(std::move(hits));
     }
   }
-  QUIVER_RETURN_IF_ERROR(FetchOutput(request.view, request.output_fields, rows, result.output));
+  return pages;
+}
+
+/// Hits that a grouped search asks for first, and the factor by which it asks for more.
+constexpr size_t kFirstGroupHits = 1024;
+constexpr size_t kMoreGroupHits = 8;
+
+/// Reads ever longer prefixes of the rows by score until all groups are full or all rows were read.
+Result<std::vector<Hit>> RankGroups(const SearchRequest& request, const FieldSchema& field, std::string_view query,
+                                    ThreadPool* parallel) {
+  size_t rows = 0;
+  for (const auto& segment : request.view.segments) rows += segment->row_count();
+  const size_t wanted = request.offset + request.limit;
+  QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, {query}));
+  GroupCollector collector(wanted, request.group->size);
+  size_t done = 0;
+  size_t keep = std::max(kFirstGroupHits, wanted * request.group->size * 2);
+  for (bool ended = false; !ended && !collector.full(); keep *= kMoreGroupHits) {
+    keep = std::min(keep, rows + 1);  // one more than there are: the end is seen
+    const HitRange range{.keep = keep, .radius = request.radius, .range_filter = request.range_filter};
+    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, range, parallel));
+    std::vector<Hit> hits = found.front().TakeSorted();
+    ended = hits.size() < keep;
+    // Rows of the last score may be missing; what stands before it is final, in this round as in the next.
+    const float last = hits.empty() ? 0 : hits.back().score;
+    while (!ended && !hits.empty() && hits.back().score == last) hits.pop_back();
+    hits.erase(hits.begin(), hits.begin() + static_cast<ptrdiff_t>(done));
+    QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
+    QUIVER_ASSIGN_OR_RETURN(const std::vector<std::string> keys, GroupKeys(request.view, request.group->fields, hits));
+    for (size_t i = 0; i < hits.size() && !collector.full(); ++i) collector.Offer(keys[i], hits[i]);
+    done += hits.size();
+  }
+  std::vector<Hit> page;
+  const std::vector<std::vector<Hit>> groups = collector.Take();
+  for (size_t i = request.offset; i < groups.size(); ++i) page.insert(page.end(), groups[i].begin(), groups[i].end());
+  return page;
+}
+
+Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
+  QUIVER_ASSIGN_OR_RETURN(const std::vector<std::vector<Hit>> pages, RankQueries(request, parallel));
+  QUIVER_ASSIGN_OR_RETURN(SearchResult result,
+                          MakeResult(request.view, pages, request.output_fields,
+                                     request.group ? request.group->fields : std::vector<int64_t>()));
+  for (float& score : result.scores) score = Round(score, request.round_decimal);
   return result;
 }
 
 }  // namespace
+
+Status OrderTies(const engine::ReadView& view, std::vector<Hit>& hits) {
+  const auto same = [](const Hit& a, const Hit& b) { return a.score == b.score; };
+  const auto first = std::adjacent_find(hits.begin(), hits.end(), same);
+  if (first == hits.end()) return Status::Ok();
+  QUIVER_ASSIGN_OR_RETURN(const Column keys, FetchColumn(view, view.info->schema->primary(), RowsOf(hits)));
+  std::vector<size_t> order(hits.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  for (size_t begin = static_cast<size_t>(first - hits.begin()); begin < order.size();) {
+    size_t end = begin + 1;
+    while (end < order.size() && same(hits[end], hits[begin])) ++end;
+    std::sort(order.begin() + static_cast<ptrdiff_t>(begin), order.begin() + static_cast<ptrdiff_t>(end),
+              [&](size_t a, size_t b) { return KeyLess(keys, a, b); });
+    begin = end;
+  }
+  std::vector<Hit> ordered;
+  ordered.reserve(hits.size());
+  for (const size_t i : order) ordered.push_back(hits[i]);
+  hits = std::move(ordered);
+  return Status::Ok();
+}
+
+Result<std::vector<std::string>> GroupKeys(const engine::ReadView& view, const std::vector<int64_t>& fields,
+                                           std::span<const Hit> hits) {
+  ColumnBatch values;
+  QUIVER_RETURN_IF_ERROR(FetchOutput(view, fields, RowsOf(hits), values));
+  std::vector<std::string> keys(hits.size());
+  for (const Column& column : values.columns) {
+    for (size_t row = 0; row < hits.size(); ++row) AppendGroupKey(column, row, keys[row]);
+  }
+  return keys;
+}
+
+Result<std::vector<std::vector<Hit>>> RankQueries(const SearchRequest& request, ThreadPool* parallel) {
+  const FieldSchema* field = request.view.info->schema->FindById(request.field_id);
+  if (field == nullptr) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", request.field_id);
+  if (!request.group) return RankPlain(request, *field, parallel);
+  std::vector<std::vector<Hit>> pages;
+  for (const std::string_view query : request.queries) {
+    QUIVER_ASSIGN_OR_RETURN(std::vector<Hit> page, RankGroups(request, *field, query, parallel));
+    pages.push_back(std::move(page));
+  }
+  return pages;
+}
+
+Result<SearchResult> MakeResult(const engine::ReadView& view, const std::vector<std::vector<Hit>>& pages,
+                                const std::vector<int64_t>& output_fields, const std::vector<int64_t>& group_fields) {
+  SearchResult result;
+  std::vector<uint64_t> rows;
+  for (const std::vector<Hit>& page : pages) {
+    for (const Hit& hit : page) {
+      rows.push_back(hit.row);
+      result.scores.push_back(hit.score);
+    }
+    result.hits_per_query.push_back(static_cast<int64_t>(page.size()));
+  }
+  QUIVER_ASSIGN_OR_RETURN(result.primary_keys, FetchColumn(view, view.info->schema->primary(), rows));
+  QUIVER_RETURN_IF_ERROR(FetchOutput(view, output_fields, rows, result.output));
+  QUIVER_RETURN_IF_ERROR(FetchOutput(view, group_fields, rows, result.groups));
+  return result;
+}
 
 Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel) {
   return OnSoundSegments(request, [&](const SearchRequest& sound) { return SearchSegments(sound, parallel); });

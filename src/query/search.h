@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "engine/engine.h"
 #include "expr/filter.h"
+#include "query/grouping.h"
 #include "query/ordering.h"
 #include "schema/column.h"
 
@@ -38,6 +39,8 @@ struct SearchRequest {
   std::optional<float> radius;                 ///< range search, published borders
   std::optional<float> range_filter;
   int round_decimal = -1;
+  std::optional<Grouping> group;       ///< limit and offset then count groups; each is filled as far as rows exist
+  std::vector<OrderKey> order;         ///< reorders the page that the scores chose; not with `group`
   std::vector<int64_t> output_fields;  ///< field ids, vectors among them
   Cancelled cancelled;
 };
@@ -47,9 +50,12 @@ struct SearchResult {
   std::vector<float> scores;
   std::vector<int64_t> hits_per_query;
   ColumnBatch output;  ///< one column per output field, in request order, rows aligned with primary_keys
+  ColumnBatch groups;  ///< of a grouped search: the values of the group fields, likewise
 };
 
-/// Ties are ordered by primary key. Errors: kCorruption naming the segment, kCancelled.
+/// Ties are ordered by primary key. Of a grouped search the groups stand in the order of their best rows, the rows of
+/// one group together, and groups are never fewer than exist and were asked for. Errors: kCorruption naming the
+/// segment, kCancelled.
 Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel);
 
 struct QueryRequest {

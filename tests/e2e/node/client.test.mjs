@@ -191,6 +191,25 @@ test('search with filter, offset and several queries', async () => {
   assert.deepEqual(many.results.map((hits) => Number(hits[0].id)), [3, 4]);
 });
 
+test('grouped search', async () => {
+  const name = await made([{ name: 'group', data_type: DataType.Int64 }]);
+  ok(await client.insert({ collection_name: name, data: Array.from({ length: 100 }, (_, i) => ({ id: i, vector: vector(i), group: i < 90 ? 0 : i % 3 })) }));
+  const found = ok(await client.search({ collection_name: name, data: vector(0), limit: 3, group_by_field: 'group', group_size: 2, strict_group_size: true, output_fields: ['id', 'group'] }));
+  assert.deepEqual(found.results.map((hit) => [Number(hit.id), Number(hit.group)]), [[0, 0], [1, 0], [91, 1], [94, 1], [92, 2], [95, 2]]);
+});
+
+test('hybrid search', async () => {
+  const name = await made([{ name: 'group', data_type: DataType.Int64 }]);
+  ok(await client.insert({ collection_name: name, data: Array.from({ length: 100 }, (_, i) => ({ id: i, vector: vector(i), group: i % 2 })) }));
+  const data = [{ anns_field: 'vector', data: vector(0), limit: 2 }, { anns_field: 'vector', data: vector(1), limit: 1 }];
+  const ranked = ok(await client.hybridSearch({ collection_name: name, data, rerank: { strategy: 'rrf', params: { k: 1 } }, limit: 2, output_fields: ['id', 'group'] }));
+  // 1 is second and first: 1/3 + 1/2; 0 is first: 1/2.
+  assert.deepEqual(ranked.results.map((hit) => [Number(hit.id), Number(hit.group)]), [[1, 1], [0, 0]]);
+  assert.ok(Math.abs(ranked.results[0].score - 5 / 6) < 1e-6 && Math.abs(ranked.results[1].score - 1 / 2) < 1e-6);
+  const weighted = ok(await client.hybridSearch({ collection_name: name, data, rerank: { strategy: 'weighted', params: { weights: [1, 0.5], norm_score: true } }, limit: 1, output_fields: ['id'] }));
+  assert.equal(Number(weighted.results[0].id), 0);
+});
+
 test('vectors of other kinds', async () => {
   const name = `node_${counter++}`;
   ok(await client.createCollection({ collection_name: name, fields: [

@@ -1,0 +1,75 @@
+#include "query/hybrid_search.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "query/ranking.h"
+#include "query/sound_view.h"
+
+namespace quiver::query {
+
+namespace {
+
+using index::Hit;
+
+double GroupScore(const std::vector<Hit>& group, GroupScorer scorer) {
+  if (scorer == GroupScorer::kMax) return group.front().score;
+  double sum = 0;
+  for (const Hit& hit : group) sum += hit.score;
+  return scorer == GroupScorer::kSum ? sum : sum / static_cast<double>(group.size());
+}
+
+template <typename T>
+std::vector<T> CutPage(std::vector<T> items, size_t offset, size_t limit) {
+  items.erase(items.begin(), items.begin() + static_cast<ptrdiff_t>(std::min(offset, items.size())));
+  if (items.size() > limit) items.resize(limit);
+  return items;
+}
+
+Result<std::vector<Hit>> GroupFused(const HybridRequest& request, const std::vector<Hit>& fused) {
+  QUIVER_ASSIGN_OR_RETURN(const std::vector<std::string> keys, GroupKeys(request.view, request.group->fields, fused));
+  GroupCollector collector(SIZE_MAX, request.group->size);
+  for (size_t i = 0; i < fused.size(); ++i) collector.Offer(keys[i], fused[i]);
+  std::vector<std::vector<Hit>> groups = collector.Take();
+  std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
+    return GroupScore(a, request.group_scorer) > GroupScore(b, request.group_scorer);
+  });
+  std::vector<Hit> page;
+  for (const auto& group : CutPage(std::move(groups), request.offset, request.limit)) {
+    page.insert(page.end(), group.begin(), group.end());
+  }
+  return page;
+}
+
+Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* parallel) {
+  const size_t nq = request.searches.front().queries.size();
+  std::vector<std::vector<RankedList>> lists(nq);
+  for (SearchRequest search : request.searches) {
+    search.view = request.view;
+    QUIVER_ASSIGN_OR_RETURN(std::vector<std::vector<Hit>> pages, RankQueries(search, parallel));
+    for (size_t query = 0; query < nq; ++query) {
+      lists[query].push_back({.metric = search.metric, .hits = std::move(pages[query])});
+    }
+  }
+  std::vector<std::vector<Hit>> pages;
+  for (const std::vector<RankedList>& ranked : lists) {
+    std::vector<Hit> fused = Fuse(ranked, request.fusion);
+    QUIVER_RETURN_IF_ERROR(OrderTies(request.view, fused));
+    if (request.group) {
+      QUIVER_ASSIGN_OR_RETURN(fused, GroupFused(request, fused));
+    } else {
+      fused = CutPage(std::move(fused), request.offset, request.limit);
+    }
+    pages.push_back(std::move(fused));
+  }
+  return MakeResult(request.view, pages, request.output_fields,
+                    request.group ? request.group->fields : std::vector<int64_t>());
+}
+
+}  // namespace
+
+Result<SearchResult> HybridSearch(const HybridRequest& request, ThreadPool* parallel) {
+  return OnSoundSegments(request, [&](const HybridRequest& sound) { return FuseSegments(sound, parallel); });
+}
+
+}  // namespace quiver::query
