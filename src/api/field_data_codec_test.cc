@@ -17,10 +17,10 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using wire::schema::FieldData;
 
-FieldSchema MakeField(std::string name, DataType type) {
+FieldSchema MakeField(std::string_view name, DataType type) {
   FieldSchema field;
   field.field_id = 101;
-  field.name = std::move(name);
+  field.name = name;
   field.type = type;
   return field;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "api/handlers.h"
+#include "api/protobuf_log.h"
 #include "milvus.pb.h"
 
 namespace quiver::api {
@@ -67,10 +68,10 @@ MethodMetrics MetricsOf(const std::string& name) {
 
 class Service::Impl {
  public:
-  Impl(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options)
+  Impl(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, const ServiceOptions& options)
       : compute_(compute),
         control_(control),
-        handlers_(engine, compute, control, std::move(options)),
+        handlers_(engine, compute, control, options),
         unserved_(MetricsOf("unserved")) {
     const ServiceDescriptor* service = wire::MilvusService::descriptor();
     std::vector<Method> methods = Handlers::Methods(&handlers_);
@@ -131,8 +132,10 @@ class Service::Impl {
   std::unordered_map<std::string, Entry> entries_;
 };
 
-Service::Service(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options)
-    : impl_(std::make_unique<Impl>(engine, compute, control, std::move(options))) {}
+Service::Service(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, const ServiceOptions& options)
+    : impl_(std::make_unique<Impl>(engine, compute, control, options)) {
+  RouteProtobufLog();
+}
 
 Service::~Service() = default;
 

@@ -43,7 +43,7 @@ struct ServiceOptions {
 
 class Service {
  public:
-  Service(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options);
+  Service(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, const ServiceOptions& options);
   ~Service();
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;

@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "api/net/grpc_wire.h"
 
@@ -100,7 +99,7 @@ struct GrpcClientSession::Callbacks {
     Call& call = *static_cast<Call*>(source->ptr);
     const size_t size = std::min(room_size, call.body.size() - call.body_sent);
     if (size == 0 && call.keep_open) return NGHTTP2_ERR_DEFERRED;
-    std::memcpy(room, call.body.data() + call.body_sent, size);
+    call.body.copy(reinterpret_cast<char*>(room), size, call.body_sent);
     call.body_sent += size;
     if (call.body_sent == call.body.size() && !call.keep_open) *flags |= NGHTTP2_DATA_FLAG_EOF;
     return static_cast<ssize_t>(size);

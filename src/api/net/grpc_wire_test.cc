@@ -70,10 +70,10 @@ TEST_P(Compression, RoundTripsAtAnySize) {
 }
 
 TEST_P(Compression, StopsAtTheLimit) {
-  const Result<std::string> bomb = Compress(GetParam(), std::string(10'000'000, '\0'));
+  const Result<std::string> bomb = Compress(GetParam(), std::string(8'000'000, '\0'));
   ASSERT_TRUE(bomb.ok());
-  EXPECT_TRUE(Decompress(GetParam(), *bomb, 10'000'000).ok());
-  EXPECT_EQ(Decompress(GetParam(), *bomb, 9'999'999).status().code(), StatusCode::kTooLarge);
+  EXPECT_TRUE(Decompress(GetParam(), *bomb, 8'000'000).ok());
+  EXPECT_EQ(Decompress(GetParam(), *bomb, 7'999'999).status().code(), StatusCode::kTooLarge);
   EXPECT_EQ(Decompress(GetParam(), *bomb, 10).status().code(), StatusCode::kTooLarge);
 }
 

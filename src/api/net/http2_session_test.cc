@@ -149,7 +149,7 @@ TEST(Http2Session, AnswersInAnyOrder) {
   GrpcClientSession client;
   std::vector<std::string> replies;
   for (const char* text : {"a", "b", "c"}) {
-    client.Start({.method = kEcho, .message = text}, [&](GrpcReply got) { replies.push_back(got.message); });
+    client.Start({.method = kEcho, .message = text}, [&](GrpcReply got) { replies.push_back(std::move(got.message)); });
   }
   loopback.Pump(client);
   ASSERT_EQ(loopback.held.size(), 3u);

@@ -102,7 +102,8 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Server::~Server() { Shutdown(std::chrono::milliseconds(0)); }
 
-Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, RpcHandler rpc_handler, HttpHandler http_handler) {
+Result<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, RpcHandler rpc_handler,
+                                              HttpHandler http_handler) {
   QUIVER_RETURN_IF_ERROR(CheckOptions(options));
   auto impl = std::make_unique<Impl>();
   ServerContext& context = *impl->context;
@@ -118,16 +119,16 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options, RpcHandler 
     loops.push_back(std::make_shared<EventLoop>(impl->context, options.max_connections));
   }
   // The accepting loop comes last, when those that it feeds are running.
-  for (size_t i = loops.size(); i-- > 0;) {
-    const Status started = loops[i]->Start(fmt::format("quiver-net-{}", i), i == 0 ? std::move(listener) : Descriptor(),
-                                           i == 0 ? loops : std::vector<std::shared_ptr<EventLoop>>());
-    if (!started.ok()) {
-      impl->loops = std::move(loops);
-      impl->Stop(SteadyTime::min());
-      return started;
-    }
+  Status started = Status::Ok();
+  for (size_t i = loops.size() - 1; i > 0 && started.ok(); --i) {
+    started = loops[i]->Start(fmt::format("quiver-net-{}", i), Descriptor(), {});
   }
+  if (started.ok()) started = loops[0]->Start("quiver-net-0", std::move(listener), loops);
   impl->loops = std::move(loops);
+  if (!started.ok()) {
+    impl->Stop(SteadyTime::min());
+    return started;
+  }
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 

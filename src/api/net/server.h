@@ -74,7 +74,8 @@ class Server {
  public:
   /// Binds, listens and starts the network threads. `rpc_handler` or `http_handler` may be null, not both. Fails with
   /// kIo if the address cannot be bound (the message names it).
-  static Result<std::unique_ptr<Server>> Start(ServerOptions options, RpcHandler rpc_handler, HttpHandler http_handler);
+  static Result<std::unique_ptr<Server>> Start(const ServerOptions& options, RpcHandler rpc_handler,
+                                               HttpHandler http_handler);
 
   /// Shuts down without grace.
   ~Server();

@@ -67,7 +67,7 @@ void EchoHttp(const std::shared_ptr<HttpCall>& call) {
 }
 
 std::unique_ptr<Server> StartServer(ServerOptions options = {}, RpcHandler rpc = EchoRpc) {
-  Result<std::unique_ptr<Server>> server = Server::Start(std::move(options), std::move(rpc), EchoHttp);
+  Result<std::unique_ptr<Server>> server = Server::Start(options, std::move(rpc), EchoHttp);
   EXPECT_TRUE(server.ok()) << server.status().message();
   return server.ok() ? *std::move(server) : nullptr;
 }
