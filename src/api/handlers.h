@@ -60,10 +60,10 @@ class Handlers {
                                                                      const MethodMetrics& metrics);
   /// A method that answers when its handler returns.
   template <typename RequestType, typename ResponseType>
-  static Method Sync(std::string name, Lane lane, Handlers* self, SyncHandler<RequestType, ResponseType> handler);
+  static Method Sync(const char* name, Lane lane, Handlers* self, SyncHandler<RequestType, ResponseType> handler);
   /// A method whose handler answers by itself.
   template <typename RequestType, typename ResponseType>
-  static Method Async(std::string name, Lane lane, Handlers* self, AsyncHandler<RequestType, ResponseType> handler);
+  static Method Async(const char* name, Lane lane, Handlers* self, AsyncHandler<RequestType, ResponseType> handler);
 
   static void AddDatabaseMethods(Handlers* self, std::vector<Method>* out);
   static void AddCollectionMethods(Handlers* self, std::vector<Method>* out);
@@ -216,18 +216,19 @@ inline constexpr bool kNamesDatabase<wire::AlterDatabaseRequest> = true;
 template <typename RequestType, typename ResponseType>
 std::shared_ptr<Exchange<RequestType, ResponseType>> Handlers::Accept(std::shared_ptr<RpcCall> call,
                                                                       const MethodMetrics& metrics) {
-  const std::string_view message = call->message();
-  auto exchange = std::make_shared<Exchange<RequestType, ResponseType>>(call, metrics);
+  RpcCall& incoming = *call;
+  const std::string_view message = incoming.message();
+  auto exchange = std::make_shared<Exchange<RequestType, ResponseType>>(std::move(call), metrics);
   RequestType* request = exchange->mutable_request();
   if (!request->ParseFromArray(message.data(), static_cast<int>(message.size()))) {
     metrics.requests.Add();
     metrics.errors.Add();
-    call->FinishWithError(GrpcCode::kInvalidArgument, "the request message cannot be decoded");
+    incoming.FinishWithError(GrpcCode::kInvalidArgument, "the request message cannot be decoded");
     return nullptr;
   }
-  const auto fill = [&call](std::string* name) {
+  const auto fill = [&incoming](std::string* name) {
     if (!name->empty()) return;
-    const std::string_view connection_db = call->header("dbname");
+    const std::string_view connection_db = incoming.header("dbname");
     *name = connection_db.empty() ? "default" : connection_db;
   };
   if constexpr (!kNamesDatabase<RequestType>) {
@@ -238,8 +239,8 @@ std::shared_ptr<Exchange<RequestType, ResponseType>> Handlers::Accept(std::share
 }
 
 template <typename RequestType, typename ResponseType>
-Method Handlers::Sync(std::string name, Lane lane, Handlers* self, SyncHandler<RequestType, ResponseType> handler) {
-  return {std::move(name), lane, [self, handler](std::shared_ptr<RpcCall> call, const MethodMetrics& metrics) {
+Method Handlers::Sync(const char* name, Lane lane, Handlers* self, SyncHandler<RequestType, ResponseType> handler) {
+  return {name, lane, [self, handler](std::shared_ptr<RpcCall> call, const MethodMetrics& metrics) {
             auto exchange = Accept<RequestType, ResponseType>(std::move(call), metrics);
             if (exchange == nullptr) return;
             exchange->Finish((self->*handler)(exchange->request(), exchange->response(), exchange->call()));
@@ -247,8 +248,8 @@ Method Handlers::Sync(std::string name, Lane lane, Handlers* self, SyncHandler<R
 }
 
 template <typename RequestType, typename ResponseType>
-Method Handlers::Async(std::string name, Lane lane, Handlers* self, AsyncHandler<RequestType, ResponseType> handler) {
-  return {std::move(name), lane, [self, handler](std::shared_ptr<RpcCall> call, const MethodMetrics& metrics) {
+Method Handlers::Async(const char* name, Lane lane, Handlers* self, AsyncHandler<RequestType, ResponseType> handler) {
+  return {name, lane, [self, handler](std::shared_ptr<RpcCall> call, const MethodMetrics& metrics) {
             auto exchange = Accept<RequestType, ResponseType>(std::move(call), metrics);
             if (exchange != nullptr) (self->*handler)(exchange);
           }};
