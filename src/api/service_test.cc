@@ -444,7 +444,7 @@ TEST_F(ServiceTest, BadSearchesHaveThePublishedTexts) {
   request.add_partition_names("nowhere");
   EXPECT_THAT(reason(request), HasSubstr("partition not found[partition=nowhere]"));
   request = SearchFor("docs", 1, 1);
-  AddParam(request.mutable_search_params(), "group_by_field", "text");
+  (void)request.mutable_highlighter();
   EXPECT_EQ(Call<pb::SearchResults>("Search", request).status().code(), 10);
   request = SearchFor("docs", 1, 1);
   request.clear_placeholder_group();
