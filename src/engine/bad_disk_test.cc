@@ -229,12 +229,13 @@ TEST_F(BadDiskTest, ASealMayFailAtAnyOperationAndComesThrough) {
 }
 
 TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
-  std::atomic<bool> full{false};
-  meta_.OnOperation([&](const std::string& what) {
-    return full ? Error(StatusCode::kDiskFull, "cannot {} the metadata: No space left on device", what) : Status::Ok();
+  // The engine outlives this function, and with it what its store asks.
+  const auto full = std::make_shared<std::atomic<bool>>(false);
+  meta_.OnOperation([full](const std::string& what) {
+    return *full ? Error(StatusCode::kDiskFull, "cannot {} the metadata: No space left on device", what) : Status::Ok();
   });
   ASSERT_TRUE(Insert(1).ok());
-  full = true;
+  *full = true;
   // The log has the change durably, so it counts; the store follows when it can.
   ASSERT_TRUE(engine_->CreatePartition("default", "docs", "p").ok());
   EXPECT_EQ(engine_->Flush(Docs()).status().code(), StatusCode::kDiskFull);
@@ -245,15 +246,15 @@ TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
   engine_.reset();
   files_.CrashAndDropUnsynced();
   meta_.CrashAndDropUnsynced();
-  full = false;
+  *full = false;
   Open();
   EXPECT_EQ(Keys(), (std::set<int64_t>{1, 2}));
   EXPECT_NE(Docs()->info()->FindPartition("p"), nullptr);
 
-  full = true;
+  *full = true;
   ASSERT_TRUE(engine_->CreatePartition("default", "docs", "q").ok());
   EXPECT_EQ(engine_->Flush(Docs()).status().code(), StatusCode::kDiskFull);
-  full = false;
+  *full = false;
   EXPECT_TRUE(Eventually([&] { return Sealed(); }));
   EXPECT_TRUE(Eventually([&] {
     return meta_.Get("collection/" + std::to_string(Docs()->id()))->value().find("\"q\"") != std::string::npos;

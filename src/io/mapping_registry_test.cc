@@ -101,7 +101,8 @@ TEST_F(MappingRegistryTest, ManyMappingsAreAllCaredFor) {
 
 TEST(MappingRegistryDeathTest, ABusErrorElsewhereStillEndsTheProcess) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_EXIT(
+  // By the signal itself, or by a sanitizer that handles it.
+  EXPECT_DEATH(
       {
         MappingRegistry::Global();
         (void)std::raise(SIGBUS);
@@ -109,7 +110,7 @@ TEST(MappingRegistryDeathTest, ABusErrorElsewhereStillEndsTheProcess) {
         (void)std::raise(SIGBUS);
         std::exit(0);
       },
-      testing::KilledBySignal(SIGBUS), "");
+      "");
 }
 
 }  // namespace
