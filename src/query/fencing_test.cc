@@ -9,6 +9,7 @@
 #include "engine/collection.h"
 #include "engine/directory_check.h"
 #include "engine/engine.h"
+#include "engine/shared_meta.h"
 #include "io/fault_file_system.h"
 #include "query/search.h"
 #include "storage/meta_store.h"
@@ -17,27 +18,12 @@ namespace quiver::query {
 namespace {
 
 using engine::Engine;
+using engine::SharedMeta;
 
 constexpr int64_t kPk = 100;
 constexpr int64_t kValue = 101;
 constexpr int64_t kVector = 102;
 constexpr int64_t kDim = 8;
-
-class SharedMeta final : public storage::MetaStore {
- public:
-  explicit SharedMeta(storage::MemoryMetaStore& store) : store_(store) {}
-  Result<std::optional<std::string>> Get(std::string_view key) override { return store_.Get(key); }
-  Result<std::vector<storage::MetaEntry>> Scan(std::string_view prefix, size_t limit, std::string_view after) override {
-    return store_.Scan(prefix, limit, after);
-  }
-  Result<storage::CommitOutcome> Commit(const storage::MetaTransaction& transaction) override {
-    return store_.Commit(transaction);
-  }
-  Status Sync() override { return store_.Sync(); }
-
- private:
-  storage::MemoryMetaStore& store_;
-};
 
 using Rows = std::map<int64_t, std::string>;
 
