@@ -1,0 +1,125 @@
+// File: index/vector_index.h
+// VectorIndex: an immutable search structure (lists, graph) over one vector field of one sealed segment.
+//
+//   QUIVER_ASSIGN_OR_RETURN(std::string bytes, BuildVectorIndex(recipe, vectors, control));       // background
+//   QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<VectorIndex> index, OpenVectorIndex(mapped, name));  // restart: no rebuild
+//   QUIVER_RETURN_IF_ERROR(index->Search(queries, 0, vectors, mask, options, first_row, result, scratch, counters));
+//
+// An index holds codes and links, never the raw vectors: those stay in the segment's column, and every score that
+// leaves Search comes from them through ScoreRows, so a (query, row) pair has one score on every path (flat_search.h).
+// The index finds candidates; which of them are hits is decided by exact scores.
+// Row numbers are those of the segment; an index keeps its own permutation inside.
+// Thread rule: a VectorIndex is immutable and may be shared; IndexScratch belongs to one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "index/flat_search.h"
+#include "schema/column.h"
+#include "schema/data_type.h"
+
+namespace quiver::index {
+
+/// The structures that exist. The number is part of the file format.
+enum class IndexStructure : uint8_t { kLists = 1, kGraph = 2 };
+/// How vectors are encoded for the walk. The number is part of the file format.
+enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2, kSq4 = 3, kPq = 4 };
+
+/// What to build: a row of the table of index names (structure x codec), with the parameters of the client filled in.
+struct IndexRecipe {
+  IndexStructure structure = IndexStructure::kGraph;
+  IndexCodec codec = IndexCodec::kSq8;
+  DataType type = DataType::kFloatVector;
+  int64_t dim = 0;
+  MetricType metric = MetricType::kL2;
+  uint32_t degree = 32;            ///< graph: links per row of the base layer (2 * M)
+  uint32_t ef_construction = 200;  ///< graph
+  uint32_t nlist = 0;              ///< lists: 0 = chosen from the number of rows
+  uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included; PQ: nbits
+  uint32_t pq_m = 0;               ///< PQ: sub-quantisers
+  uint64_t seed = 1;               ///< same rows, recipe and seed on one thread: same bytes
+};
+
+/// Lets a build be watched, stopped and kept small. All members may be empty.
+struct BuildControl {
+  std::function<bool()> cancelled;            ///< asked often; true ends the build with kCancelled
+  std::function<void(double)> on_progress;    ///< share done, 0 to 1
+  size_t threads = 1;
+};
+
+/// Where the work of a search went, for explain and for tests.
+struct IndexCounters {
+  uint64_t code_distances = 0;   ///< distances computed on codes
+  uint64_t exact_distances = 0;  ///< raw vectors scored
+  uint64_t expansions = 0;       ///< graph rows or lists visited
+};
+
+/// How hard to search. 0 = the index's own choice.
+struct IndexSearchOptions {
+  size_t k = 10;        ///< hits wanted (the collector may keep more)
+  uint32_t ef = 0;      ///< graph: candidates kept while walking; raised to k
+  uint32_t nprobe = 0;  ///< lists visited at least
+  double recall = 0;    ///< 0.8 .. 0.999: picks ef or nprobe from the curve measured at build; 0 = not asked
+  std::function<bool()> cancelled;
+};
+
+/// Rows that may be returned: bit row % 64 of word row / 64, rows beyond the last are zero. bits == nullptr = all rows.
+struct RowFilter {
+  const uint64_t* bits = nullptr;
+  uint64_t count = 0;  ///< set bits; not read when bits == nullptr
+};
+
+/// Work buffers of searches on any index of one thread; they grow with use.
+class IndexScratch {
+ public:
+  IndexScratch();
+  IndexScratch(IndexScratch&&) noexcept;
+  IndexScratch& operator=(IndexScratch&&) noexcept;
+  ~IndexScratch();
+
+  struct Impl;  ///< private to the structures
+  [[nodiscard]] Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+class VectorIndex {
+ public:
+  virtual ~VectorIndex() = default;
+  [[nodiscard]] virtual const IndexRecipe& recipe() const = 0;
+  /// Rows of the segment it was built over, null vectors included (those are never returned).
+  [[nodiscard]] virtual uint32_t row_count() const = 0;
+  /// Bytes of anonymous memory held; mapped bytes are not counted.
+  [[nodiscard]] virtual uint64_t memory_bytes() const = 0;
+
+  /// Offers hits of queries[query] to `result` as row ids first_row + row, scored exactly from `vectors` (the whole
+  /// column of the segment). Only rows of `filter` are offered. Never offers fewer than min(k, rows of the filter)
+  /// rows with a score: a walk that runs dry goes on with a scan. Error: kCancelled, kCorruption.
+  virtual Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                        const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                        IndexCounters& counters) const = 0;
+
+  /// Searches all queries; results[i] belongs to query i. The default takes them one by one; lists go list by list.
+  virtual Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                             const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
+                             IndexScratch& scratch, IndexCounters& counters) const;
+};
+
+/// Builds the index file of a column (all rows of a sealed segment; null rows are left out). The bytes are what
+/// OpenVectorIndex takes. Errors: kCancelled; kIndexNotSupported for a recipe that no structure serves.
+Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control);
+
+/// Opens an index file where it lies; `bytes` must outlive the index. Checks header, sizes and checksums. `name` stands
+/// in errors. Error: kCorruption.
+Result<std::unique_ptr<VectorIndex>> OpenVectorIndex(std::string_view bytes, std::string_view name);
+
+}  // namespace quiver::index
