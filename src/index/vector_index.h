@@ -50,8 +50,8 @@ struct IndexRecipe {
 
 /// Lets a build be watched, stopped and kept small. All members may be empty.
 struct BuildControl {
-  std::function<bool()> cancelled;            ///< asked often; true ends the build with kCancelled
-  std::function<void(double)> on_progress;    ///< share done, 0 to 1
+  std::function<bool()> cancelled;          ///< asked often; true ends the build with kCancelled
+  std::function<void(double)> on_progress;  ///< share done, 0 to 1
   size_t threads = 1;
 };
 

@@ -1,0 +1,11 @@
+// File: index/internal/index_scratch.h
+// The work buffers behind IndexScratch: one member per structure, each defined beside the structure.
+#pragma once
+
+#include "index/vector_index.h"
+
+namespace quiver::index {
+
+struct IndexScratch::Impl {};
+
+}  // namespace quiver::index

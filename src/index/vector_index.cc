@@ -1,0 +1,35 @@
+#include "index/vector_index.h"
+
+#include "index/internal/index_file.h"
+#include "index/internal/index_scratch.h"
+
+namespace quiver::index {
+
+IndexScratch::IndexScratch() : impl_(std::make_unique<Impl>()) {}
+IndexScratch::IndexScratch(IndexScratch&&) noexcept = default;
+IndexScratch& IndexScratch::operator=(IndexScratch&&) noexcept = default;
+IndexScratch::~IndexScratch() = default;
+
+Status VectorIndex::SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                                const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
+                                IndexScratch& scratch, IndexCounters& counters) const {
+  for (size_t query = 0; query < queries.nq(); ++query) {
+    QUIVER_RETURN_IF_ERROR(
+        Search(queries, query, vectors, filter, options, first_row, results[query], scratch, counters));
+  }
+  return Status::Ok();
+}
+
+Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& /*vectors*/,
+                                     const BuildControl& /*control*/) {
+  // One case per structure that exists.
+  return Error(StatusCode::kIndexNotSupported, "no structure serves index structure {} with codec {}",
+               static_cast<int>(recipe.structure), static_cast<int>(recipe.codec));
+}
+
+Result<std::unique_ptr<VectorIndex>> OpenVectorIndex(std::string_view bytes, std::string_view name) {
+  QUIVER_ASSIGN_OR_RETURN(const IndexFile file, IndexFile::Open(bytes, name));
+  return file.Damaged("its structure is not known");
+}
+
+}  // namespace quiver::index
