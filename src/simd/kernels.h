@@ -109,12 +109,23 @@ struct CodeKernels {
                  float* error2) = nullptr;
 };
 
+/// Kernels on rows of signed byte codes in [-127, 127] (src/codec/sq8.h).
+struct ByteCodeKernels {
+  static constexpr size_t kDimMultiple = 64;
+  /// out[i] = sum of query[d] * row_i[d] over `dim` codes, a multiple of kDimMultiple; exact for dim <= 65536. Gathered
+  /// rows (rows.ids) are asked for ahead of use, except the first four, which a caller may have asked for.
+  void (*dot)(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) = nullptr;
+};
+
 /// All kernels of one level.
 struct KernelTable {
   Level level = Level::kBaseline;
   DenseKernels f32, f16, bf16, int8;
   BinaryKernels binary;
   CodeKernels codes;
+  ByteCodeKernels bytes;
+  /// The Walsh-Hadamard transform in place, not scaled: `count` is a power of two from 8 on. Same bits on every level.
+  void (*hadamard)(float* values, size_t count) = nullptr;
   /// Widens rows to float: out[i * dim + d].
   void (*f16_to_f32)(const void* in, size_t count, float* out) = nullptr;
   void (*bf16_to_f32)(const void* in, size_t count, float* out) = nullptr;

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "simd/byte_code_loops.h"
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
 
@@ -241,6 +242,41 @@ void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* sc
   *error2_out = SumLanes(_mm256_add_ps(_mm256_add_ps(error2[0], error2[1]), _mm256_add_ps(error2[2], error2[3])));
 }
 
+/// vpmaddubsw wants one unsigned factor: |query| with the query's signs moved to the row. 127 * 127 * 2 fits 16 bits.
+struct ByteCodes {
+  static constexpr size_t kStep = 32;
+  using Acc = __m256i;
+  struct Query {
+    __m256i value, magnitude;
+  };
+  static Acc Zero() { return _mm256_setzero_si256(); }
+  static Query Load(const int8_t* at) {
+    const __m256i value = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+    return {value, _mm256_abs_epi8(value)};
+  }
+  static void Add(Acc& acc, Query query, const std::byte* row) {
+    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+    const __m256i pairs = _mm256_maddubs_epi16(query.magnitude, _mm256_sign_epi8(codes, query.value));
+    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static int32_t Reduce(Acc acc) { return SumLanes(acc); }
+  static int32_t Correction(const int8_t*, size_t) { return 0; }
+};
+
+struct FloatSteps {
+  /// v + swapped lanes, with the sign of v where a lane is the right hand of its pair.
+  static void EightStep(float* eight) {
+    const __m256 odd = _mm256_setr_ps(0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f);
+    const __m256 pairs = _mm256_setr_ps(0.0f, 0.0f, -0.0f, -0.0f, 0.0f, 0.0f, -0.0f, -0.0f);
+    const __m256 upper = _mm256_setr_ps(0.0f, 0.0f, 0.0f, 0.0f, -0.0f, -0.0f, -0.0f, -0.0f);
+    __m256 v = _mm256_loadu_ps(eight);
+    v = _mm256_add_ps(_mm256_permute_ps(v, 0xb1), _mm256_xor_ps(v, odd));
+    v = _mm256_add_ps(_mm256_permute_ps(v, 0x4e), _mm256_xor_ps(v, pairs));
+    v = _mm256_add_ps(_mm256_permute2f128_ps(v, v, 1), _mm256_xor_ps(v, upper));
+    _mm256_storeu_ps(eight, v);
+  }
+};
+
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -271,6 +307,8 @@ constexpr KernelTable MakeTable() {
   table.int8 = MakeDenseKernels<Int8>();
   table.binary = MakeBinaryKernels<F32>();
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
+  table.bytes.dot = &ByteDots<ByteCodes>;
+  table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.read_all = &ReadAll;

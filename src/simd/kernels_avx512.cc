@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "simd/byte_code_loops.h"
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
 
@@ -196,6 +197,39 @@ void Encode(const float* row, size_t dim, size_t slot, uint8_t* group, float* sc
   *error2_out = _mm512_reduce_add_ps(error2);
 }
 
+/// vpdpbusd wants one unsigned factor: row + 128, which adds 128 * (sum of the query) to every product.
+struct ByteCodes {
+  static constexpr size_t kStep = 64;
+  using Acc = __m512i;
+  using Query = __m512i;
+  static Acc Zero() { return _mm512_setzero_si512(); }
+  static Query Load(const int8_t* at) { return _mm512_loadu_si512(at); }
+  static void Add(Acc& acc, Query query, const std::byte* row) {
+    const __m512i codes = _mm512_xor_si512(_mm512_loadu_si512(row), _mm512_set1_epi8(-128));
+    acc = _mm512_dpbusd_epi32(acc, codes, query);
+  }
+  static int32_t Reduce(Acc acc) { return _mm512_reduce_add_epi32(acc); }
+  static int32_t Correction(const int8_t* query, size_t dim) {
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t d = 0; d < dim; d += kStep) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), Load(query + d));
+    return -128 * _mm512_reduce_add_epi32(sum);
+  }
+};
+
+struct FloatSteps {
+  /// v + swapped lanes, with the sign of v where a lane is the right hand of its pair.
+  static void EightStep(float* eight) {
+    const __m256 odd = _mm256_setr_ps(0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f);
+    const __m256 pairs = _mm256_setr_ps(0.0f, 0.0f, -0.0f, -0.0f, 0.0f, 0.0f, -0.0f, -0.0f);
+    const __m256 upper = _mm256_setr_ps(0.0f, 0.0f, 0.0f, 0.0f, -0.0f, -0.0f, -0.0f, -0.0f);
+    __m256 v = _mm256_loadu_ps(eight);
+    v = _mm256_add_ps(_mm256_permute_ps(v, 0xb1), _mm256_xor_ps(v, odd));
+    v = _mm256_add_ps(_mm256_permute_ps(v, 0x4e), _mm256_xor_ps(v, pairs));
+    v = _mm256_add_ps(_mm256_permute2f128_ps(v, v, 1), _mm256_xor_ps(v, upper));
+    _mm256_storeu_ps(eight, v);
+  }
+};
+
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -223,6 +257,8 @@ constexpr KernelTable MakeTable() {
   table.int8 = MakeDenseKernels<Int8>();
   table.binary = MakeBinaryKernels<F32>();
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
+  table.bytes.dot = &ByteDots<ByteCodes>;
+  table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.read_all = &ReadAll;

@@ -5,6 +5,7 @@
 #include <smmintrin.h>
 #endif
 
+#include "simd/byte_code_loops.h"
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
 
@@ -158,6 +159,31 @@ void Widen(const void* in, size_t count, float* out) {
   }
 }
 
+struct ByteCodes {
+  static constexpr size_t kStep = 8;
+  using Acc = Int4;
+  using Query = Short8;
+  static Acc Zero() { return Acc{}; }
+  static Query Load(const int8_t* at) { return Int8::LoadQuery(at); }
+  static void Add(Acc& acc, Query query, const std::byte* row) { acc = Int8::MulAdd(acc, query, Int8::LoadRow(row)); }
+  static int32_t Reduce(Acc acc) { return acc[0] + acc[1] + acc[2] + acc[3]; }
+  static int32_t Correction(const int8_t*, size_t) { return 0; }
+};
+
+struct FloatSteps {
+  static void EightStep(float* eight) {
+    for (size_t half = 1; half < 8; half *= 2) {
+      for (size_t i = 0; i < 8; ++i) {
+        if ((i & half) != 0) continue;
+        const float a = eight[i];
+        const float b = eight[i + half];
+        eight[i] = a + b;
+        eight[i + half] = a - b;
+      }
+    }
+  }
+};
+
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -183,6 +209,8 @@ constexpr KernelTable MakeTable() {
   table.bf16 = MakeDenseKernels<Bf16>();
   table.int8 = MakeDenseKernels<Int8>();
   table.binary = MakeBinaryKernels<F32>();
+  table.bytes.dot = &ByteDots<ByteCodes>;
+  table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.read_all = &ReadAll;

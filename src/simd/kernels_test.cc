@@ -439,6 +439,60 @@ TEST_P(KernelsTest, CodeFilterKeepsExactlyThePairsAboveTheFloor) {
   }
 }
 
+TEST_P(KernelsTest, ByteDotsAreExactForAllCountsAndGathered) {
+  std::mt19937 random(11);
+  for (size_t dim : {0, 64, 128, 192, 320, 384, 1024, 32768}) {
+    const size_t row_count = dim > 4096 ? 9 : 40;
+    const size_t stride = dim + 1;  // rows at odd addresses
+    std::vector<int8_t> rows(row_count * stride), query(dim);
+    for (int8_t& code : rows) code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+    for (int8_t& code : query) code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+    // The largest magnitudes must not saturate.
+    for (size_t d = 0; d < dim; ++d) {
+      rows[d] = query[d] < 0 ? -127 : 127;
+      rows[stride + d] = query[d] < 0 ? 127 : -127;
+      if (d % 3 != 0) query[d] = static_cast<int8_t>(query[d] < 0 ? -127 : 127);
+    }
+    std::vector<int32_t> expected(row_count);
+    for (size_t i = 0; i < row_count; ++i) {
+      for (size_t d = 0; d < dim; ++d) expected[i] += int32_t{rows[i * stride + d]} * query[d];
+    }
+    std::vector<uint32_t> ids(100);
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % row_count);
+    const auto* base = reinterpret_cast<const std::byte*>(rows.data());
+    for (size_t count = 0; count <= row_count; ++count) {
+      std::vector<int32_t> out(count + 1, -7);
+      table_->bytes.dot({base, stride, count, nullptr}, query.data(), dim, out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[i]) << dim << " row " << i;
+      ASSERT_EQ(out[count], -7) << "wrote past the end";
+    }
+    for (size_t count : {1, 3, 4, 5, 8, 11, 12, 100}) {
+      std::vector<int32_t> out(count);
+      table_->bytes.dot({base, stride, count, ids.data()}, query.data(), dim, out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[ids[i]]) << dim << " of " << count;
+    }
+  }
+}
+
+TEST_P(KernelsTest, HadamardMatchesTheMatrixAndAllLevelsGiveTheSameBits) {
+  std::mt19937 random(13);
+  for (size_t count = 8; count <= 512; count *= 2) {
+    std::vector<float> values(count);
+    for (float& value : values) value = std::normal_distribution<float>()(random);
+    std::vector<float> ours = values, plain = values;
+    table_->hadamard(ours.data(), count);
+    KernelsFor(Level::kBaseline)->hadamard(plain.data(), count);
+    ASSERT_EQ(ours, plain);
+    for (size_t i = 0; i < count; ++i) {
+      double expected = 0;
+      for (size_t j = 0; j < count; ++j) {
+        expected += (std::popcount(i & j) % 2 == 0 ? 1.0 : -1.0) * static_cast<double>(values[j]);
+      }
+      ASSERT_NEAR(ours[i], expected, 1e-4);
+    }
+  }
+}
+
 TEST_P(KernelsTest, ReadAllDependsOnEveryByte) {
   std::vector<uint8_t> data(1000, 1);
   for (size_t bytes : {0, 1, 63, 64, 129, 1000}) {

@@ -1,0 +1,86 @@
+// File: simd/byte_code_loops.h
+// Loops over byte codes and of the Hadamard transform, written once and compiled by each level's source file with its
+// own vectors. Private to src/simd: only kernels_*.cc include it. As in dense_loops.h every type that a template takes
+// belongs to the including file, and nothing of the standard library is called.
+//
+//   Bytes: { kStep (bytes per vector); Acc; Query (what is kept of kStep query bytes while rows pass);
+//            Acc Zero(); Query Load(const int8_t*); void Add(Acc&, Query, const std::byte* row);
+//            int32_t Reduce(Acc); int32_t Correction(const int8_t* query, dim) (added to every product) }
+//   Floats: { void EightStep(float* eight) (the transform of eight values in place) }
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "simd/kernels.h"
+
+namespace quiver::simd {
+
+template <class Bytes>
+inline const std::byte* ByteRow(const Rows& rows, size_t i) {
+  return rows.base + (rows.ids != nullptr ? rows.ids[i] : i) * rows.stride;
+}
+
+/// Rows first .. first + kCount; the rows from `ahead` on are asked for meanwhile, line by line.
+template <class Bytes, size_t kCount, bool kPrefetch>
+[[gnu::always_inline]] inline void ByteGroup(const Rows& rows, size_t first, size_t ahead, const int8_t* query,
+                                             size_t dim, int32_t correction, int32_t* out) {
+  const std::byte* row[kCount];
+  const std::byte* next[kCount];
+  typename Bytes::Acc sums[kCount];
+  for (size_t g = 0; g < kCount; ++g) {
+    row[g] = ByteRow<Bytes>(rows, first + g);
+    next[g] = kPrefetch ? ByteRow<Bytes>(rows, ahead + g) : nullptr;
+    sums[g] = Bytes::Zero();
+  }
+  for (size_t d = 0; d < dim; d += 64) {
+    for (size_t part = 0; part < 64; part += Bytes::kStep) {
+      const typename Bytes::Query q = Bytes::Load(query + d + part);
+      for (size_t g = 0; g < kCount; ++g) {
+        if constexpr (kPrefetch) {
+          if (part == 0) __builtin_prefetch(next[g] + d);
+        }
+        Bytes::Add(sums[g], q, row[g] + d + part);
+      }
+    }
+  }
+  for (size_t g = 0; g < kCount; ++g) out[first + g] = Bytes::Reduce(sums[g]) + correction;
+}
+
+template <class Bytes>
+void ByteDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
+  constexpr size_t kCount = 4;
+  const int32_t correction = Bytes::Correction(query, dim);
+  size_t i = 0;
+  if (rows.ids != nullptr) {
+    for (; i + 2 * kCount <= rows.count; i += kCount) {
+      ByteGroup<Bytes, kCount, true>(rows, i, i + kCount, query, dim, correction, out);
+    }
+  }
+  for (; i + kCount <= rows.count; i += kCount) {
+    ByteGroup<Bytes, kCount, false>(rows, i, 0, query, dim, correction, out);
+  }
+  for (; i < rows.count; ++i) ByteGroup<Bytes, 1, false>(rows, i, 0, query, dim, correction, out);
+}
+
+/// The transform of `count` values, a power of two from 8 on. Sums and differences only, each of the same two values
+/// whatever the level, so that all levels round alike.
+template <class Floats>
+void Hadamard(float* values, size_t count) {
+  for (size_t i = 0; i < count; i += 8) Floats::EightStep(values + i);
+  for (size_t half = 8; half < count; half *= 2) {
+    for (size_t i = 0; i < count; i += 2 * half) {
+      float* low = values + i;
+      float* high = values + i + half;
+#pragma GCC ivdep
+      for (size_t j = 0; j < half; ++j) {
+        const float a = low[j];
+        const float b = high[j];
+        low[j] = a + b;
+        high[j] = a - b;
+      }
+    }
+  }
+}
+
+}  // namespace quiver::simd
