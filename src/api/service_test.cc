@@ -447,6 +447,10 @@ TEST_F(ServiceTest, BadSearchesHaveThePublishedTexts) {
   (void)request.mutable_highlighter();
   EXPECT_EQ(Call<pb::SearchResults>("Search", request).status().code(), 10);
   request = SearchFor("docs", 1, 1);
+  AddParam(request.mutable_search_params(), "group_by_field", "text");
+  AddParam(request.mutable_search_params(), "group_size", "11");
+  EXPECT_THAT(reason(request), HasSubstr("input group size:11 exceeds configured max group size:10"));
+  request = SearchFor("docs", 1, 1);
   request.clear_placeholder_group();
   EXPECT_NE(reason(request), "");
   Ok<common::Status>("ReleaseCollection", Named<pb::ReleaseCollectionRequest>("docs"));

@@ -41,6 +41,7 @@ class CopiedColumn final : public storage::ColumnPages {
       if (view.present()) {
         last_bytes_ = view.width != 0 ? view.width * view.rows : 8 * view.rows;
         if (view.offsets != nullptr) last_bytes_ += view.offsets[view.rows] - view.offsets[0];
+        if (view.offsets32 != nullptr) last_bytes_ += view.offsets32[view.rows] - view.offsets32[0];
         return view;
       }
     }

@@ -12,14 +12,20 @@ namespace {
 constexpr size_t kPageRows = 4096;
 constexpr size_t kPages = 256;
 
+constexpr int64_t kCoded = kFirstUserFieldId + 8;
+constexpr uint32_t kCategories = 200;
+
 /// A million rows, page by page, with every kind of column.
 class Pages {
  public:
   class Page final : public ColumnSource {
    public:
     ColumnBatch batch;
+    std::vector<uint8_t> codes;
+    ColumnView coded;
     [[nodiscard]] size_t row_count() const override { return batch.rows; }
     [[nodiscard]] ColumnView column(int64_t field_id) const override {
+      if (field_id == kCoded) return coded;
       const Column* found = batch.Find(field_id);
       return found == nullptr ? ColumnView{} : ViewOf(*found);
     }
@@ -42,6 +48,13 @@ class Pages {
     add("f", DataType::kFloat);
     add("s", DataType::kVarChar);
     add("j", DataType::kJson);
+    add("plain", DataType::kVarChar);
+    add("coded", DataType::kVarChar);  // the same values, with a dictionary
+    for (uint32_t i = 0; i < kCategories; ++i) {
+      entries += fmt::format("category {:03}", i);
+      entry_offsets.push_back(static_cast<uint32_t>(entries.size()));
+    }
+    dictionary = {.id = 1, .size = kCategories, .offsets = entry_offsets.data(), .blob = entries.data()};
     for (size_t p = 0; p < kPages; ++p) {
       auto page = std::make_unique<Page>();
       page->batch.rows = kPageRows;
@@ -66,13 +79,23 @@ class Pages {
         columns[6].Append(fmt::format(
             R"({{"title":"item number {}","tags":["red","green","blue"],"price":{}.5,"shop":{{"city":"c{}","rank":{}}}}})",
             mixed, mixed % 500, mixed % 100, mixed));
+        columns[7].Append(fmt::format("category {:03}", mixed % kCategories));
+        columns[8].AppendNull();
+        page->codes.push_back(static_cast<uint8_t>(mixed % kCategories));
       }
+      page->coded.type = DataType::kVarChar;
+      page->coded.rows = kPageRows;
+      page->coded.dictionary = &dictionary;
+      page->coded.codes8 = page->codes.data();
       pages.push_back(std::move(page));
     }
   }
 
   CollectionSchema schema;
   std::vector<std::unique_ptr<Page>> pages;
+  std::string entries;
+  std::vector<uint32_t> entry_offsets{0};
+  ColumnDictionary dictionary;
 };
 
 const Pages& Data() {
@@ -122,6 +145,12 @@ BENCHMARK_CAPTURE(Evaluate, like_prefix, "s like 'prefix77/%'", 1049);
 BENCHMARK_CAPTURE(Evaluate, like_contains, "s like '%/item-77%'", 11'111);
 BENCHMARK_CAPTURE(Evaluate, like_general, "s like '%x_7/%7'", 9441);
 BENCHMARK_CAPTURE(Evaluate, regex, "s =~ 'item-77$'", 1);
+BENCHMARK_CAPTURE(Evaluate, category_equal, "plain == 'category 007'", 5243);
+BENCHMARK_CAPTURE(Evaluate, category_equal_codes, "coded == 'category 007'", 5243);
+BENCHMARK_CAPTURE(Evaluate, category_in, "plain in ['category 007', 'category 008', 'category 100']", 15'729);
+BENCHMARK_CAPTURE(Evaluate, category_in_codes, "coded in ['category 007', 'category 008', 'category 100']", 15'729);
+BENCHMARK_CAPTURE(Evaluate, category_regex, "plain =~ '07$'", 10'486);
+BENCHMARK_CAPTURE(Evaluate, category_regex_codes, "coded =~ '07$'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_path, "j[\"shop\"][\"rank\"] == 12345", 1);
 BENCHMARK_CAPTURE(Evaluate, json_first_key, "j[\"title\"] == 'item number 5'", 1);
 BENCHMARK_CAPTURE(Evaluate, conjunction_of_5,

@@ -75,6 +75,9 @@ ColumnView Advance(ColumnView view, size_t begin) {
   if (view.fixed != nullptr) view.fixed += begin * view.width;
   if (view.strings != nullptr) view.strings += begin;
   if (view.offsets != nullptr) view.offsets += begin;
+  if (view.offsets32 != nullptr) view.offsets32 += begin;
+  if (view.codes8 != nullptr) view.codes8 += begin;
+  if (view.codes16 != nullptr) view.codes16 += begin;
   return view;
 }
 

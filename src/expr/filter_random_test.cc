@@ -623,7 +623,7 @@ TEST(FilterRandom, AgreesWithASlowEvaluator) {
     Generator generator(seed);
     const std::string rows = generator.Rows(kRows);
     TestTable table(schema, rows);
-    table.UseStringViews(seed % 2 == 0);
+    table.Serve(TestTable::kTextForms[seed % std::size(TestTable::kTextForms)]);
     rapidjson::Document document;
     document.Parse<rapidjson::kParseFullPrecisionFlag>(rows.c_str());
     ASSERT_FALSE(document.HasParseError());

@@ -17,8 +17,8 @@ struct Case {
 
 void CheckCases(const CollectionSchema& schema, std::string_view data, const std::vector<Case>& cases) {
   TestTable table(schema, data);
-  for (const bool string_views : {false, true}) {
-    table.UseStringViews(string_views);
+  for (const TestTable::TextForm form : TestTable::kTextForms) {
+    table.Serve(form);
     for (const Case& one : cases) {
       const auto filter = Filter::Compile(one.text, schema);
       ASSERT_TRUE(filter.ok()) << one.text << "\n  " << filter.status().ToString();

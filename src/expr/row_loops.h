@@ -107,6 +107,15 @@ void TestActiveBytes(const ColumnView& view, const Chunk& chunk, const BitWords&
                      const Test& test) {
   if (view.strings != nullptr) {
     TestActive(view, chunk, active, need_known, out, [&](size_t row) { return test(view.strings[row]); });
+  } else if (view.offsets32 != nullptr) {
+    const uint32_t* offsets = view.offsets32;
+    const char* blob = view.blob;
+    TestActive(view, chunk, active, need_known, out, [&](size_t row) {
+      return test(std::string_view(blob + offsets[row], offsets[row + 1] - offsets[row]));
+    });
+  } else if (view.dictionary != nullptr) {
+    TestActive(view, chunk, active, need_known, out,
+               [&](size_t row) { return test(view.dictionary->Entry(view.Code(row))); });
   } else {
     const uint64_t* offsets = view.offsets;
     const char* blob = view.blob;

@@ -2,6 +2,8 @@
 #include <re2/re2.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -35,17 +37,71 @@ EvaluatorPtr MakeFixed(size_t slot, Test test, int cost = kFixedCost) {
   return std::make_unique<FixedEvaluator<T, Test>>(slot, std::move(test), cost);
 }
 
+/// What a test says of the entries of a dictionary, so that an entry is tested once and not once for each of its rows.
+struct DictionaryVerdicts {
+  enum Verdict : uint8_t { kUnknown, kFalse, kTrue };
+  uint64_t evaluator_id = 0;
+  uint64_t dictionary_id = 0;
+  std::vector<uint8_t> of_entry;
+};
+
+/// The calling thread's verdicts of an evaluator about a dictionary, all unknown at first. A thread keeps a few of
+/// them: a filter with several string terms goes over a segment page by page. Ids are never given twice, so none is
+/// stale.
+DictionaryVerdicts& VerdictsOf(uint64_t evaluator_id, const ColumnDictionary& dictionary) {
+  constexpr size_t kKept = 8;
+  thread_local std::array<DictionaryVerdicts, kKept> kept;
+  thread_local size_t next = 0;
+  for (DictionaryVerdicts& verdicts : kept) {
+    if (verdicts.evaluator_id == evaluator_id && verdicts.dictionary_id == dictionary.id) return verdicts;
+  }
+  DictionaryVerdicts& verdicts = kept[next++ % kKept];
+  verdicts.evaluator_id = evaluator_id;
+  verdicts.dictionary_id = dictionary.id;
+  verdicts.of_entry.assign(dictionary.size, DictionaryVerdicts::kUnknown);
+  return verdicts;
+}
+
+uint64_t NextEvaluatorId() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 /// Applies a test to the active rows of a string column.
 template <typename Test>
 class StringEvaluator final : public Evaluator {
  public:
   StringEvaluator(size_t slot, Test test, int cost) : slot_(slot), cost_(cost), test_(std::move(test)) {}
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
-    TestActiveBytes(chunk.columns[slot_], chunk, active, need_known, out, test_);
+    const ColumnView& view = chunk.columns[slot_];
+    if (view.dictionary != nullptr) return EvaluateCodes(view, chunk, active, need_known, out);
+    TestActiveBytes(view, chunk, active, need_known, out, test_);
   }
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
+  void EvaluateCodes(const ColumnView& view, const Chunk& chunk, const BitWords& active, bool need_known,
+                     Truth* out) const {
+    using Verdicts = DictionaryVerdicts;
+    const ColumnDictionary& dictionary = *view.dictionary;
+    std::vector<uint8_t>& verdicts = VerdictsOf(id_, dictionary).of_entry;
+    const auto decide = [&](uint32_t code) {
+      uint8_t& verdict = verdicts[code];
+      if (verdict == Verdicts::kUnknown) verdict = test_(dictionary.Entry(code)) ? Verdicts::kTrue : Verdicts::kFalse;
+      return verdict == Verdicts::kTrue;
+    };
+    if (view.codes8 == nullptr) {
+      return TestActive(view, chunk, active, need_known, out, [&](size_t row) { return decide(view.codes16[row]); });
+    }
+    // A small dictionary is decided as a whole, so that the rows need no branches.
+    for (uint32_t code = 0; code < dictionary.size; ++code) decide(code);
+    const uint8_t* table = verdicts.data();
+    TestFixed<uint8_t>(reinterpret_cast<const std::byte*>(view.codes8), chunk.rows, &out->is_true,
+                       [table](uint8_t code) { return table[code] == Verdicts::kTrue; });
+    ApplyValidity(view, chunk, need_known, out);
+  }
+
+  uint64_t id_ = NextEvaluatorId();
   size_t slot_;
   int cost_;
   Test test_;

@@ -8,6 +8,7 @@
 #include <rapidjson/writer.h>
 
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
@@ -74,8 +75,13 @@ class TestTable final : public ColumnSource {
 
   /// Makes the table look as if the field had been added after its rows.
   void Remove(int64_t field_id) { removed_.insert(field_id); }
-  /// Serves variable-length columns as one view per row, as growing segments do.
-  void UseStringViews(bool use) { use_string_views_ = use; }
+  /// How variable-length columns are served: as requests hold them, as growing segments do, as files do with short
+  /// offsets, as files do with a dictionary (VARCHAR only, with codes of one or two bytes).
+  enum class TextForm { kOffsets, kStrings, kShortOffsets, kCodes8, kCodes16 };
+  static constexpr TextForm kTextForms[] = {TextForm::kOffsets, TextForm::kStrings, TextForm::kShortOffsets,
+                                            TextForm::kCodes8, TextForm::kCodes16};
+  /// kCodes8 needs at most 256 different values.
+  void Serve(TextForm form) { text_form_ = form; }
 
   [[nodiscard]] size_t row_count() const override { return row_count_; }
   [[nodiscard]] ColumnView column(int64_t field_id) const override {
@@ -83,11 +89,7 @@ class TestTable final : public ColumnSource {
     for (size_t i = 0; i < columns_.size(); ++i) {
       if (columns_[i].field_id != field_id) continue;
       ColumnView view = ViewOf(columns_[i]);
-      if (use_string_views_ && !columns_[i].is_fixed()) {
-        view.strings = string_views_[i].data();
-        view.offsets = nullptr;
-        view.blob = nullptr;
-      }
+      if (!columns_[i].is_fixed()) Reform(i, &view);
       return view;
     }
     return {};
@@ -150,11 +152,61 @@ class TestTable final : public ColumnSource {
     }
   }
 
+  void Reform(size_t i, ColumnView* view) const {
+    if (text_form_ == TextForm::kOffsets) return;
+    view->offsets = nullptr;
+    if (text_form_ == TextForm::kStrings) {
+      view->blob = nullptr;
+      view->strings = string_views_[i].data();
+    } else if (text_form_ == TextForm::kShortOffsets || columns_[i].type != DataType::kVarChar) {
+      view->offsets32 = forms_[i].offsets32.data();
+    } else {
+      view->blob = nullptr;
+      view->dictionary = &forms_[i].dictionary;
+      const bool small = text_form_ == TextForm::kCodes8 && forms_[i].dictionary.size <= 256;
+      view->codes8 = small ? forms_[i].codes8.data() : nullptr;
+      view->codes16 = small ? nullptr : forms_[i].codes16.data();
+    }
+  }
+
+  /// A variable-length column as files hold it.
+  struct FileForms {
+    std::vector<uint32_t> offsets32;
+    std::vector<uint8_t> codes8;
+    std::vector<uint16_t> codes16;
+    std::vector<uint32_t> entry_offsets{0};
+    std::string entries;
+    ColumnDictionary dictionary;
+  };
+
+  void MakeForms(const Column& column, FileForms* forms) {
+    static uint64_t last_id = 0;
+    std::map<std::string_view, uint32_t> codes;
+    for (size_t row = 0; row < row_count_; ++row) codes[column.Bytes(row)] = 0;
+    for (auto& [text, code] : codes) {
+      code = static_cast<uint32_t>(forms->entry_offsets.size() - 1);
+      forms->entries += text;
+      forms->entry_offsets.push_back(static_cast<uint32_t>(forms->entries.size()));
+    }
+    for (const uint64_t offset : column.offsets) forms->offsets32.push_back(static_cast<uint32_t>(offset));
+    for (size_t row = 0; row < row_count_; ++row) {
+      const uint32_t code = codes[column.Bytes(row)];
+      forms->codes8.push_back(static_cast<uint8_t>(code));
+      forms->codes16.push_back(static_cast<uint16_t>(code));
+    }
+    forms->dictionary = {.id = ++last_id,
+                         .size = static_cast<uint32_t>(codes.size()),
+                         .offsets = forms->entry_offsets.data(),
+                         .blob = forms->entries.data()};
+  }
+
   void Refresh() {
     string_views_.resize(columns_.size());
+    forms_.resize(columns_.size());
     for (size_t i = 0; i < columns_.size(); ++i) {
       if (columns_[i].is_fixed()) continue;
       for (size_t row = 0; row < row_count_; ++row) string_views_[i].push_back(columns_[i].Bytes(row));
+      MakeForms(columns_[i], &forms_[i]);
     }
   }
 
@@ -162,7 +214,8 @@ class TestTable final : public ColumnSource {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string_view>> string_views_;
   std::set<int64_t> removed_;
-  bool use_string_views_ = false;
+  std::vector<FileForms> forms_;  ///< as columns_
+  TextForm text_form_ = TextForm::kOffsets;
 };
 
 }  // namespace quiver::expr

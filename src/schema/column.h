@@ -75,7 +75,20 @@ struct ColumnBatch {
   [[nodiscard]] size_t ByteSize() const;
 };
 
-/// Values of one field for a page of rows, not owned. Exactly one of (fixed), (strings), (offsets + blob) is set.
+/// The different values of a column in ascending byte order, for rows that are given by codes. Immutable.
+struct ColumnDictionary {
+  uint64_t id = 0;  ///< no other dictionary of the process has it: what was worked out for its entries is kept by it
+  uint32_t size = 0;
+  const uint32_t* offsets = nullptr;  ///< size + 1 offsets into blob
+  const char* blob = nullptr;
+
+  [[nodiscard]] std::string_view Entry(uint32_t code) const {
+    return {blob + offsets[code], offsets[code + 1] - offsets[code]};
+  }
+};
+
+/// Values of one field for a page of rows, not owned. Exactly one form is set: (fixed), (strings), (offsets + blob),
+/// (offsets32 + blob), (dictionary + codes8 or codes16).
 struct ColumnView {
   DataType type = DataType::kNone;
   DataType element_type = DataType::kNone;
@@ -85,15 +98,23 @@ struct ColumnView {
   const std::byte* fixed = nullptr;           ///< row i at fixed + i * width
   const std::string_view* strings = nullptr;  ///< growing segments: one view per row
   const uint64_t* offsets = nullptr;          ///< sealed segments: rows + 1 offsets into blob
+  const uint32_t* offsets32 = nullptr;        ///< the same for columns of less than 4 GiB
   const char* blob = nullptr;
+  const ColumnDictionary* dictionary = nullptr;  ///< sealed segments: repeated values of a VARCHAR column
+  const uint8_t* codes8 = nullptr;               ///< entry of row i
+  const uint16_t* codes16 = nullptr;
 
   [[nodiscard]] bool present() const { return type != DataType::kNone; }
   [[nodiscard]] bool IsNull(size_t row) const { return valid != nullptr && valid[row] == 0; }
   [[nodiscard]] std::string_view Bytes(size_t row) const {
     if (fixed != nullptr) return {reinterpret_cast<const char*>(fixed) + row * width, width};
     if (strings != nullptr) return strings[row];
+    if (offsets32 != nullptr) return {blob + offsets32[row], offsets32[row + 1] - offsets32[row]};
+    if (dictionary != nullptr) return dictionary->Entry(Code(row));
     return {blob + offsets[row], offsets[row + 1] - offsets[row]};
   }
+  /// The row's entry of the dictionary.
+  [[nodiscard]] uint32_t Code(size_t row) const { return codes8 != nullptr ? codes8[row] : codes16[row]; }
   template <typename T>
   [[nodiscard]] T Get(size_t row) const {
     T value;

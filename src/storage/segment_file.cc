@@ -35,9 +35,50 @@ struct ColumnSections {
   const SectionEntry* valid = nullptr;
   const SectionEntry* statistics = nullptr;
   const SectionEntry* text_statistics = nullptr;
+  const SectionEntry* offsets32 = nullptr;
+  const SectionEntry* codes = nullptr;
+  const SectionEntry* dictionary_offsets = nullptr;
+  const SectionEntry* dictionary_bytes = nullptr;
+  ColumnDictionary dictionary;  // its bytes are to be touched before use
+
+  /// Whether there is exactly one form of values for a column of this kind, whole.
+  [[nodiscard]] bool Complete(const SegmentColumn& column, uint64_t rows) const {
+    const bool any_dictionary = codes != nullptr || dictionary_offsets != nullptr || dictionary_bytes != nullptr;
+    if (column.width != 0) {
+      return fixed != nullptr && offsets == nullptr && offsets32 == nullptr && blob == nullptr && !any_dictionary;
+    }
+    if (fixed != nullptr) return false;
+    if (!any_dictionary) return (offsets != nullptr) != (offsets32 != nullptr) && blob != nullptr;
+    if (codes == nullptr || dictionary_offsets == nullptr || dictionary_bytes == nullptr || offsets != nullptr ||
+        offsets32 != nullptr || blob != nullptr || column.type != DataType::kVarChar) {
+      return false;
+    }
+    const uint64_t bounds = dictionary_offsets->length / sizeof(uint32_t);
+    return dictionary_offsets->length % sizeof(uint32_t) == 0 && bounds >= 2 &&
+           bounds <= internal::kMaxDictionaryEntries + 1 && codes->length == rows * internal::CodeWidth(bounds - 1);
+  }
 };
 
 bool KnownType(int32_t type) { return type > 0 && !DataTypeName(static_cast<DataType>(type)).empty(); }
+
+/// Returns the first of the offsets in bytes [begin, end) that is smaller than the one before it.
+template <typename T>
+std::optional<uint64_t> FindDescent(const T* offsets, uint64_t begin, uint64_t end) {
+  const uint64_t first = begin / sizeof(T);
+  T before = first == 0 ? 0 : offsets[first - 1];
+  for (uint64_t i = first; i < end / sizeof(T); ++i) {
+    if (offsets[i] < before) return i;
+    before = offsets[i];
+  }
+  return std::nullopt;
+}
+
+template <typename T>
+bool CodesBelow(const T* codes, uint64_t count, uint32_t entries) {
+  T most = 0;
+  for (uint64_t i = 0; i < count; ++i) most = std::max(most, codes[i]);
+  return count == 0 || most < entries;
+}
 
 template <typename T>
 bool CoversReal(const PageStatistics& facts, T value) {
@@ -296,7 +337,11 @@ uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_
   switch (static_cast<SectionKind>(section.kind)) {
     case SectionKind::kFixed: return rows * width;
     case SectionKind::kOffsets: return (rows + 1) * sizeof(uint64_t);
-    case SectionKind::kBlob: return UINT64_MAX;
+    case SectionKind::kOffsets32: return (rows + 1) * sizeof(uint32_t);
+    case SectionKind::kBlob:
+    case SectionKind::kCodes:
+    case SectionKind::kDictionaryOffsets:
+    case SectionKind::kDictionaryBytes: return UINT64_MAX;
     case SectionKind::kValid: return rows;
     case SectionKind::kPageStatistics: return pages * sizeof(PageStatistics);
     case SectionKind::kTextStatistics: return pages * sizeof(TextStatistics);
@@ -340,6 +385,10 @@ Status SegmentFile::State::IndexSections() {
       case SectionKind::kValid: place = &of->valid; break;
       case SectionKind::kPageStatistics: place = &of->statistics; break;
       case SectionKind::kTextStatistics: place = &of->text_statistics; break;
+      case SectionKind::kOffsets32: place = &of->offsets32; break;
+      case SectionKind::kCodes: place = &of->codes; break;
+      case SectionKind::kDictionaryOffsets: place = &of->dictionary_offsets; break;
+      case SectionKind::kDictionaryBytes: place = &of->dictionary_bytes; break;
       case SectionKind::kInsertTimestamps: place = &timestamps; break;
       case SectionKind::kPkKeys: place = &pk_keys; break;
       case SectionKind::kPkRows: place = &pk_rows; break;
@@ -351,13 +400,20 @@ Status SegmentFile::State::IndexSections() {
   }
   for (size_t i = 0; i < columns.size(); ++i) {
     const ColumnSections& of = column_sections[i];
-    const bool complete = columns[i].width != 0 ? of.fixed != nullptr && of.offsets == nullptr && of.blob == nullptr
-                                                : of.fixed == nullptr && of.offsets != nullptr && of.blob != nullptr;
+    const bool complete = of.Complete(columns[i], header.rows);
     const bool null_marks = (of.valid != nullptr) == (columns[i].null_count > 0);
     const bool texts = header.version >= 2 && columns[i].type == DataType::kVarChar;
     if (!complete || !null_marks || IsFixedScalar(columns[i].type) != (of.statistics != nullptr) ||
         texts != (of.text_statistics != nullptr)) {
       return Damaged(fmt::format("sections of field {} are missing", columns[i].field_id));
+    }
+    if (of.codes != nullptr) {
+      static std::atomic<uint64_t> last_dictionary{0};
+      column_sections[i].dictionary = {
+          .id = last_dictionary.fetch_add(1, std::memory_order_relaxed) + 1,
+          .size = static_cast<uint32_t>(of.dictionary_offsets->length / sizeof(uint32_t) - 1),
+          .offsets = Data<uint32_t>(*of.dictionary_offsets),
+          .blob = Data<char>(*of.dictionary_bytes)};
     }
   }
   if (timestamps == nullptr || pk_rows == nullptr || pk_filter == nullptr ||
@@ -386,15 +442,19 @@ Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chu
   QUIVER_RETURN_IF_ERROR(CheckReadable());
   if (!sound) return damaged_chunk(wrong_checksum());
   // What is used as an index is checked once here, so that no reader has to.
-  if (section.kind == static_cast<uint32_t>(SectionKind::kOffsets)) {
-    const auto* offsets = Data<uint64_t>(section);
-    const uint64_t first = begin / sizeof(uint64_t);
-    const uint64_t last = end / sizeof(uint64_t);
-    uint64_t before = first == 0 ? 0 : offsets[first - 1];
-    for (uint64_t i = first; i < last; ++i) {
-      if (offsets[i] < before) return damaged_chunk(fmt::format("offset {} is out of order", i));
-      before = offsets[i];
-    }
+  const auto kind = static_cast<SectionKind>(section.kind);
+  std::optional<uint64_t> unordered;
+  if (kind == SectionKind::kOffsets) unordered = FindDescent(Data<uint64_t>(section), begin, end);
+  if (kind == SectionKind::kOffsets32 || kind == SectionKind::kDictionaryOffsets) {
+    unordered = FindDescent(Data<uint32_t>(section), begin, end);
+  }
+  if (unordered) return damaged_chunk(fmt::format("offset {} is out of order", *unordered));
+  if (kind == SectionKind::kCodes) {
+    const uint32_t entries = column_sections[static_cast<size_t>(ColumnIndex(section.field_id))].dictionary.size;
+    const bool known = internal::CodeWidth(entries) == 1
+                           ? CodesBelow(Data<uint8_t>(section) + begin, end - begin, entries)
+                           : CodesBelow(Data<uint16_t>(section) + begin / 2, (end - begin) / 2, entries);
+    if (!known) return damaged_chunk("a code is in no entry of the dictionary");
   }
   if (section.kind == static_cast<uint32_t>(SectionKind::kPkRows)) {
     const auto* rows = Data<uint32_t>(section);
@@ -489,15 +549,40 @@ Result<ColumnView> SegmentFile::View(int64_t field_id, uint32_t first_row, uint3
     view.fixed = state.Data<std::byte>(*sections.fixed) + uint64_t{first_row} * column.width;
     return view;
   }
-  QUIVER_RETURN_IF_ERROR(
-      state.Touch(*sections.offsets, first_row * sizeof(uint64_t), (end_row + 1) * sizeof(uint64_t)));
-  view.offsets = state.Data<uint64_t>(*sections.offsets) + first_row;
+  if (sections.codes != nullptr) {
+    const uint64_t code_width = internal::CodeWidth(sections.dictionary.size);
+    QUIVER_RETURN_IF_ERROR(state.Touch(*sections.codes, first_row * code_width, end_row * code_width));
+    QUIVER_RETURN_IF_ERROR(state.TouchAll(*sections.dictionary_offsets));
+    QUIVER_RETURN_IF_ERROR(state.TouchAll(*sections.dictionary_bytes));
+    if (sections.dictionary.offsets[sections.dictionary.size] > sections.dictionary_bytes->length) {
+      return state.DamagedSection(*sections.dictionary_offsets, "entries lie outside the bytes");
+    }
+    view.dictionary = &sections.dictionary;
+    if (code_width == 1) {
+      view.codes8 = state.Data<uint8_t>(*sections.codes) + first_row;
+    } else {
+      view.codes16 = state.Data<uint16_t>(*sections.codes) + first_row;
+    }
+    return view;
+  }
+  const bool is_short = sections.offsets32 != nullptr;
+  const SectionEntry& offsets = is_short ? *sections.offsets32 : *sections.offsets;
+  const uint64_t width = is_short ? sizeof(uint32_t) : sizeof(uint64_t);
+  QUIVER_RETURN_IF_ERROR(state.Touch(offsets, first_row * width, (end_row + 1) * width));
   view.blob = state.Data<char>(*sections.blob);
-  const uint64_t begin = view.offsets[0];
-  const uint64_t end = view.offsets[row_count];
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  if (is_short) {
+    view.offsets32 = state.Data<uint32_t>(offsets) + first_row;
+    begin = view.offsets32[0];
+    end = view.offsets32[row_count];
+  } else {
+    view.offsets = state.Data<uint64_t>(offsets) + first_row;
+    begin = view.offsets[0];
+    end = view.offsets[row_count];
+  }
   if (begin > end || end > sections.blob->length) {
-    return state.DamagedSection(*sections.offsets,
-                                fmt::format("rows {} to {} lie outside the values", first_row, end_row));
+    return state.DamagedSection(offsets, fmt::format("rows {} to {} lie outside the values", first_row, end_row));
   }
   QUIVER_RETURN_IF_ERROR(state.Touch(*sections.blob, begin, end));
   return view;
@@ -743,6 +828,11 @@ Status SegmentFile::State::VerifyFacts(const SegmentColumn& column, const Column
       }
     }
     if (nulls != facts.null_count || facts.distinct > kSegmentPageRows) return wrong(*of.statistics, page);
+  }
+  for (uint32_t entry = 1; view.dictionary != nullptr && entry < view.dictionary->size; ++entry) {
+    if (view.dictionary->Entry(entry - 1) >= view.dictionary->Entry(entry)) {
+      return DamagedSection(*of.dictionary_offsets, fmt::format("entry {} is out of order", entry));
+    }
   }
   if (column.field_id != partition_key_field_id) return Status::Ok();
   for (const PartitionRun& run : partitions) {

@@ -30,6 +30,7 @@ std::string MakeSoundFile(bool string_pk) {
   Column text = Column::Make(101, DataType::kVarChar);
   Column number = Column::Make(102, DataType::kFloat);
   Column tenant = Column::Make(103, string_pk ? DataType::kVarChar : DataType::kInt64);
+  Column category = Column::Make(104, DataType::kVarChar);
   std::vector<uint64_t> timestamps;
   for (uint32_t row = 0; row < kRows; ++row) {
     if (string_pk) {
@@ -39,6 +40,7 @@ std::string MakeSoundFile(bool string_pk) {
     }
     row % 4 == 0 ? text.AppendNull() : text.Append(std::string(row, 't'));
     number.AppendValue(static_cast<float>(row));
+    category.Append(row % 3 == 0 ? "one of very few categories" : "another one of them");
     if (string_pk) {
       tenant.Append(fmt::format("tenant{}", row < 5 ? row / 2 : row / 10));
     } else {
@@ -55,7 +57,7 @@ std::string MakeSoundFile(bool string_pk) {
                                            .partition_key_field_id = 103});
   Require(writer.ok());
   Require((*writer)->AddColumn(pk).ok() && (*writer)->AddColumn(text).ok() && (*writer)->AddColumn(number).ok() &&
-          (*writer)->AddColumn(tenant).ok());
+          (*writer)->AddColumn(tenant).ok() && (*writer)->AddColumn(category).ok());
   const PartitionRun runs[] = {{1, 0, 5}, {2, 5, kRows - 5}};
   Require((*writer)->Finish(timestamps, runs).ok());
   return *fs.ReadFile("d/s");

@@ -14,7 +14,7 @@ namespace quiver::storage::internal {
 inline constexpr uint64_t kSegmentMagic = 0x0047455356495551;         // "QUIVSEG\0"
 inline constexpr uint64_t kSegmentTrailerMagic = 0x444E455356495551;  // "QUIVSEND"
 /// Version that is written; all from 1 on are read.
-inline constexpr uint32_t kSegmentVersion = 2;
+inline constexpr uint32_t kSegmentVersion = 3;
 /// Bytes under one checksum.
 inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 inline constexpr uint64_t kSmallAlignment = 64;
@@ -33,11 +33,20 @@ enum class SectionKind : uint32_t {
   kPkRows = 8,
   kPkFilter = 9,
   kTextStatistics = 10,
+  kOffsets32 = 11,
+  kCodes = 12,
+  kDictionaryOffsets = 13,
+  kDictionaryBytes = 14,
 };
+
+/// Most entries of a dictionary: what a code of two bytes can name.
+inline constexpr uint64_t kMaxDictionaryEntries = 65536;
+/// Bytes of a code.
+constexpr uint64_t CodeWidth(uint64_t entries) { return entries <= 256 ? 1 : 2; }
 
 /// Sections of these kinds belong to a column.
 constexpr bool OfColumn(SectionKind kind) {
-  return kind <= SectionKind::kPageStatistics || kind == SectionKind::kTextStatistics;
+  return kind <= SectionKind::kPageStatistics || kind >= SectionKind::kTextStatistics;
 }
 /// Sections of these kinds can be made again from the others.
 constexpr bool IsDerived(SectionKind kind) {
@@ -47,7 +56,8 @@ constexpr bool IsDerived(SectionKind kind) {
 /// The first version that has sections of this kind; 0 = no version has.
 constexpr uint32_t FirstVersion(SectionKind kind) {
   if (kind >= SectionKind::kFixed && kind <= SectionKind::kPkFilter) return 1;
-  return kind == SectionKind::kTextStatistics ? 2 : 0;
+  if (kind == SectionKind::kTextStatistics) return 2;
+  return kind >= SectionKind::kOffsets32 && kind <= SectionKind::kDictionaryBytes ? 3 : 0;
 }
 
 constexpr std::string_view SectionName(SectionKind kind) {
@@ -62,6 +72,10 @@ constexpr std::string_view SectionName(SectionKind kind) {
     case SectionKind::kPkRows: return "pk rows";
     case SectionKind::kPkFilter: return "pk filter";
     case SectionKind::kTextStatistics: return "text statistics";
+    case SectionKind::kOffsets32: return "offsets";
+    case SectionKind::kCodes: return "codes";
+    case SectionKind::kDictionaryOffsets: return "dictionary offsets";
+    case SectionKind::kDictionaryBytes: return "dictionary bytes";
   }
   return "unknown";
 }
