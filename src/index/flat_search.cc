@@ -261,14 +261,7 @@ struct FlatQueries::Impl {
   }
   /// Writes values first .. first + count of a row of this type.
   void WidenRow(const std::byte* row, size_t first, size_t count, float* out) const {
-    switch (type) {
-      case DataType::kInt8Vector:
-        for (size_t d = 0; d < count; ++d) out[d] = static_cast<float>(static_cast<int8_t>(row[first + d]));
-        break;
-      case DataType::kFloat16Vector: kernels->f16_to_f32(row + 2 * first, count, out); break;
-      case DataType::kBFloat16Vector: kernels->bf16_to_f32(row + 2 * first, count, out); break;
-      default: std::memcpy(out, row + 4 * first, 4 * count); break;
-    }
+    WidenVector(type, row + FixedWidth(type, 1) * first, count, out, *kernels);
   }
 
   /// Scores a pair in double precision: for the rare pairs whose float sums leave the range of float.
@@ -439,6 +432,23 @@ size_t FlatQueries::nq() const { return impl_->nq; }
 DataType FlatQueries::type() const { return impl_->type; }
 int64_t FlatQueries::dim() const { return impl_->dim; }
 MetricType FlatQueries::metric() const { return impl_->metric; }
+const std::byte* FlatQueries::Bits(size_t query) const { return impl_->query(query); }
+
+void FlatQueries::CopyValues(size_t query, float* out) const {
+  const DataType form = impl_->type == DataType::kInt8Vector ? DataType::kInt8Vector : DataType::kFloatVector;
+  WidenVector(form, impl_->query(query), static_cast<size_t>(impl_->dim), out, *impl_->kernels);
+}
+
+void WidenVector(DataType type, const std::byte* row, size_t dim, float* out, const KernelTable& kernels) {
+  switch (type) {
+    case DataType::kInt8Vector:
+      for (size_t d = 0; d < dim; ++d) out[d] = static_cast<float>(static_cast<int8_t>(row[d]));
+      break;
+    case DataType::kFloat16Vector: kernels.f16_to_f32(row, dim, out); break;
+    case DataType::kBFloat16Vector: kernels.bf16_to_f32(row, dim, out); break;
+    default: std::memcpy(out, row, 4 * dim); break;
+  }
+}
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Scans

@@ -119,6 +119,10 @@ class FlatQueries {
   [[nodiscard]] DataType type() const;
   [[nodiscard]] int64_t dim() const;
   [[nodiscard]] MetricType metric() const;
+  /// Writes the dim() values of a dense query as floats, as they were given.
+  void CopyValues(size_t query, float* out) const;
+  /// Returns the bits of a binary query, dim() / 8 bytes.
+  [[nodiscard]] const std::byte* Bits(size_t query) const;
 
   struct Impl;  ///< private to flat_search.cc
   [[nodiscard]] const Impl& impl() const { return *impl_; }
@@ -127,6 +131,10 @@ class FlatQueries {
   explicit FlatQueries(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+/// Writes the `dim` values of one row of a dense vector type as floats.
+void WidenVector(DataType type, const std::byte* row, size_t dim, float* out,
+                 const simd::KernelTable& kernels = simd::Kernels());
 
 /// Work buffers of FlatScan. They grow with the first use; later scans of the same shape allocate nothing.
 class FlatScratch {
