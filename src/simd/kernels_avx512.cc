@@ -261,6 +261,7 @@ constexpr KernelTable MakeTable() {
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
+  table.lists = &kAvx512ListKernels;
   table.read_all = &ReadAll;
   return table;
 }

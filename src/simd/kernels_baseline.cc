@@ -213,6 +213,7 @@ constexpr KernelTable MakeTable() {
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
+  table.lists = &kBaselineListKernels;
   table.read_all = &ReadAll;
   return table;
 }

@@ -7,9 +7,12 @@
 namespace quiver::simd {
 
 extern const KernelTable kBaselineTable;
+extern const ListKernels kBaselineListKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Table;
 extern const KernelTable kAvx512Table;
+extern const ListKernels kAvx2ListKernels;
+extern const ListKernels kAvx512ListKernels;
 #endif
 
 }  // namespace quiver::simd
