@@ -6,6 +6,7 @@
 #include <cstring>
 #include <random>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "milvus.pb.h"
@@ -28,10 +29,13 @@ std::string StatusProblem(const common::Status& status) {
   return fmt::format("code {}: {}", status.code(), status.reason());
 }
 
-const common::Status& StatusOf(const common::Status& reply) { return reply; }
 template <typename Reply>
 const common::Status& StatusOf(const Reply& reply) {
-  return reply.status();
+  if constexpr (std::is_same_v<Reply, common::Status>) {
+    return reply;
+  } else {
+    return reply.status();
+  }
 }
 
 template <typename Reply>
@@ -256,7 +260,8 @@ void KeyedRows::CopyVector(int64_t key, char* to) const {
   std::memcpy(to, &first, sizeof(first));
   // Rows that share the rest must lie far enough apart for an engine that computes distances by norms.
   constexpr std::array<double, 3> kSteps{0.8191725134, 0.6710436067, 0.5497004779};
-  const auto round = static_cast<double>(key / static_cast<int64_t>(kDifferentRows));
+  const int64_t whole_rounds = key / static_cast<int64_t>(kDifferentRows);
+  const auto round = static_cast<double>(whole_rounds);
   for (size_t i = 0; i < kSteps.size() && i + 1 < dim_; ++i) {
     const auto value = static_cast<float>(round * kSteps[i] - std::floor(round * kSteps[i]));
     std::memcpy(to + (i + 1) * sizeof(float), &value, sizeof(value));

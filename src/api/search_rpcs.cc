@@ -111,8 +111,8 @@ SearchPosition PositionAfter(const SearchPlan& plan, const query::SearchResult& 
   SearchPosition position;
   position.score = result.scores.back();
   if (plan.position && plan.position->score == position.score) position.keys = plan.position->keys;
-  for (size_t row = result.scores.size(); row-- > 0 && result.scores[row] == position.score;) {
-    position.keys.emplace(result.primary_keys.Bytes(row));
+  for (size_t end = result.scores.size(); end > 0 && result.scores[end - 1] == position.score; --end) {
+    position.keys.emplace(result.primary_keys.Bytes(end - 1));
   }
   return position;
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,10 +42,13 @@ namespace schema = ::milvus::proto::schema;
 
 constexpr int kDim = 4;
 
-const common::Status& StatusOf(const common::Status& reply) { return reply; }
 template <typename Reply>
 const common::Status& StatusOf(const Reply& reply) {
-  return reply.status();
+  if constexpr (std::is_same_v<Reply, common::Status>) {
+    return reply;
+  } else {
+    return reply.status();
+  }
 }
 
 std::string Floats(const std::vector<float>& values) {

@@ -81,7 +81,7 @@ class BadDiskTest : public ::testing::Test {
     batch.columns[1].Append(std::string(bytes, 'x'));
     std::promise<Status> answer;
     engine_->Insert({.collection = Docs(), .batch = std::move(batch)},
-                    [&](Result<WriteResult> result) { answer.set_value(result.status()); });
+                    [&](const Result<WriteResult>& result) { answer.set_value(result.status()); });
     return answer.get_future().get();
   }
 
@@ -90,7 +90,7 @@ class BadDiskTest : public ::testing::Test {
     keys.AppendValue(key);
     std::promise<Status> answer;
     engine_->Delete({.collection = Docs(), .primary_keys = std::move(keys)},
-                    [&](Result<WriteResult> result) { answer.set_value(result.status()); });
+                    [&](const Result<WriteResult>& result) { answer.set_value(result.status()); });
     return answer.get_future().get();
   }
 

@@ -254,7 +254,7 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     // The store names the objects now. Even after a failed commit it may, once it has been opened again.
     manifest = {};
     if (!outcome.ok()) return MetaFailed(outcome.status());
-    const Status synced = meta->Sync();
+    Status synced = meta->Sync();
     if (!synced.ok()) (void)MetaFailed(synced);
     QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
       for (size_t i = 0; i < task.sources.size(); ++i) {

@@ -108,7 +108,7 @@ CatalogChange Engine::Impl::Replace(const std::shared_ptr<Collection>& collectio
 }
 
 CatalogChange Engine::Impl::Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info,
-                                 Tombstone tombstone) {
+                                 const Tombstone& tombstone) {
   // Tombstones that files have made good and nobody may read before are forgotten.
   const Timestamp horizon = RetentionOf(info, last_timestamp_).horizon;
   const Timestamp oldest_pin = info.snapshots.empty() ? segment::kNotDeleted : info.snapshots.front().timestamp;

@@ -157,7 +157,7 @@ class Engine::Impl {
   /// A change that replaces a collection's description.
   static CatalogChange Replace(const std::shared_ptr<Collection>& collection, CollectionInfo info);
   /// Sequencer only: a change that kills what the tombstone covers and leaves it in the description.
-  CatalogChange Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info, Tombstone tombstone);
+  CatalogChange Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info, const Tombstone& tombstone);
 
   /// Takes timestamp and segments that fit together; `travel` = 0 for the newest state. Error: kInvalidParameter for a
   /// moment that is not kept any more.

@@ -119,7 +119,7 @@ inline std::string Difference(const Model& expected, const Model& actual) {
     for (const auto& [snapshot, content] : want.snapshots) {
       const auto there = found.snapshots.find(snapshot);
       if (there == found.snapshots.end()) return fmt::format("{}: snapshot {} is missing", name, snapshot);
-      std::string difference = RowDifference(name + " at " + snapshot, content.rows, there->second.rows);
+      std::string difference = RowDifference(fmt::format("{} at {}", name, snapshot), content.rows, there->second.rows);
       if (!difference.empty()) return difference;
     }
     for (const auto& [snapshot, content] : found.snapshots) {

@@ -185,6 +185,7 @@ void Engine::Impl::SealerLoop() {
     const int64_t segment_id = task->sealed == nullptr ? 0 : task->sealed->id();
     std::vector<std::function<void(Status, int64_t)>> told;
     if (task->done) told.push_back(task->done);
+    bool has_freed_rows = false;
     if (!status.ok()) {
       const auto delay = std::min(kLastSealRetry, kFirstSealRetry * (1 << std::min(task->attempts, 10)));
       if (Health().ok() && status.code() != StatusCode::kNotReady) {
@@ -200,12 +201,12 @@ void Engine::Impl::SealerLoop() {
         if (behind.collection == task->collection && behind.done) told.push_back(behind.done);
       }
       seal_queue_.push_front(*std::move(task));
+    } else if (task->growing != nullptr) {
+      task.reset();  // the last owner of the rows, unless a read is under way
+      has_freed_rows = true;
     }
     for (const auto& done : told) done(status, segment_id);
-    if (status.ok() && task->growing != nullptr) {
-      task.reset();  // the last owner of the rows, unless a read is under way
-      ReturnFreeMemory();
-    }
+    if (has_freed_rows) ReturnFreeMemory();
   }
 }
 
@@ -352,7 +353,7 @@ Status Engine::Impl::Seal(SealTask& task) {
           std::memory_order_relaxed);
     });
   };
-  const Status status = seal();
+  Status status = seal();
   if (status.ok()) {
     frozen_bytes_ -= task.growing_bytes;
     CutLog();

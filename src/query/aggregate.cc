@@ -18,7 +18,9 @@ namespace quiver::query {
 namespace {
 
 using segment::kPageRows;
-__extension__ typedef __int128 Wide;  // no sum of 2^63 rows leaves it
+// No sum of 2^63 rows leaves it.
+// NOLINTNEXTLINE(modernize-use-using): only a typedef can be marked as an extension.
+__extension__ typedef __int128 Wide;
 
 /// What an aggregate keeps of one group; which members count depends on the field's type.
 struct Cell {

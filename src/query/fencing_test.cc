@@ -88,7 +88,7 @@ class FencingTest : public testing::Test {
     batch.columns = {keys, text, vectors};
     std::promise<Status> done;
     engine_->Insert({.collection = Find(name), .partition_name = partition, .batch = std::move(batch)},
-                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
     const Status status = done.get_future().get();
     ASSERT_TRUE(status.ok()) << status.ToString();
   }
@@ -97,7 +97,7 @@ class FencingTest : public testing::Test {
     keys.AppendValue(key);
     std::promise<Status> done;
     engine_->Delete({.collection = Find(name), .primary_keys = std::move(keys)},
-                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
     const Status status = done.get_future().get();
     ASSERT_TRUE(status.ok()) << status.ToString();
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "query/ranking.h"
 #include "query/sound_view.h"
@@ -31,12 +32,12 @@ Result<std::vector<Hit>> GroupFused(const HybridRequest& request, const std::vec
   GroupCollector collector(SIZE_MAX, request.group->size);
   for (size_t i = 0; i < fused.size(); ++i) collector.Offer(keys[i], fused[i]);
   std::vector<std::vector<Hit>> groups = collector.Take();
-  std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) {
-    return GroupScore(a, request.group_scorer) > GroupScore(b, request.group_scorer);
-  });
+  std::vector<std::pair<double, size_t>> order;  // by score, then in the order of the best rows
+  for (size_t i = 0; i < groups.size(); ++i) order.emplace_back(-GroupScore(groups[i], request.group_scorer), i);
+  std::sort(order.begin(), order.end());
   std::vector<Hit> page;
-  for (const auto& group : CutPage(std::move(groups), request.offset, request.limit)) {
-    page.insert(page.end(), group.begin(), group.end());
+  for (const auto& [score, i] : CutPage(std::move(order), request.offset, request.limit)) {
+    page.insert(page.end(), groups[i].begin(), groups[i].end());
   }
   return page;
 }

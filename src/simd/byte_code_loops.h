@@ -70,9 +70,8 @@ void Hadamard(float* values, size_t count) {
   for (size_t i = 0; i < count; i += 8) Floats::EightStep(values + i);
   for (size_t half = 8; half < count; half *= 2) {
     for (size_t i = 0; i < count; i += 2 * half) {
-      float* low = values + i;
-      float* high = values + i + half;
-#pragma GCC ivdep
+      float* __restrict low = values + i;
+      float* __restrict high = values + i + half;
       for (size_t j = 0; j < half; ++j) {
         const float a = low[j];
         const float b = high[j];

@@ -66,7 +66,7 @@ void EchoHttp(const std::shared_ptr<HttpCall>& call) {
   call->Finish(std::move(response));
 }
 
-std::unique_ptr<Server> StartServer(ServerOptions options = {}, RpcHandler rpc = EchoRpc) {
+std::unique_ptr<Server> StartServer(const ServerOptions& options = {}, RpcHandler rpc = EchoRpc) {
   Result<std::unique_ptr<Server>> server = Server::Start(options, std::move(rpc), EchoHttp);
   EXPECT_TRUE(server.ok()) << server.status().message();
   return server.ok() ? *std::move(server) : nullptr;
