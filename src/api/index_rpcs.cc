@@ -35,17 +35,30 @@ Result<std::vector<const engine::IndexInfo*>> Select(const engine::CollectionInf
   return selected;
 }
 
-void Describe(const engine::CollectionInfo& info, const engine::IndexInfo& index, int64_t rows,
+wire::common::IndexState StateOf(const engine::IndexProgress& progress) {
+  switch (progress.state) {
+    case engine::IndexState::kFinished: return wire::common::Finished;
+    case engine::IndexState::kInProgress: return wire::common::InProgress;
+    case engine::IndexState::kFailed: return wire::common::Failed;
+  }
+  return wire::common::IndexStateNone;
+}
+
+/// Rows that are searched through the index, or that need none: growing rows and small segments are scanned.
+int64_t IndexedRows(const engine::IndexProgress& progress) { return progress.total_rows - progress.pending_rows; }
+
+void Describe(const engine::CollectionInfo& info, const engine::IndexInfo& index, const engine::IndexProgress& progress,
               wire::IndexDescription* out) {
   out->set_index_name(index.name);
   out->set_indexid(index.id);
   const FieldSchema* field = info.schema->FindById(index.field_id);
   if (field != nullptr) out->set_field_name(field->name);
   EncodeKeyValues(index.params, out->mutable_params());
-  out->set_indexed_rows(rows);
-  out->set_total_rows(rows);
-  out->set_pending_index_rows(0);
-  out->set_state(wire::common::Finished);
+  out->set_indexed_rows(IndexedRows(progress));
+  out->set_total_rows(progress.total_rows);
+  out->set_pending_index_rows(progress.pending_rows);
+  out->set_state(StateOf(progress));
+  out->set_index_state_fail_reason(progress.reason);
 }
 
 }  // namespace
@@ -96,8 +109,11 @@ Status Handlers::DescribeIndex(const wire::DescribeIndexRequest& request, wire::
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
   const auto info = collection->info();
   QUIVER_ASSIGN_OR_RETURN(const auto indexes, Select(*info, request.field_name(), request.index_name()));
-  QUIVER_ASSIGN_OR_RETURN(const int64_t rows, engine_.RowCount(*collection, ""));
-  for (const engine::IndexInfo* index : indexes) Describe(*info, *index, rows, response->add_index_descriptions());
+  for (const engine::IndexInfo* index : indexes) {
+    // A client that waits names the moment of its call, so that rows which come meanwhile do not keep it waiting.
+    Describe(*info, *index, engine_.DescribeProgress(*collection, *index, request.timestamp()),
+             response->add_index_descriptions());
+  }
   return Status::Ok();
 }
 
@@ -111,26 +127,35 @@ Status Handlers::GetIndexStatistics(const wire::GetIndexStatisticsRequest& reque
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
   const auto info = collection->info();
   QUIVER_ASSIGN_OR_RETURN(const auto indexes, Select(*info, "", request.index_name()));
-  QUIVER_ASSIGN_OR_RETURN(const int64_t rows, engine_.RowCount(*collection, ""));
-  for (const engine::IndexInfo* index : indexes) Describe(*info, *index, rows, response->add_index_descriptions());
+  for (const engine::IndexInfo* index : indexes) {
+    Describe(*info, *index, engine_.DescribeProgress(*collection, *index), response->add_index_descriptions());
+  }
   return Status::Ok();
 }
 
 Status Handlers::GetIndexState(const wire::GetIndexStateRequest& request, wire::GetIndexStateResponse* response,
                                const RpcCall&) {
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
-  QUIVER_RETURN_IF_ERROR(Select(*collection->info(), request.field_name(), request.index_name()).status());
+  const auto info = collection->info();
+  QUIVER_ASSIGN_OR_RETURN(const auto indexes, Select(*info, request.field_name(), request.index_name()));
   response->set_state(wire::common::Finished);
+  for (const engine::IndexInfo* index : indexes) {
+    const engine::IndexProgress progress = engine_.DescribeProgress(*collection, *index);
+    if (progress.state == engine::IndexState::kFinished) continue;
+    response->set_state(StateOf(progress));
+    response->set_fail_reason(progress.reason);
+  }
   return Status::Ok();
 }
 
 Status Handlers::GetIndexBuildProgress(const wire::GetIndexBuildProgressRequest& request,
                                        wire::GetIndexBuildProgressResponse* response, const RpcCall&) {
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
-  QUIVER_RETURN_IF_ERROR(Select(*collection->info(), request.field_name(), request.index_name()).status());
-  QUIVER_ASSIGN_OR_RETURN(const int64_t rows, engine_.RowCount(*collection, ""));
-  response->set_indexed_rows(rows);
-  response->set_total_rows(rows);
+  const auto info = collection->info();
+  QUIVER_ASSIGN_OR_RETURN(const auto indexes, Select(*info, request.field_name(), request.index_name()));
+  const engine::IndexProgress progress = engine_.DescribeProgress(*collection, *indexes.front());
+  response->set_indexed_rows(IndexedRows(progress));
+  response->set_total_rows(progress.total_rows);
   return Status::Ok();
 }
 

@@ -1,5 +1,6 @@
 #include "api/search_plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>
@@ -84,6 +85,15 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
   plan->request.radius = spec.radius;
   plan->request.range_filter = spec.range_filter;
   plan->round_decimal = static_cast<int>(spec.round_decimal);
+  const engine::IndexInfo* built = plan->info->FindIndexOnField(plan->field->field_id);
+  // Iterators go through the rows in exact order.
+  if (built != nullptr && !ReadFlag(params, "iterator")) {
+    const auto number = [&](std::string_view key) {
+      return static_cast<uint32_t>(std::clamp<int64_t>(spec.Int(key, 0), 0, UINT32_MAX));
+    };
+    plan->request.index =
+        query::IndexUse{.index_id = built->id, .ef = number("ef"), .nprobe = number("nprobe"), .recall = spec.recall};
+  }
 
   if (!request.has_ids()) {
     QUIVER_ASSIGN_OR_RETURN(plan->queries, DecodeQueryVectors(request.placeholder_group(), *plan->field));

@@ -1,5 +1,6 @@
 // Segments, replicas, compaction.
 
+#include <algorithm>
 #include <string>
 
 #include "api/handlers.h"
@@ -49,9 +50,13 @@ Status Handlers::GetQuerySegmentInfo(const wire::GetQuerySegmentInfoRequest& req
     out->set_state(segment.sealed ? wire::common::Sealed : wire::common::Growing);
     out->set_level(wire::common::L1);
     out->set_is_sorted(segment.sealed);
-    if (segment.sealed && !info->indexes.empty()) {
-      out->set_index_name(info->indexes.front().name);
-      out->set_indexid(info->indexes.front().id);
+    const auto index =
+        std::find_if(info->indexes.begin(), info->indexes.end(), [&](const engine::IndexInfo& candidate) {
+          return std::find(segment.index_ids.begin(), segment.index_ids.end(), candidate.id) != segment.index_ids.end();
+        });
+    if (index != info->indexes.end()) {
+      out->set_index_name(index->name);
+      out->set_indexid(index->id);
     }
   }
   return Status::Ok();

@@ -47,8 +47,10 @@ struct Config {
   bool compaction = true;                       ///< in the background
   int64_t max_segment_bytes = 1LL << 30;        ///< largest segment that compaction makes
   int64_t compaction_bytes_per_second = 128LL << 20;
-  bool serve_damaged = false;  ///< storage.serve_damaged
-  bool auto_load = false;      ///< compat.auto_load
+  int64_t index_build_threads = 0;  ///< of one index build; 0 = half of the cores
+  int64_t index_min_rows = 4096;    ///< segments with fewer rows are scanned
+  bool serve_damaged = false;       ///< storage.serve_damaged
+  bool auto_load = false;           ///< compat.auto_load
   int64_t shutdown_grace_ms = 30'000;
   int64_t max_result_window = 16384;
   int64_t max_topk = 16384;

@@ -28,6 +28,7 @@ std::string_view MemoryConsumerName(MemoryConsumer consumer) {
     case MemoryConsumer::kGrowing: return "growing_segments";
     case MemoryConsumer::kDeletes: return "deletes";
     case MemoryConsumer::kBackground: return "background";
+    case MemoryConsumer::kIndexes: return "indexes";
   }
   return "";
 }

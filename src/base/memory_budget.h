@@ -23,9 +23,10 @@ enum class MemoryConsumer : uint8_t {
   kQueuedWrites,  ///< decoded batches and their log records, until they are durable
   kGrowing,       ///< growing segments
   kDeletes,       ///< delete timestamps of sealed segments
-  kBackground,    ///< sealing, compaction, restoring
+  kBackground,    ///< sealing, compaction, restoring, building of indexes
+  kIndexes,       ///< what open vector indexes hold besides their mapped files
 };
-inline constexpr size_t kMemoryConsumers = 4;
+inline constexpr size_t kMemoryConsumers = 5;
 /// As in the metric quiver_memory_bytes.
 std::string_view MemoryConsumerName(MemoryConsumer consumer);
 

@@ -13,7 +13,8 @@ namespace {
 constexpr std::string_view kUsage =
     "usage: quiver check --data DIR [--json] [--repair]\n"
     "\n"
-    "Verifies a data directory that no server uses: catalog, manifests, every segment and delta file, the log.\n"
+    "Verifies a data directory that no server uses: catalog, manifests, every segment, delta and index file,\n"
+    "the log.\n"
     "Names every fault: file, section, offset, collection, segment. Changes nothing without --repair.\n"
     "\n"
     "  --data DIR   the data directory\n"
@@ -33,10 +34,10 @@ int Fail(std::string_view message) {
 using Counts = std::vector<std::pair<const char*, uint64_t>>;
 
 Counts CountsOf(const engine::DirectoryReport& report) {
-  return {{"keys", report.keys},          {"collections", report.collections}, {"segments", report.segments},
-          {"rows", report.rows},          {"deltas", report.deltas},           {"log_records", report.log_records},
-          {"orphans", report.orphans},    {"torn_bytes", report.torn_bytes},   {"faults", report.faults.size()},
-          {"rows_lost", report.rows_lost}};
+  return {{"keys", report.keys},           {"collections", report.collections}, {"segments", report.segments},
+          {"rows", report.rows},           {"deltas", report.deltas},           {"indexes", report.indexes},
+          {"orphans", report.orphans},     {"log_records", report.log_records}, {"torn_bytes", report.torn_bytes},
+          {"rows_lost", report.rows_lost}, {"faults", report.faults.size()}};
 }
 
 void PrintJson(const engine::DirectoryReport& report) {

@@ -61,6 +61,8 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.compaction = config.compaction;
   options.max_segment_bytes = static_cast<uint64_t>(config.max_segment_bytes);
   options.compaction_bytes_per_second = static_cast<uint64_t>(config.compaction_bytes_per_second);
+  options.index_build_threads = static_cast<size_t>(config.index_build_threads);
+  options.index_min_rows = config.index_min_rows;
   options.serve_damaged = config.serve_damaged;
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;

@@ -22,7 +22,8 @@ struct PartitionInfo {
   Timestamp created = 0;
 };
 
-/// A recorded index. Until the vector index layer exists every vector index answers exactly through FLAT.
+/// A recorded index. What is built for it, segment by segment, follows from it (engine/index_recipe.h) and stands in
+/// the manifests of the segments.
 struct IndexInfo {
   int64_t id = 0;
   std::string name;

@@ -3,6 +3,8 @@
 // Order of steps, so that a crash between any two leaves the old or the new state:
 //   1. the new segment file is written and synced (an orphan until step 3); readers and writers go on with the old
 //   ones;
+//   1a. where a source has vector indexes, those of the new segment are built, so that searches never fall back to
+//   scanning (orphans, too, until step 3);
 //   2. deletes that are durable by then are written as the new segment's delta;
 //   3. one MetaStore transaction names the new segment and forgets the old ones;
 //   4. on the sequencer, deletes that came meanwhile are carried over from the journals and readers are switched;
@@ -194,6 +196,7 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     for (const auto& source : task.sources) source->StartJournal();
   }));
 
+  for (const auto& source : task.sources) source->set_outgoing(true);
   SegmentManifest manifest;
   const auto rewrite = [&]() -> Status {
     QUIVER_RETURN_IF_ERROR(Settle(start));
@@ -221,6 +224,10 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       }
     }
     const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(copy);
+    const bool indexed = std::any_of(task.sources.begin(), task.sources.end(),
+                                     [](const auto& source) { return !source->Indexes().empty(); });
+    if (merged != nullptr && indexed) manifest.indexes = BuildBeforeSwap(collection, merged);
+    if (compactor_stop_) return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
 
     const std::lock_guard lock(manifest_mutex_);
     Timestamp saved = 0;
@@ -243,6 +250,7 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       QUIVER_ASSIGN_OR_RETURN(const SegmentManifest old, DecodeManifest(*stored));
       replaced.push_back(old.object);
       replaced.push_back(old.delta);
+      for (const IndexObject& index : old.indexes) replaced.push_back(index.object);
       transaction.Delete(key);
     }
     if (merged != nullptr) transaction.Put(SegmentKey(collection_id, task.target), EncodeManifest(manifest));
@@ -279,11 +287,14 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
   if (!status.ok()) {
     RemoveObject(manifest.object);
     RemoveObject(manifest.delta);
+    for (const IndexObject& index : manifest.indexes) RemoveObject(index.object);
+    for (const auto& source : task.sources) source->set_outgoing(false);
     // Fails only while the engine stops, when no journal matters any more.
     (void)RunOnSequencer([&] {
       for (const auto& source : task.sources) (void)source->EndJournal();
     });
   }
+  RequestIndexing(collection);
   return collection.dropped ? Status::Ok() : status;
 }
 

@@ -107,6 +107,15 @@ CatalogChange Engine::Impl::Replace(const std::shared_ptr<Collection>& collectio
   return change;
 }
 
+CatalogChange Engine::Impl::ReplaceIndexes(const std::shared_ptr<Collection>& collection, CollectionInfo info) {
+  CatalogChange change = Replace(collection, std::move(info));
+  change.apply = [this, collection, publish = std::move(change.apply)](Timestamp timestamp) {
+    publish(timestamp);
+    RequestIndexing(*collection);
+  };
+  return change;
+}
+
 CatalogChange Engine::Impl::Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info,
                                  const Tombstone& tombstone) {
   // Tombstones that files have made good and nobody may read before are forgotten.
@@ -660,7 +669,7 @@ Status Engine::CreateIndex(const std::string& db, const std::string& collection_
     index.field_id = target->field_id;
     index.created = timestamp;
     info.indexes.push_back(std::move(index));
-    return impl->Replace(collection, std::move(info));
+    return impl->ReplaceIndexes(collection, std::move(info));
   });
 }
 
@@ -685,7 +694,7 @@ Status Engine::DropIndex(const std::string& db, const std::string& collection_na
       return InvalidParameter("vector index cannot be dropped on loaded collection: {}", collection->id());
     }
     std::erase_if(info.indexes, [&](const IndexInfo& index) { return index.id == matching.front().id; });
-    return impl->Replace(collection, std::move(info));
+    return impl->ReplaceIndexes(collection, std::move(info));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "base/crc32c.h"
 #include "engine/engine_impl.h"
 #include "io/read_only_file_system.h"
 
@@ -81,6 +82,7 @@ class Checker {
           continue;
         }
         ++report_.collections;
+        for (const IndexInfo& index : info->indexes) indexes_.insert(index.id);
         collections_[info->id] = fmt::format("{}.{}", info->db_name, info->name());
       } else if (key.starts_with(kDatabasePrefix)) {
         if (const auto info = DatabaseInfoFromJson(value); !info.ok()) bad(info.status().message());
@@ -127,6 +129,7 @@ class Checker {
       // Whatever could belong to it.
       kept_prefixes_.push_back(fmt::format("segment/{}/{}.", collection_id, segment_id));
       kept_prefixes_.push_back(fmt::format("delta/{}/{}-", collection_id, segment_id));
+      kept_prefixes_.push_back(fmt::format("index/{}/{}-", collection_id, segment_id));
       derived_only = false;
     } else {
       objects.insert(manifest->object);
@@ -177,7 +180,10 @@ class Checker {
       derived_only = false;
     }
     referenced_.insert(objects.begin(), objects.end());
-    if (report_.faults.size() == first_fault || !options_.repair) return Status::Ok();
+    if (manifest.ok()) QUIVER_RETURN_IF_ERROR(CheckIndexes(key, *manifest, collection_id, segment_id, file.get()));
+    const auto unrepaired = [](const DirectoryFault& fault) { return fault.repair.empty(); };
+    const auto faults = report_.faults.begin() + static_cast<ptrdiff_t>(first_fault);
+    if (!options_.repair || std::none_of(faults, report_.faults.end(), unrepaired)) return Status::Ok();
 
     std::string done;
     if (derived_only && Rebuild(*file, manifest->object)) {
@@ -191,8 +197,55 @@ class Checker {
       }
       done = fmt::format("segment {} taken out of the catalog, its files moved to quarantine; {}", segment_id, lost);
     }
-    for (size_t i = first_fault; i < report_.faults.size(); ++i) report_.faults[i].repair = done;
+    for (size_t i = first_fault; i < report_.faults.size(); ++i) {
+      if (report_.faults[i].repair.empty()) report_.faults[i].repair = done;
+    }
     return Status::Ok();
+  }
+
+  /// Checks the built indexes of a segment. Nothing depends on them: the repair takes a damaged one out of the
+  /// manifest, and the server builds it anew.
+  Status CheckIndexes(const std::string& key, SegmentManifest manifest, int64_t collection_id, int64_t segment_id,
+                      const storage::SegmentFile* file) {
+    std::vector<std::string> damaged;
+    for (const IndexObject& entry : manifest.indexes) {
+      if (!indexes_.contains(entry.index_id)) continue;  // dropped; the next start removes it
+      ++report_.indexes;
+      referenced_.insert(entry.object);
+      const auto check = [&]() -> Status {
+        QUIVER_ASSIGN_OR_RETURN(const auto mapped, file_system_.Map(PathOf(entry.object)));
+        const std::string_view bytes(reinterpret_cast<const char*>(mapped->data()), mapped->size());
+        if (mapped->size() != entry.bytes || Crc32c(bytes) != entry.crc) {
+          return Error(StatusCode::kCorruption, "its {} bytes are not the {} that were written", mapped->size(),
+                       entry.bytes);
+        }
+        QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenVectorIndex(bytes, entry.object));
+        if (mapped->faulted()) return Error(StatusCode::kCorruption, "it cannot be read");
+        if (file != nullptr && index->row_count() != file->rows()) {
+          return Error(StatusCode::kCorruption, "it covers {} rows instead of {}", index->row_count(), file->rows());
+        }
+        return Status::Ok();
+      };
+      const Status sound = check();
+      if (sound.ok()) continue;
+      DirectoryFault& fault = AddFault({.file = "objects/" + entry.object,
+                                        .collection_id = collection_id,
+                                        .collection = collections_[collection_id],
+                                        .segment_id = segment_id,
+                                        .what = sound.message()});
+      if (!options_.repair) continue;
+      QUIVER_RETURN_IF_ERROR(Quarantine(entry.object));
+      damaged.push_back(entry.object);
+      fault.repair = "moved to quarantine; the server builds it anew, and scans the segment until then";
+    }
+    if (damaged.empty()) return Status::Ok();
+    std::erase_if(manifest.indexes, [&](const IndexObject& entry) {
+      return std::find(damaged.begin(), damaged.end(), entry.object) != damaged.end();
+    });
+    storage::MetaTransaction transaction;
+    transaction.Put(key, EncodeManifest(manifest));
+    const auto committed = meta_->Commit(transaction);
+    return committed.ok() ? meta_->Sync() : committed.status();
   }
 
   /// Moves a file below objects/ to quarantine/, where nothing looks for it.
@@ -216,7 +269,7 @@ class Checker {
   }
 
   Status Drop(const std::string& key, int64_t collection_id, int64_t segment_id) {
-    for (const std::string_view kind : {"segment", "delta"}) {
+    for (const std::string_view kind : {"segment", "delta", "index"}) {
       const std::string below = fmt::format("{}/{}", kind, collection_id);
       QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(PathOf(below)));
       if (!exists) continue;
@@ -266,7 +319,7 @@ class Checker {
     io::ReadOnlyFileSystem files(file_system_);
     QUIVER_ASSIGN_OR_RETURN(const bool exists, files.Exists(PathOf("")));
     if (!exists) return Status::Ok();
-    for (const std::string_view kind : {"segment", "delta"}) {
+    for (const std::string_view kind : {"segment", "delta", "index"}) {
       QUIVER_ASSIGN_OR_RETURN(const bool any, files.Exists(PathOf(std::string(kind))));
       if (!any) continue;
       QUIVER_ASSIGN_OR_RETURN(const auto directories, files.List(PathOf(std::string(kind))));
@@ -340,6 +393,7 @@ class Checker {
   std::unique_ptr<io::FileLock> lock_;
   std::unique_ptr<storage::MetaStore> meta_;
   std::map<int64_t, std::string> collections_;
+  std::set<int64_t> indexes_;  ///< ids of those that the catalog defines
   std::set<std::string> referenced_;
   std::vector<std::string> kept_prefixes_;
 };

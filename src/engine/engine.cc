@@ -158,7 +158,11 @@ std::vector<SegmentInfo> Engine::ListSegments(const Collection& collection) cons
                    .partition_id = runs.size() == 1 ? runs.front().partition_id : -1,
                    .rows = static_cast<int64_t>(sealed->row_count()) - sealed->deleted_count(),
                    .bytes = sealed->byte_size(),
-                   .sealed = true});
+                   .sealed = true,
+                   .index_ids = {}});
+    for (const auto& index : sealed->Indexes()) {
+      if (!index->damaged()) all.back().index_ids.push_back(index->index_id());
+    }
   }
   for (const auto& growing : collection.growing_segments()) {
     all.push_back({.id = growing->id(),
@@ -166,7 +170,8 @@ std::vector<SegmentInfo> Engine::ListSegments(const Collection& collection) cons
                    .partition_id = -1,
                    .rows = static_cast<int64_t>(growing->row_count()) - growing->deleted_count(),
                    .bytes = growing->byte_size(),
-                   .sealed = false});
+                   .sealed = false,
+                   .index_ids = {}});
   }
   return all;
 }
@@ -187,6 +192,10 @@ EngineStatistics Engine::statistics() const {
       for (const auto& sealed : collection->sealed_segments()) {
         statistics.sealed_bytes += sealed->byte_size();
         if (sealed->fenced()) ++statistics.fenced_segments;
+        for (const auto& index : sealed->Indexes()) {
+          ++statistics.indexes;
+          statistics.index_bytes += index->byte_size();
+        }
       }
       statistics.fenced_segments += collection->fenced_segments().size();
     }
@@ -194,10 +203,16 @@ EngineStatistics Engine::statistics() const {
   for (size_t i = 0; i < kMemoryConsumers; ++i) {
     statistics.memory_bytes[i] = impl_->budget->used(static_cast<MemoryConsumer>(i));
   }
+  statistics.index_builds = impl_->index_builds.load(std::memory_order_relaxed);
+  statistics.index_build_failures = impl_->index_build_failures.load(std::memory_order_relaxed);
   statistics.log_bytes = impl_->log->byte_size();
   statistics.log_syncs = impl_->log->sync_count();
   statistics.watermark = impl_->watermark.load(std::memory_order_acquire);
   return statistics;
+}
+
+IndexProgress Engine::DescribeProgress(const Collection& collection, const IndexInfo& index, Timestamp until) const {
+  return impl_->ProgressOf(collection, index, until);
 }
 
 const EngineOptions& Engine::options() const { return impl_->options; }

@@ -26,6 +26,7 @@
 #include "base/memory_budget.h"
 #include "base/status.h"
 #include "engine/collection_info.h"
+#include "index/vector_index.h"
 #include "schema/collection_schema.h"
 #include "schema/column.h"
 
@@ -57,6 +58,8 @@ struct EngineOptions {
   bool compaction = true;                            ///< merge segments and drop dead rows in the background
   uint64_t max_segment_bytes = 1ULL << 30;           ///< compaction merges segments up to this size
   uint64_t compaction_bytes_per_second = 128 << 20;  ///< pace of compaction; 0 = as fast as it goes
+  size_t index_build_threads = 0;                    ///< of one index build; 0 = half of the cores
+  int64_t index_min_rows = 4096;                     ///< segments with fewer rows are scanned
   int64_t max_databases = 64;
   int64_t max_collections = 65536;
   int64_t max_partitions = 1024;
@@ -66,6 +69,9 @@ struct EngineOptions {
   uint64_t log_preallocate_bytes = 4ULL << 20;
   /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
   std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;
+  /// Tests give a builder of their own; otherwise index::BuildVectorIndex.
+  std::function<Result<std::string>(const index::IndexRecipe&, const ColumnView&, const index::BuildControl&)>
+      build_index;
   /// Called after each fdatasync of the log with its duration, from the committer thread.
   std::function<void(double seconds)> on_log_sync;
   /// Tests only: acknowledges without waiting for the fdatasync, to prove that the durability test sees it.
@@ -126,6 +132,21 @@ struct SegmentInfo {
   int64_t rows = 0;           ///< stored rows that are not deleted
   uint64_t bytes = 0;
   bool sealed = false;
+  std::vector<int64_t> index_ids;  ///< vector indexes that are built and in use
+};
+
+enum class IndexState : uint8_t {
+  kFinished,    ///< every segment that is to have the index has it; growing rows and small segments are scanned
+  kInProgress,  ///< some segments are scanned until they have it
+  kFailed,      ///< as kInProgress, and building failed several times; it is tried again
+};
+
+/// How far the building of an index has come. Searches never wait for it.
+struct IndexProgress {
+  IndexState state = IndexState::kFinished;
+  int64_t total_rows = 0;
+  int64_t pending_rows = 0;  ///< in segments that are to have the index and lack it
+  std::string reason;        ///< of the last failure, in state kFailed
 };
 
 struct FlushResult {
@@ -167,6 +188,10 @@ struct EngineStatistics {
   std::array<uint64_t, kMemoryConsumers> memory_bytes{};  ///< by MemoryConsumer
   uint64_t sealed_bytes = 0;                              ///< mapped files
   uint64_t fenced_segments = 0;                           ///< damaged: their rows are not served
+  uint64_t indexes = 0;                                   ///< built vector indexes in use, one per segment and field
+  uint64_t index_bytes = 0;                               ///< their mapped files
+  uint64_t index_builds = 0;
+  uint64_t index_build_failures = 0;
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   Timestamp watermark = 0;
@@ -247,6 +272,11 @@ class Engine {
                    const std::string& index_name);
   Status AlterIndex(const std::string& db, const std::string& collection, const std::string& index_name,
                     const KeyValues& set, const std::vector<std::string>& delete_keys);
+
+  /// How far an index of the collection is. `until` = 0: all rows there are; otherwise segments with only newer rows
+  /// are left out, so that a client that waits is not kept by rows that come meanwhile.
+  [[nodiscard]] IndexProgress DescribeProgress(const Collection& collection, const IndexInfo& index,
+                                               Timestamp until = 0) const;
 
   // Writes.
   void Insert(WriteRequest request, WriteCallback callback);

@@ -1,7 +1,7 @@
 // File: engine/engine_impl.h
 // Engine::Impl: state and threads of the engine. Private to src/engine; its parts are write_path.cc (sequencer,
-// commit), ddl.cc (catalog changes), seal.cc (sealing, checkpoints, clean-up), compaction.cc, snapshot.cc, recovery.cc
-// (open, replay).
+// commit), ddl.cc (catalog changes), seal.cc (sealing, checkpoints, clean-up), compaction.cc, index_build.cc,
+// snapshot.cc, recovery.cc (open, replay).
 //
 // Threads:
 //   sequencer  takes queued operations in order, gives timestamps, appends them to the log, applies them in memory.
@@ -9,6 +9,7 @@
 //   committer  one fdatasync for all groups appended meanwhile; then advances the watermark and answers.
 //   sealer     writes frozen growing segments to files, checkpoints, cuts the log, removes what was dropped.
 //   compactor  merges sealed segments and drops dead rows from them (compaction.cc), of low priority.
+//   indexer    builds vector indexes of sealed segments and forgets them (index_build.cc), of low priority.
 #pragma once
 
 #include <condition_variable>
@@ -17,14 +18,18 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
 #include "base/hybrid_clock.h"
 #include "engine/collection.h"
 #include "engine/engine.h"
+#include "engine/index_queue.h"
+#include "engine/index_recipe.h"
 #include "engine/log_record.h"
 #include "engine/retention.h"
 #include "engine/segment_copy.h"
@@ -35,11 +40,21 @@
 
 namespace quiver::engine {
 
+/// A built index of a segment, as its manifest names it.
+struct IndexObject {
+  int64_t index_id = 0;  ///< of the catalog; where it is not there any more the object is not used
+  int64_t field_id = 0;
+  std::string object;
+  uint64_t bytes = 0;
+  uint32_t crc = 0;
+};
+
 /// A sealed segment's entry in the MetaStore.
 struct SegmentManifest {
   std::string object;
-  std::string delta;           ///< empty = none
-  Timestamp visible_from = 0;  ///< a restored snapshot: its rows are there from this moment on
+  std::string delta;                   ///< empty = none
+  Timestamp visible_from = 0;          ///< a restored snapshot: its rows are there from this moment on
+  std::vector<IndexObject> indexes{};  ///< built ones
 };
 std::string EncodeManifest(const SegmentManifest& manifest);
 Result<SegmentManifest> DecodeManifest(std::string_view text);
@@ -143,6 +158,15 @@ class Engine::Impl {
   Result<int64_t> StartCompaction(const std::shared_ptr<Collection>& collection);
   [[nodiscard]] CompactionProgress ProgressOf(int64_t compaction_id) const;
 
+  // index_build.cc
+  /// Lets the indexer look at a collection soon: something was sealed, merged, dropped, found damaged.
+  void RequestIndexing(const Collection& collection) { index_queue->Request(collection.id()); }
+  [[nodiscard]] IndexProgress ProgressOf(const Collection& collection, const IndexInfo& info, Timestamp until) const;
+  /// Shared with the indexes, which ask to be built anew when they are found damaged.
+  const std::shared_ptr<IndexQueue> index_queue = std::make_shared<IndexQueue>();
+  std::atomic<uint64_t> index_builds{0};
+  std::atomic<uint64_t> index_build_failures{0};
+
   // snapshot.cc
   Result<int64_t> StartRestore(const std::string& db, const std::string& collection_name, const std::string& name,
                                const std::string& target_db, const std::string& target_collection);
@@ -156,6 +180,8 @@ class Engine::Impl {
 
   /// A change that replaces a collection's description.
   static CatalogChange Replace(const std::shared_ptr<Collection>& collection, CollectionInfo info);
+  /// As Replace, of the index definitions: what is built follows.
+  CatalogChange ReplaceIndexes(const std::shared_ptr<Collection>& collection, CollectionInfo info);
   /// Sequencer only: a change that kills what the tombstone covers and leaves it in the description.
   CatalogChange Bury(const std::shared_ptr<Collection>& collection, CollectionInfo info, const Tombstone& tombstone);
 
@@ -207,6 +233,7 @@ class Engine::Impl {
   void CommitterLoop();
   void SealerLoop();
   void CompactorLoop();
+  void IndexerLoop();
 
   // write_path.cc
   void ProcessData(std::span<std::unique_ptr<Operation>> group);
@@ -275,6 +302,47 @@ class Engine::Impl {
   /// Rewrites the sources into one segment and switches readers over.
   Status Compact(Collection& collection, const CompactionTask& task);
   void RunJob(int64_t compaction_id);
+  // index_build.cc
+  /// An index that was built and is in no manifest yet.
+  struct BuiltIndex {
+    IndexObject entry;
+    std::shared_ptr<const segment::SegmentIndex> index;
+  };
+  /// What went wrong with an index of a segment so far.
+  struct IndexTrouble {
+    int attempts = 0;
+    std::chrono::steady_clock::time_point next;  ///< attempt
+    std::string reason;
+  };
+  /// A segment and what to build for it.
+  struct IndexTask {
+    std::shared_ptr<segment::SealedSegment> segment;
+    IndexInfo info;
+    index::IndexRecipe recipe;
+  };
+  /// What to build for an index of the collection; nothing where its searches scan.
+  [[nodiscard]] std::optional<index::IndexRecipe> WantedRecipe(const CollectionInfo& info,
+                                                               const IndexInfo& index) const;
+  /// Returns whether a segment is large enough for an index and lacks it.
+  [[nodiscard]] bool LacksIndex(const segment::SealedSegment& sealed, const IndexInfo& index) const;
+  /// Looks at one collection: forgets, then builds one index.
+  void TendIndexes(const std::shared_ptr<Collection>& collection);
+  /// Takes what is not wanted any more, and what is damaged, out of the manifests and removes the objects.
+  Status ForgetIndexes(const Collection& collection);
+  /// The largest segment that lacks an index and may be tried now; otherwise sets `next` to when one may be.
+  std::optional<IndexTask> NextIndex(const Collection& collection, std::chrono::steady_clock::time_point& next);
+  /// Builds an index, writes it as an object and opens it.
+  Result<BuiltIndex> BuildIndex(const Collection& collection, const IndexTask& task,
+                                const std::function<bool()>& cancelled);
+  /// Names it in the manifest and gives it to readers. Where the segment or the index is gone, removes it.
+  Status RegisterIndex(const Collection& collection, const IndexTask& task, const BuiltIndex& built);
+  /// Builds what a merged segment will need before it takes the place of its sources.
+  std::vector<IndexObject> BuildBeforeSwap(const Collection& collection,
+                                           const std::shared_ptr<segment::SealedSegment>& merged);
+  Result<std::shared_ptr<const segment::SegmentIndex>> OpenIndex(int64_t collection_id, const IndexObject& entry,
+                                                                 uint32_t rows);
+
+  // compaction.cc
   /// Runs something on the compactor thread, after what was asked for before.
   void RunOnCompactor(std::function<void()> task);
   // snapshot.cc
@@ -344,6 +412,11 @@ class Engine::Impl {
   std::map<int64_t, std::chrono::steady_clock::time_point> maintenance_due_;  ///< by collection
   std::map<int64_t, std::chrono::steady_clock::time_point> age_due_;          ///< when growing rows are too old
 
+  std::atomic<bool> indexer_stop_{false};
+  mutable std::mutex index_mutex_;
+  std::map<std::tuple<int64_t, int64_t, int64_t>, IndexTrouble> index_trouble_;  ///< by collection, segment, index
+  std::set<int64_t> unserved_indexes_;  ///< no structure serves their recipe: they stay recorded and exact
+
   // Sequencer only.
   Timestamp last_timestamp_ = 0;
   bool log_cap_requested_ = false;
@@ -355,6 +428,7 @@ class Engine::Impl {
   std::thread committer_;
   std::thread sealer_;
   std::thread compactor_;
+  std::thread indexer_;
 };
 
 // Keys of the MetaStore (docs/formats.md).

@@ -43,9 +43,12 @@ Engine::Impl::~Impl() {
   {
     const std::lock_guard guard(compaction_mutex_);
     compactor_stop_ = true;
+    indexer_stop_ = true;
     compaction_ready_.notify_all();
+    index_queue->Stop();
   }
   if (compactor_.joinable()) compactor_.join();
+  if (indexer_.joinable()) indexer_.join();
   // The sealer needs the sequencer, the sequencer hands to the committer: they end in that order.
   {
     const std::lock_guard guard(seal_mutex_);
@@ -79,6 +82,7 @@ void Engine::Impl::StartThreads() {
   committer_ = std::thread([this] { CommitterLoop(); });
   sealer_ = std::thread([this] { SealerLoop(); });
   compactor_ = std::thread([this] { CompactorLoop(); });
+  indexer_ = std::thread([this] { IndexerLoop(); });
 }
 
 Status Engine::Impl::Open() {
@@ -224,11 +228,19 @@ Status Engine::Impl::LoadSegments(Collection& collection, ReferencedObjects& ref
     if (!manifest.ok()) {
       referenced.prefixes.push_back(fmt::format("segment/{}/{}.", collection.id(), segment_id));
       referenced.prefixes.push_back(fmt::format("delta/{}/{}-", collection.id(), segment_id));
+      referenced.prefixes.push_back(fmt::format("index/{}/{}-", collection.id(), segment_id));
       fence(manifest.status().message());
       continue;
     }
     referenced.names.push_back(manifest->object);
     if (!manifest->delta.empty()) referenced.names.push_back(manifest->delta);
+    // What belongs to a dropped index is swept with the orphans; the indexer takes it out of the manifest.
+    std::vector<IndexObject> indexes = manifest->indexes;
+    std::erase_if(indexes, [&](const IndexObject& entry) {
+      return std::none_of(info->indexes.begin(), info->indexes.end(),
+                          [&](const IndexInfo& index) { return index.id == entry.index_id; });
+    });
+    for (const IndexObject& entry : indexes) referenced.names.push_back(entry.object);
     const auto opened = OpenSegment(collection, segment_id, *manifest, file);
     QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> missed, meta->Get(FenceKey(collection.id(), segment_id)));
     if (!opened.ok() || missed) {
@@ -240,6 +252,14 @@ Status Engine::Impl::LoadSegments(Collection& collection, ReferencedObjects& ref
       if (info->FindPartitionById(run.partition_id) != nullptr || info->HasTombstone(run.partition_id)) continue;
       // Dropped so long ago that its tombstone is forgotten: nobody may read a moment when these rows lived.
       QUIVER_RETURN_IF_ERROR(sealed->DeleteAll(run.partition_id, 1, segment::kNotDeleted).status());
+    }
+    for (const IndexObject& entry : indexes) {
+      if (auto index = OpenIndex(collection.id(), entry, sealed->row_count()); index.ok()) {
+        sealed->AttachIndex(*std::move(index));
+      } else {
+        QUIVER_LOG(error, "an index of segment {} of collection {} cannot be used, it is built anew: {}", segment_id,
+                   collection.id(), index.status().message());
+      }
     }
     collection.AddSealed(sealed);
   }
@@ -253,7 +273,7 @@ Status Engine::Impl::SweepObjects(ReferencedObjects referenced) {
            std::any_of(referenced.prefixes.begin(), referenced.prefixes.end(),
                        [&](const std::string& prefix) { return name.starts_with(prefix); });
   };
-  for (const char* prefix : {"segment/", "delta/"}) {
+  for (const char* prefix : {"segment/", "delta/", "index/"}) {
     QUIVER_ASSIGN_OR_RETURN(const auto found, objects->List(prefix));
     for (const storage::ObjectInfo& object : found) {
       if (kept(object.name)) continue;
@@ -319,6 +339,7 @@ Status Engine::Impl::ReplayData() {
   for (const auto& [id, collection] : collections) {
     apply_tombstones(*collection, segment::kNotDeleted);
     RequestMaintenance(*collection);
+    RequestIndexing(*collection);
   }
   checkpoints_.clear();
   if (records > 0) QUIVER_LOG(info, "replayed {} log records with {} rows", records, rows);

@@ -41,9 +41,39 @@ std::string FloorKey(int64_t collection_id) { return fmt::format("floor/{}", col
 
 std::string EncodeManifest(const SegmentManifest& manifest) {
   // Object names are made by us and need no escaping.
-  return fmt::format(R"({{"version":1,"object":"{}","delta":"{}","visible_from":{}}})", manifest.object, manifest.delta,
-                     manifest.visible_from);
+  std::string text = fmt::format(R"({{"version":1,"object":"{}","delta":"{}","visible_from":{})", manifest.object,
+                                 manifest.delta, manifest.visible_from);
+  if (!manifest.indexes.empty()) {
+    text += R"(,"indexes":[)";
+    for (const IndexObject& index : manifest.indexes) {
+      if (&index != &manifest.indexes.front()) text += ',';
+      text += fmt::format(R"({{"index":{},"field":{},"object":"{}","bytes":{},"crc":{}}})", index.index_id,
+                          index.field_id, index.object, index.bytes, index.crc);
+    }
+    text += ']';
+  }
+  return text + '}';
 }
+
+namespace {
+
+Result<std::vector<IndexObject>> DecodeIndexes(const rapidjson::Value& list, std::string_view text) {
+  std::vector<IndexObject> indexes;
+  bool sound = list.IsArray();
+  for (rapidjson::SizeType i = 0; sound && i < list.Size(); ++i) {
+    const rapidjson::Value& item = list[i];
+    const auto has = [&](const char* name) { return item.IsObject() && item.HasMember(name); };
+    sound = has("index") && item["index"].IsInt64() && has("field") && item["field"].IsInt64() && has("object") &&
+            item["object"].IsString() && has("bytes") && item["bytes"].IsUint64() && has("crc") && item["crc"].IsUint();
+    if (!sound) break;
+    indexes.push_back({item["index"].GetInt64(), item["field"].GetInt64(), item["object"].GetString(),
+                       item["bytes"].GetUint64(), item["crc"].GetUint()});
+  }
+  if (!sound) return Error(StatusCode::kCorruption, "segment manifest is damaged: {}", text);
+  return indexes;
+}
+
+}  // namespace
 
 Result<SegmentManifest> DecodeManifest(std::string_view text) {
   rapidjson::Document document;
@@ -57,6 +87,9 @@ Result<SegmentManifest> DecodeManifest(std::string_view text) {
     return Error(StatusCode::kCorruption, "segment manifest is damaged: {}", text);
   }
   SegmentManifest manifest{document["object"].GetString(), document["delta"].GetString()};
+  if (const auto list = document.FindMember("indexes"); list != document.MemberEnd()) {
+    QUIVER_ASSIGN_OR_RETURN(manifest.indexes, DecodeIndexes(list->value, text));
+  }
   if (document.HasMember("visible_from") && document["visible_from"].IsUint64()) {
     manifest.visible_from = document["visible_from"].GetUint64();
   }
@@ -358,6 +391,7 @@ Status Engine::Impl::Seal(SealTask& task) {
     frozen_bytes_ -= task.growing_bytes;
     CutLog();
     RequestMaintenance(*task.collection);
+    RequestIndexing(*task.collection);
     return status;
   }
   if (!task.collection->dropped) return status;
@@ -400,7 +434,7 @@ void Engine::Impl::RemoveDropped(const SealTask& task) {
         QUIVER_ASSIGN_OR_RETURN([[maybe_unused]] const auto outcome, meta->Commit(transaction));
       }
     }
-    for (const char* kind : {"segment", "delta"}) {
+    for (const char* kind : {"segment", "delta", "index"}) {
       QUIVER_ASSIGN_OR_RETURN(const auto found, objects->List(fmt::format("{}/{}/", kind, collection_id)));
       for (const storage::ObjectInfo& object : found) QUIVER_RETURN_IF_ERROR(objects->Remove(object.name));
     }

@@ -206,6 +206,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
       for (const RestoredSegment& segment : segments) {
         source->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, at, budget));
       }
+      RequestIndexing(*source);
     };
     return change;
   };
@@ -243,7 +244,10 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     change.operations.push_back(
         {storage::MetaOperation::Kind::kPut, CollectionKey(target_id), CollectionInfoToJson(*collection->info())});
     add_manifests(change, timestamp);
-    change.apply = [this, collection](Timestamp) { Publish(collection); };
+    change.apply = [this, collection](Timestamp) {
+      Publish(collection);
+      RequestIndexing(*collection);
+    };
     return change;
   };
 

@@ -139,6 +139,14 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
           [](const Stats& s) { return s.sealed_bytes; });
   add.Add(CallbackKind::kGauge, "quiver_fenced_segments", "Damaged segments, whose rows are not served.",
           [](const Stats& s) { return s.fenced_segments; });
+  add.Add(CallbackKind::kGauge, "quiver_indexes", "Built vector indexes in use, one per segment and field.",
+          [](const Stats& s) { return s.indexes; });
+  add.Add(CallbackKind::kGauge, "quiver_index_mapped_bytes", "Mapped files of vector indexes.",
+          [](const Stats& s) { return s.index_bytes; });
+  add.Add(CallbackKind::kCounter, "quiver_index_builds_total", "Vector indexes built over a segment.",
+          [](const Stats& s) { return s.index_builds; });
+  add.Add(CallbackKind::kCounter, "quiver_index_build_failures_total", "Builds that failed; each is tried again.",
+          [](const Stats& s) { return s.index_build_failures; });
   add.Add(CallbackKind::kGauge, "quiver_log_bytes", "Size of the write-ahead log.",
           [](const Stats& s) { return s.log_bytes; });
   add.Add(CallbackKind::kCounter, "quiver_log_syncs_total", "fdatasync calls on the write-ahead log.",

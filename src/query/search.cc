@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "index/flat_search.h"
 #include "query/group_key.h"
+#include "query/index_search.h"
 #include "query/match.h"
 #include "query/ranking.h"
 #include "query/sound_view.h"
@@ -35,9 +36,11 @@ struct Piece {
   uint32_t last_page;
 };
 
-std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filter* filter) {
+/// Pieces of all segments that are scanned.
+std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filter* filter, const IndexPlan& plan) {
   std::vector<Piece> pieces;
   for (size_t i = 0; i < view.segments.size(); ++i) {
+    if (plan.segments[i].index != nullptr) continue;
     const uint32_t pages = view.segments[i]->page_count();
     const uint32_t step = NamesKeys(filter) ? std::max(pages, 1U) : kPagesPerPiece;
     for (uint32_t page = 0; page < pages; page += step) pieces.push_back({i, page, std::min(page + step, pages)});
@@ -46,19 +49,24 @@ std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filte
 }
 
 /// Scans one piece for all queries.
-Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, std::span<TopK> results,
-                 FlatScratch& scratch) {
+Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, const SegmentPlan& plan,
+                 std::span<TopK> results, FlatScratch& scratch) {
   const segment::Segment& segment = *request.view.segments[piece.segment];
   const bool unfiltered = request.filter == nullptr || request.filter->always_true();
-  if (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view))) {
+  if (plan.masked || (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view)))) {
     const uint32_t first = piece.first_page * kPageRows;
     const uint32_t rows = std::min(piece.last_page * kPageRows, segment.row_count()) - first;
     if (request.cancelled && request.cancelled()) {
       return Error(StatusCode::kCancelled, "request was cancelled");
     }
+    const uint64_t* mask = plan.masked ? plan.mask.data() + first / 64 : nullptr;
+    if (plan.masked) {
+      const auto words = std::span(mask, (rows + 63) / 64);
+      if (std::all_of(words.begin(), words.end(), [](uint64_t word) { return word == 0; })) return Status::Ok();
+    }
     QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, first, rows));
     if (vectors.present()) {
-      index::FlatScan(queries, vectors, nullptr, RowId(piece.segment, first), results, scratch);
+      index::FlatScan(queries, vectors, mask, RowId(piece.segment, first), results, scratch);
     }
     return Status::Ok();
   }
@@ -87,20 +95,26 @@ std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_
   return std::vector<TopK>(count, empty);
 }
 
-Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
-                                      ThreadPool* parallel) {
-  std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
-  const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get());
-  if (pieces.empty()) return results;
+/// Scans all segments that the plan gives no index, for all queries.
+Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
+                    const IndexPlan& plan, std::span<TopK> results, ThreadPool* parallel) {
+  const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get(), plan);
+  if (pieces.empty()) return Status::Ok();
 
   double rows = 0;
-  for (const auto& segment : request.view.segments) rows += segment->row_count();
+  for (size_t i = 0; i < plan.segments.size(); ++i) {
+    const SegmentPlan& segment = plan.segments[i];
+    if (segment.index != nullptr) continue;
+    rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
+  }
   const double work =
       rows * static_cast<double>(std::max<int64_t>(queries.dim(), 1)) * static_cast<double>(queries.nq());
   if (parallel == nullptr || pieces.size() == 1 || work < kParallelWork) {
     thread_local FlatScratch scratch;
-    for (const Piece& piece : pieces) QUIVER_RETURN_IF_ERROR(ScanPiece(request, queries, piece, results, scratch));
-    return results;
+    for (const Piece& piece : pieces) {
+      QUIVER_RETURN_IF_ERROR(ScanPiece(request, queries, piece, plan.segments[piece.segment], results, scratch));
+    }
+    return Status::Ok();
   }
   // Pieces go to whichever thread is free; each keeps its own best hits, merged at the end.
   std::mutex merge_mutex;
@@ -111,7 +125,7 @@ Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQu
     std::vector<TopK> local = MakeCollectors(range, request.metric, queries.nq());
     Status status;
     for (size_t i = begin; i < end && status.ok(); ++i) {
-      status = ScanPiece(request, queries, pieces[i], local, scratch);
+      status = ScanPiece(request, queries, pieces[i], plan.segments[pieces[i].segment], local, scratch);
     }
     const std::lock_guard lock(merge_mutex);
     if (!status.ok() && first_error.ok()) first_error = status;
@@ -119,8 +133,33 @@ Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, const FlatQu
       for (const Hit& hit : local[query].TakeSorted()) results[query].Offer(hit.score, hit.row);
     }
   });
-  QUIVER_RETURN_IF_ERROR(first_error);
+  return first_error;
+}
+
+/// Searches by scanning alone.
+Result<std::vector<TopK>> ScanBatch(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
+                                    ThreadPool* parallel) {
+  std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
+  IndexPlan none;
+  none.segments.resize(request.view.segments.size());
+  QUIVER_RETURN_IF_ERROR(ScanSegments(request, queries, range, none, results, parallel));
   return results;
+}
+
+/// Searches as planned; indexes that turn out to be damaged leave the plan.
+Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, std::span<const std::string_view> raw,
+                                      const FlatQueries& queries, const HitRange& range, IndexPlan& plan,
+                                      ThreadPool* parallel) {
+  for (;;) {
+    std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
+    if (plan.any()) {
+      const size_t keep = request.offset + request.limit;
+      QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchIndexes(request, raw, queries, keep, plan, results, parallel));
+      if (!sound) continue;
+    }
+    QUIVER_RETURN_IF_ERROR(ScanSegments(request, queries, range, plan, results, parallel));
+    return results;
+  }
 }
 
 /// A tie across the cut is decided by primary key, which the scan does not see: replaces the hits of that score by all
@@ -135,7 +174,7 @@ Status CompleteTie(const SearchRequest& request, const FieldSchema& field, std::
                          .radius = std::nextafter(score, IsSimilarity(request.metric) ? -infinity : infinity),
                          .range_filter = score};
   QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, {query}));
-  QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> tied, SearchBatch(request, queries, exactly, parallel));
+  QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> tied, ScanBatch(request, queries, exactly, parallel));
   std::erase_if(hits, [&](const Hit& hit) { return hit.score == score; });
   for (const Hit& hit : tied.front().TakeSorted()) hits.push_back(hit);
   return Status::Ok();
@@ -191,16 +230,18 @@ Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, co
   std::vector<std::vector<Hit>> pages;
   const size_t keep = request.offset + request.limit;
   const size_t batch = std::max<size_t>(1, kMaxKeptHits / std::max<size_t>(keep, 1));
+  QUIVER_ASSIGN_OR_RETURN(IndexPlan plan, PlanIndexes(request, keep, parallel));
   for (size_t begin = 0; begin < request.queries.size(); begin += batch) {
     const size_t end = std::min(begin + batch, request.queries.size());
     const std::vector<std::string_view> part(request.queries.begin() + static_cast<ptrdiff_t>(begin),
                                              request.queries.begin() + static_cast<ptrdiff_t>(end));
     QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, part));
     const HitRange range{.keep = keep + 1, .radius = request.radius, .range_filter = request.range_filter};
-    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, range, parallel));
+    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, part, queries, range, plan, parallel));
     for (size_t query = 0; query < found.size(); ++query) {
       std::vector<Hit> hits = found[query].TakeSorted();
-      QUIVER_RETURN_IF_ERROR(CompleteTie(request, field, part[query], parallel, hits));
+      // An index has not seen every row of the last score.
+      if (!plan.any()) QUIVER_RETURN_IF_ERROR(CompleteTie(request, field, part[query], parallel, hits));
       QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
       if (hits.size() > keep) hits.resize(keep);
       hits.erase(hits.begin(), hits.begin() + static_cast<ptrdiff_t>(std::min(request.offset, hits.size())));
@@ -228,7 +269,7 @@ Result<std::vector<Hit>> RankGroups(const SearchRequest& request, const FieldSch
   for (bool ended = false; !ended && !collector.full(); keep *= kMoreGroupHits) {
     keep = std::min(keep, rows + 1);  // one more than there are: the end is seen
     const HitRange range{.keep = keep, .radius = request.radius, .range_filter = request.range_filter};
-    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, queries, range, parallel));
+    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, ScanBatch(request, queries, range, parallel));
     std::vector<Hit> hits = found.front().TakeSorted();
     ended = hits.size() < keep;
     // Rows of the last score may be missing; what stands before it is final, in this round as in the next.

@@ -1,5 +1,6 @@
 // File: query/search.h
-// Vector search and scalar query over a ReadView. Exact: every segment is scanned (FLAT) under the filter's mask.
+// Vector search and scalar query over a ReadView. Segments whose vector index serves the request are asked through it;
+// all others are scanned under the filter's mask, exactly. A row has the same score either way.
 // Thread rule: the functions are pure on an immutable view and may run on any thread; `parallel` lets one request use
 // idle cores of the compute pool.
 #pragma once
@@ -27,6 +28,14 @@ namespace quiver::query {
 /// Gives up work early: called between blocks of rows; returning true ends the request with kCancelled.
 using Cancelled = std::function<bool()>;
 
+/// A vector index that a search may use, and how hard it is to search. 0 = the index's own choice.
+struct IndexUse {
+  int64_t index_id = 0;  ///< of the catalog; segments that lack it are scanned
+  uint32_t ef = 0;
+  uint32_t nprobe = 0;
+  double recall = 0;  ///< 0.8 .. 0.999; 0 = not asked
+};
+
 struct SearchRequest {
   engine::ReadView view;
   int64_t field_id = 0;
@@ -42,6 +51,9 @@ struct SearchRequest {
   std::optional<Grouping> group;       ///< limit and offset then count groups; each is filled as far as rows exist
   std::vector<OrderKey> order;         ///< reorders the page that the scores chose; not with `group`
   std::vector<int64_t> output_fields;  ///< field ids, vectors among them
+  /// Absent = exact. With it, searches without a range and without groups may miss rows, within the recall of the
+  /// index; they still return min(limit, matching rows) rows.
+  std::optional<IndexUse> index;
   Cancelled cancelled;
 };
 
@@ -53,7 +65,8 @@ struct SearchResult {
   ColumnBatch groups;  ///< of a grouped search: the values of the group fields, likewise
 };
 
-/// Ties are ordered by primary key. Of a grouped search the groups stand in the order of their best rows, the rows of
+/// Ties are ordered by primary key; which rows of one score stand before the end of the page, too, where no index was
+/// used. Of a grouped search the groups stand in the order of their best rows, the rows of
 /// one group together, and groups are never fewer than exist and were asked for. Errors: kCorruption naming the
 /// segment, kCancelled.
 Result<SearchResult> Search(const SearchRequest& request, ThreadPool* parallel);

@@ -709,6 +709,14 @@ Result<SearchSpec> ParseSearchParams(const IndexSpec& index, const KeyValues& se
     spec.ignore_growing = *value;
   }
   QUIVER_RETURN_IF_ERROR(ParseRange(spec.params, spec));
+  if (const std::string* text = FindValue(spec.params, "recall"); text != nullptr) {
+    const std::optional<double> value = ParseDouble(*text);
+    if (!value) return Invalid("Type conflict in json: param 'recall' (\"{}\") should be a number", *text);
+    if (*value < 0.8 || *value > 0.999) {
+      return Invalid("Out of range in json: param 'recall' ({}) should be in range [0.8, 0.999]", *value);
+    }
+    spec.recall = *value;
+  }
 
   if (const VectorIndex* known = FindVectorIndex(index.index_type)) {
     const std::string fault = CheckRules(known->search, spec.params, Phase::kSearch);

@@ -49,7 +49,8 @@ struct SearchSpec {
   std::optional<float> radius;            ///< range search
   std::optional<float> range_filter;      ///< range search, the inner bound
   bool ignore_growing = false;
-  KeyValues params;  ///< all others as given, `params` opened
+  double recall = 0;  ///< share of the true neighbours that an index is to find, 0.8 .. 0.999; 0 = not asked
+  KeyValues params;   ///< all others as given, `params` opened
 
   /// Value of an integer parameter (nprobe, ef, ...), or `default_value` where it was not given.
   [[nodiscard]] int64_t Int(std::string_view key, int64_t default_value) const;

@@ -92,6 +92,30 @@ Result<std::optional<uint32_t>> SealedSegment::FindVisible(const KeyView& key, T
   return std::optional<uint32_t>();
 }
 
+std::shared_ptr<const SegmentIndex> SealedSegment::FindIndex(int64_t index_id) const {
+  const std::lock_guard lock(index_mutex_);
+  for (const auto& index : indexes_) {
+    if (index->index_id() == index_id) return index->damaged() ? nullptr : index;
+  }
+  return nullptr;
+}
+
+std::vector<std::shared_ptr<const SegmentIndex>> SealedSegment::Indexes() const {
+  const std::lock_guard lock(index_mutex_);
+  return indexes_;
+}
+
+void SealedSegment::AttachIndex(std::shared_ptr<const SegmentIndex> index) {
+  const std::lock_guard lock(index_mutex_);
+  std::erase_if(indexes_, [&](const auto& old) { return old->index_id() == index->index_id(); });
+  indexes_.push_back(std::move(index));
+}
+
+void SealedSegment::DetachIndex(int64_t index_id) {
+  const std::lock_guard lock(index_mutex_);
+  std::erase_if(indexes_, [&](const auto& old) { return old->index_id() == index_id; });
+}
+
 Status SealedSegment::fence() const {
   if (!fenced()) return Status::Ok();
   Status reason = FenceError(file_->collection_id(), id(), file_->damage().message());

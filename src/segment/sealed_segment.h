@@ -1,12 +1,15 @@
 // File: segment/sealed_segment.h
 // SealedSegment: the immutable file of a segment plus what changes about it: delete timestamps in memory, exact at
 // every timestamp, in pages that are made at the first delete of one of their rows and published by an atomic pointer.
-// Thread rule: one writer (the sequencer, or recovery) calls what is under "Writer side"; any number of readers.
+// Its vector indexes come and go while it lives.
+// Thread rule: one writer (the sequencer, or recovery) calls what is under "Writer side"; any number of readers;
+// indexes may be attached from any thread.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
@@ -14,6 +17,7 @@
 
 #include "base/memory_budget.h"
 #include "segment/segment.h"
+#include "segment/segment_index.h"
 #include "storage/delta_file.h"
 #include "storage/segment_file.h"
 
@@ -44,6 +48,16 @@ class SealedSegment final : public Segment {
     return std::max(stamps[row], visible_from_);
   }
   [[nodiscard]] Timestamp visible_from() const { return visible_from_; }
+
+  [[nodiscard]] std::shared_ptr<const SegmentIndex> FindIndex(int64_t index_id) const override;
+  /// All indexes, damaged ones included.
+  [[nodiscard]] std::vector<std::shared_ptr<const SegmentIndex>> Indexes() const;
+  /// Gives the segment an index, in the place of one with the same id. Searches that run keep the one they have.
+  void AttachIndex(std::shared_ptr<const SegmentIndex> index);
+  void DetachIndex(int64_t index_id);
+  /// Set while the segment is about to be replaced, or has been: an index of it would be built in vain.
+  [[nodiscard]] bool outgoing() const { return outgoing_.load(std::memory_order_acquire); }
+  void set_outgoing(bool outgoing) { outgoing_.store(outgoing, std::memory_order_release); }
 
   [[nodiscard]] bool fenced() const override { return file_->damaged(); }
   [[nodiscard]] Status fence() const override;
@@ -89,6 +103,9 @@ class SealedSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> saved_deletes_{0};
   std::optional<Journal> journal_;
+  mutable std::mutex index_mutex_;
+  std::vector<std::shared_ptr<const SegmentIndex>> indexes_;  ///< few: one per vector field at most
+  std::atomic<bool> outgoing_{false};
   MemoryCharge charge_;  ///< of the delete pages; writer only
   mutable std::atomic<bool> fence_logged_{false};
 };

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -17,6 +18,8 @@
 #include "schema/column.h"
 
 namespace quiver::segment {
+
+class SegmentIndex;  // segment/segment_index.h
 
 using Timestamp = uint64_t;
 
@@ -93,6 +96,10 @@ class Segment {
   [[nodiscard]] virtual Result<Timestamp> inserted_at(uint32_t row) const = 0;
   /// kNotDeleted while the row lives.
   [[nodiscard]] virtual Timestamp delete_ts(uint32_t row) const = 0;
+
+  /// The vector index of this id, over all rows of the segment; nullptr where there is none, or none that may be used:
+  /// then the segment is scanned.
+  [[nodiscard]] virtual std::shared_ptr<const SegmentIndex> FindIndex(int64_t /*index_id*/) const { return nullptr; }
 
   /// Returns whether the segment has been found damaged. It is fenced from then on: none of its values is used any
   /// more, and a read that needs it fails with fence(). Whoever has read values where they lie asks afterwards, before

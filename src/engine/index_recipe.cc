@@ -1,0 +1,130 @@
+#include "engine/index_recipe.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string_view>
+
+namespace quiver::engine {
+
+namespace {
+
+using index::IndexCodec;
+using index::IndexRecipe;
+using index::IndexStructure;
+
+struct NamedRecipe {
+  std::string_view name;
+  IndexStructure structure;
+  IndexCodec codec;
+};
+
+/// AUTOINDEX and binary vectors are decided in RecipeOf.
+constexpr std::array kRecipes{
+    NamedRecipe{"IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
+    NamedRecipe{"IVF_SQ8", IndexStructure::kLists, IndexCodec::kSq8},
+    NamedRecipe{"IVF_SQ", IndexStructure::kLists, IndexCodec::kSq8},
+    NamedRecipe{"IVF_PQ", IndexStructure::kLists, IndexCodec::kPq},
+    NamedRecipe{"IVF_RABITQ", IndexStructure::kLists, IndexCodec::kRabitq},
+    NamedRecipe{"SCANN", IndexStructure::kLists, IndexCodec::kPq},
+    NamedRecipe{"DISKANN", IndexStructure::kLists, IndexCodec::kRabitq},
+    NamedRecipe{"BIN_IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
+    NamedRecipe{"HNSW", IndexStructure::kGraph, IndexCodec::kSq8},
+    NamedRecipe{"HNSW_SQ", IndexStructure::kGraph, IndexCodec::kSq8},
+    NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kPq},
+    NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kPq},
+    NamedRecipe{"AUTOINDEX", IndexStructure::kGraph, IndexCodec::kSq8},
+};
+
+/// The value of a checked integer parameter.
+std::optional<uint32_t> Number(const IndexInfo& index, std::string_view key) {
+  const std::string* text = FindValue(index.params, key);
+  if (text == nullptr) return std::nullopt;
+  const char* begin = text->data() + (text->starts_with('+') ? 1 : 0);
+  uint32_t value = 0;
+  const auto [end, error] = std::from_chars(begin, text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  return value;
+}
+
+/// The scalar codec of `sq_type`; whatever the walk is done on, scores come from the vectors as stored.
+IndexCodec ScalarCodec(const IndexInfo& index, IndexStructure structure) {
+  const std::string* given = FindValue(index.params, "sq_type");
+  if (given == nullptr) return IndexCodec::kSq8;
+  std::string type = *given;
+  std::transform(type.begin(), type.end(), type.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (type == "sq4" || type == "sq4u") return IndexCodec::kSq4;
+  // A graph walks on eight bits at most; lists can hold the values themselves.
+  if ((type == "fp16" || type == "bf16") && structure == IndexStructure::kLists) return IndexCodec::kRaw;
+  return IndexCodec::kSq8;
+}
+
+uint64_t CodeBytes(const IndexRecipe& recipe) {
+  const auto dim = static_cast<uint64_t>(std::max<int64_t>(recipe.dim, 1));
+  switch (recipe.codec) {
+    case IndexCodec::kRaw: return recipe.type == DataType::kBinaryVector ? dim / 8 : 4 * dim;
+    case IndexCodec::kSq8: return dim + 16;
+    case IndexCodec::kSq4: return dim / 2 + 16;
+    case IndexCodec::kRabitq: return dim * recipe.code_bits / 8 + 32;
+    case IndexCodec::kPq: return uint64_t{recipe.pq_m} * recipe.code_bits / 8 + 16;
+  }
+  return 4 * dim;
+}
+
+}  // namespace
+
+std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& index) {
+  switch (field.type) {
+    case DataType::kFloatVector:
+    case DataType::kFloat16Vector:
+    case DataType::kBFloat16Vector:
+    case DataType::kInt8Vector:
+    case DataType::kBinaryVector: break;
+    default: return std::nullopt;
+  }
+  const auto named = std::find_if(kRecipes.begin(), kRecipes.end(),
+                                  [&](const NamedRecipe& recipe) { return recipe.name == index.index_type; });
+  if (named == kRecipes.end()) return std::nullopt;
+  IndexRecipe recipe;
+  recipe.structure = named->structure;
+  recipe.codec = named->codec;
+  recipe.type = field.type;
+  recipe.dim = field.dim;
+  recipe.metric = ParseMetricType(index.metric_type);
+  if (field.type == DataType::kBinaryVector) {
+    if (recipe.metric != MetricType::kHamming && recipe.metric != MetricType::kJaccard) return std::nullopt;
+    recipe.codec = IndexCodec::kRaw;  // bits are their own code
+    if (index.index_type == "AUTOINDEX") recipe.structure = IndexStructure::kLists;
+  }
+  if (index.index_type == "HNSW_SQ" || index.index_type == "IVF_SQ8" || index.index_type == "IVF_SQ") {
+    recipe.codec = ScalarCodec(index, recipe.structure);
+  }
+  if (const auto m = Number(index, "M")) recipe.degree = 2 * *m;
+  if (const auto ef = Number(index, "efConstruction")) recipe.ef_construction = *ef;
+  if (index.index_type != "DISKANN") {
+    if (const auto nlist = Number(index, "nlist")) recipe.nlist = *nlist;
+  }
+  if (recipe.codec == IndexCodec::kRabitq) {
+    if (const auto bits = Number(index, "rbq_bits")) recipe.code_bits = *bits;
+  }
+  if (recipe.codec == IndexCodec::kPq) {
+    const auto dim = static_cast<uint32_t>(field.dim);
+    if (index.index_type == "SCANN") {
+      recipe.code_bits = 4;
+      recipe.pq_m = dim / std::max<uint32_t>(Number(index, "sub_dim").value_or(2), 1);
+    } else {
+      recipe.code_bits = Number(index, "nbits").value_or(8);
+      recipe.pq_m = Number(index, "m").value_or(index.index_type == "HNSW_PRQ" ? 2 : 32);
+    }
+  }
+  return recipe;
+}
+
+uint64_t BuildMemory(const IndexRecipe& recipe, uint64_t rows) {
+  uint64_t per_row = CodeBytes(recipe) + 16;
+  if (recipe.structure == IndexStructure::kGraph) per_row += uint64_t{recipe.degree} * 4 * 5 / 4 + 16;
+  return rows * per_row * 2;  // while it is built, and the file
+}
+
+}  // namespace quiver::engine

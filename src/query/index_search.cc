@@ -1,0 +1,176 @@
+#include "query/index_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "query/match.h"
+#include "segment/segment.h"
+
+namespace quiver::query {
+
+namespace {
+
+using index::FlatQueries;
+using index::IndexRecipe;
+using index::IndexStructure;
+using index::TopK;
+using segment::kPageRows;
+using segment::kPageWords;
+
+/// So few rows are always scored directly: no index is faster.
+constexpr uint64_t kAlwaysScan = 2000;
+/// Pages of a mask made as one piece.
+constexpr uint32_t kPagesPerMaskPiece = 32;
+/// Candidates that a graph walk keeps where the request does not say.
+constexpr double kUsualCandidates = 128;
+/// Rows scored per candidate of a graph walk: the neighbours not seen before.
+constexpr double kRowsPerCandidate = 12;
+/// A code of a row that a walk jumps to costs about as much as a whole vector that a scan streams over.
+constexpr double kScanRowCost = 1.0;
+/// Queries that one thread takes at a time.
+constexpr size_t kQueriesPerPiece = 8;
+
+bool Unfiltered(const SearchRequest& request) { return request.filter == nullptr || request.filter->always_true(); }
+
+/// Works out which rows of a segment are visible and match.
+Status FillMask(const SearchRequest& request, size_t segment_index, ThreadPool* parallel, SegmentPlan& plan) {
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  const uint32_t pages = segment.page_count();
+  plan.mask.assign(size_t{pages} * kPageWords, 0);
+  plan.masked = true;
+  std::mutex mutex;
+  Status first_error;
+  uint64_t rows = 0;
+  const auto fill = [&](size_t begin, size_t end) {
+    uint64_t found = 0;
+    Status status =
+        VisitMatches(request.view, segment_index, static_cast<uint32_t>(begin), static_cast<uint32_t>(end),
+                     request.filter.get(), request.cancelled, [&](uint32_t page, const uint64_t* mask, uint32_t count) {
+                       std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page} * kPageWords);
+                       found += count;
+                       return Status::Ok();
+                     });
+    const std::lock_guard lock(mutex);
+    if (!status.ok() && first_error.ok()) first_error = std::move(status);
+    rows += found;
+  };
+  if (parallel == nullptr || Unfiltered(request) || pages <= kPagesPerMaskPiece) {
+    fill(0, pages);
+  } else {
+    parallel->ParallelFor(pages, kPagesPerMaskPiece, fill);
+  }
+  plan.rows = rows;
+  return first_error;
+}
+
+/// Asks one index. True = its offers count; false = it is damaged and out of the plan.
+Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
+                       const SegmentPlan& plan, std::span<TopK> results) {
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, 0, segment.row_count()));
+  if (!vectors.present()) return true;
+  thread_local index::IndexScratch scratch;
+  index::IndexCounters counters;
+  const index::IndexSearchOptions options{.k = keep,
+                                          .ef = request.index->ef,
+                                          .nprobe = request.index->nprobe,
+                                          .recall = request.index->recall,
+                                          .cancelled = request.cancelled};
+  const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
+  const Status status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0),
+                                                        results, scratch, counters);
+  if (status.code() == StatusCode::kCorruption || plan.index->damaged()) {
+    plan.index->ReportDamage(status.ok() ? "its file cannot be read" : status.message());
+    return false;
+  }
+  if (!status.ok()) return status;
+  return true;
+}
+
+}  // namespace
+
+bool IndexPlan::any() const {
+  return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.index != nullptr; });
+}
+
+bool ScanIsCheaper(const IndexRecipe& recipe, uint64_t rows, uint64_t matches, size_t keep, const IndexUse& use) {
+  if (matches <= std::max<uint64_t>(kAlwaysScan, 2 * keep)) return true;
+  const auto all = static_cast<double>(rows);
+  const auto kept = static_cast<double>(matches);
+  if (recipe.structure == IndexStructure::kGraph) {
+    // A walk among rows of which a share matches sees that many times as many until it has its candidates.
+    const double candidates =
+        std::max(use.ef != 0 ? static_cast<double>(use.ef) : kUsualCandidates, static_cast<double>(keep));
+    return kept * kScanRowCost <= candidates * kRowsPerCandidate * all / kept;
+  }
+  // Lists cost their centroids, and of the rows that match those in the lists that are visited.
+  const double lists = recipe.nlist != 0 ? recipe.nlist : std::sqrt(all);
+  return kept <= 2 * lists;
+}
+
+Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadPool* parallel) {
+  IndexPlan plan;
+  plan.segments.resize(request.view.segments.size());
+  const bool exact =
+      !request.index || request.radius || request.range_filter || request.group || NamesKeys(request.filter.get());
+  if (exact || keep == 0) return plan;
+  if (request.filter != nullptr && request.filter->always_false()) return plan;
+  for (size_t i = 0; i < plan.segments.size(); ++i) {
+    const segment::Segment& segment = *request.view.segments[i];
+    SegmentPlan& chosen = plan.segments[i];
+    auto index = segment.FindIndex(request.index->index_id);
+    if (index == nullptr || index->index().recipe().metric != request.metric) continue;
+    const IndexRecipe& recipe = index->index().recipe();
+    if (ScanIsCheaper(recipe, segment.row_count(), segment.row_count(), keep, *request.index)) continue;
+    if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
+      chosen.rows = segment.row_count();
+    } else {
+      QUIVER_RETURN_IF_ERROR(FillMask(request, i, parallel, chosen));
+      if (ScanIsCheaper(recipe, segment.row_count(), chosen.rows, keep, *request.index)) continue;
+    }
+    chosen.index = std::move(index);
+  }
+  return plan;
+}
+
+Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::string_view> raw,
+                           const FlatQueries& queries, size_t keep, IndexPlan& plan, std::span<TopK> results,
+                           ThreadPool* parallel) {
+  const auto search = [&](const FlatQueries& some, std::span<TopK> their_results) -> Status {
+    for (size_t i = 0; i < plan.segments.size(); ++i) {
+      if (plan.segments[i].index == nullptr) continue;
+      QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchOne(request, i, some, keep, plan.segments[i], their_results));
+      if (!sound) return Status::Ok();  // seen below
+    }
+    return Status::Ok();
+  };
+  Status status;
+  if (parallel == nullptr || queries.nq() <= kQueriesPerPiece) {
+    status = search(queries, results);
+  } else {
+    const FieldSchema* field = request.view.info->schema->FindById(request.field_id);
+    const size_t grain = std::max(kQueriesPerPiece, queries.nq() / (parallel->thread_count() * 4));
+    std::mutex mutex;
+    parallel->ParallelFor(queries.nq(), grain, [&](size_t begin, size_t end) {
+      const std::vector<std::string_view> part(raw.begin() + static_cast<ptrdiff_t>(begin),
+                                               raw.begin() + static_cast<ptrdiff_t>(end));
+      const auto some = FlatQueries::Make(field->type, field->dim, request.metric, part);
+      Status searched = some.ok() ? search(*some, results.subspan(begin, end - begin)) : some.status();
+      const std::lock_guard lock(mutex);
+      if (!searched.ok() && status.ok()) status = std::move(searched);
+    });
+  }
+  QUIVER_RETURN_IF_ERROR(status);
+  bool sound = true;
+  for (SegmentPlan& segment : plan.segments) {
+    if (segment.index == nullptr || !segment.index->damaged()) continue;
+    segment.index = nullptr;
+    sound = false;
+  }
+  return sound;
+}
+
+}  // namespace quiver::query

@@ -1,0 +1,55 @@
+// File: query/index_search.h
+// The part of a search that vector indexes answer: for each segment of a view whether its index serves the request, the
+// rows that may be returned, and the search itself. What has no index here is scanned (search.cc).
+// Thread rule: IndexPlan is made on one thread and only read afterwards.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "index/flat_search.h"
+#include "index/vector_index.h"
+#include "query/search.h"
+#include "segment/segment_index.h"
+
+namespace quiver {
+class ThreadPool;
+}
+
+namespace quiver::query {
+
+/// How one segment is searched.
+struct SegmentPlan {
+  std::shared_ptr<const segment::SegmentIndex> index;  ///< nullptr: scanned
+  bool masked = false;         ///< `mask` holds the rows that are visible and match; otherwise it was not worked out
+  std::vector<uint64_t> mask;  ///< bit row % 64 of word row / 64, whole pages
+  uint64_t rows = 0;           ///< set bits, or without a mask all rows of the segment
+};
+
+/// One plan per segment of the view, made once for all queries of a request.
+struct IndexPlan {
+  std::vector<SegmentPlan> segments;
+
+  [[nodiscard]] bool any() const;
+};
+
+/// Returns whether scoring `matches` rows of a segment of `rows` directly costs no more than asking its index for
+/// `keep` of them, with a margin in favour of the exact answer.
+bool ScanIsCheaper(const index::IndexRecipe& recipe, uint64_t rows, uint64_t matches, size_t keep, const IndexUse& use);
+
+/// Chooses for each segment. Requests that promise exact answers (ranges, groups, iterators, filters that name keys)
+/// have no IndexUse or get no index here. Errors: those of filters and of segments.
+Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadPool* parallel);
+
+/// Searches the segments of the plan that have an index for all queries (`raw` are the same, as bytes) and offers their
+/// hits to `results`. An index that turns out to be damaged is reported and taken out of `plan`; the answer is then
+/// `false`: what `results` hold is to be thrown away and searched anew.
+Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::string_view> raw,
+                           const index::FlatQueries& queries, size_t keep, IndexPlan& plan,
+                           std::span<index::TopK> results, ThreadPool* parallel);
+
+}  // namespace quiver::query

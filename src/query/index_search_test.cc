@@ -1,0 +1,507 @@
+// Searches through vector indexes over an engine: brute force is the oracle.
+#include "query/index_search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <future>
+#include <map>
+#include <numeric>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "base/logging.h"
+#include "base/thread_pool.h"
+#include "engine/collection.h"
+#include "engine/directory_check.h"
+#include "engine/engine.h"
+#include "engine/shared_meta.h"
+#include "io/fault_file_system.h"
+#include "query/search.h"
+#include "storage/meta_store.h"
+
+namespace quiver::query {
+namespace {
+
+using engine::Engine;
+using engine::IndexState;
+using engine::SharedMeta;
+
+constexpr int64_t kPk = 100;
+constexpr int64_t kNumber = 101;
+constexpr int64_t kVector = 102;
+constexpr int64_t kDim = 16;
+constexpr int64_t kRows = 12'000;
+constexpr size_t kLimit = 10;
+
+using Vector = std::array<float, kDim>;
+
+/// Vectors around 40 centres, one for each (key, version).
+Vector MakeVector(int64_t key, int64_t version) {
+  std::mt19937_64 random(static_cast<uint64_t>(key * 31 + version));
+  std::normal_distribution<float> noise(0, 0.6F);
+  std::mt19937_64 centre(random() % 40);
+  std::normal_distribution<float> wide(0, 1);
+  Vector values;
+  for (float& value : values) value = wide(centre) + noise(random);
+  return values;
+}
+
+/// What a collection must show: number and version of each key.
+struct Row {
+  int64_t number;
+  int64_t version;
+};
+using Model = std::map<int64_t, Row>;
+
+std::string_view BytesOf(const Vector& vector) {
+  return {reinterpret_cast<const char*>(vector.data()), sizeof(vector)};
+}
+
+class IndexSearchTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
+
+  void Open() {
+    engine_.reset();
+    engine::EngineOptions options = options_;
+    options.data_dir = "data";
+    options.flush_min_bytes = 0;
+    options.compaction = false;
+    options.index_min_rows = 500;
+    options.retention_seconds = 3600;
+    options.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
+                                 const index::BuildControl& control) {
+      ++builds_;
+      return index::BuildVectorIndex(recipe, vectors, control);
+    };
+    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
+    };
+    auto opened = Engine::Open(*files_, options);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    engine_ = *std::move(opened);
+  }
+  void Create() {
+    CollectionSchema schema;
+    schema.name = "docs";
+    FieldSchema pk;
+    pk.field_id = kPk;
+    pk.name = "id";
+    pk.type = DataType::kInt64;
+    pk.is_primary = true;
+    FieldSchema number;
+    number.field_id = kNumber;
+    number.name = "number";
+    number.type = DataType::kInt64;
+    FieldSchema vector;
+    vector.field_id = kVector;
+    vector.name = "vector";
+    vector.type = DataType::kFloatVector;
+    vector.dim = kDim;
+    schema.fields = {pk, number, vector};
+    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+  }
+  std::shared_ptr<engine::Collection> Docs() { return *engine_->FindCollection("default", "docs"); }
+
+  void CreateIndex(const std::string& type, const std::string& metric, const KeyValues& params = {}) {
+    const Status made = engine_->CreateIndex("default", "docs", "vector",
+                                             {.index_type = type, .metric_type = metric, .params = params});
+    ASSERT_TRUE(made.ok()) << made.ToString();
+  }
+  /// Waits until nothing is pending; false when no structure serves the index, which then stays exact.
+  bool AwaitIndexes() {
+    for (;;) {
+      const auto info = Docs()->info();
+      const engine::IndexProgress progress = engine_->DescribeProgress(*Docs(), info->indexes.front());
+      EXPECT_NE(progress.state, IndexState::kFailed) << progress.reason;
+      if (progress.state == IndexState::kFinished) return engine_->statistics().indexes > 0;
+      if (progress.state == IndexState::kFailed) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
+  void Write(const std::vector<int64_t>& keys, int64_t version, bool upsert = false) {
+    ColumnBatch batch;
+    Column ids = Column::Make(kPk, DataType::kInt64);
+    Column numbers = Column::Make(kNumber, DataType::kInt64);
+    Column vectors = Column::Make(kVector, DataType::kFloatVector, kDim);
+    for (const int64_t key : keys) {
+      ids.AppendValue(key);
+      numbers.AppendValue(key % 100);
+      vectors.Append(BytesOf(MakeVector(key, version)));
+      model_[key] = {key % 100, version};
+    }
+    batch.rows = keys.size();
+    batch.columns = {ids, numbers, vectors};
+    std::promise<Status> done;
+    const auto answer = [&](Result<engine::WriteResult> result) { done.set_value(result.status()); };
+    engine::WriteRequest request{.collection = Docs(), .batch = std::move(batch)};
+    if (upsert) {
+      engine_->Upsert(std::move(request), answer);
+    } else {
+      engine_->Insert(std::move(request), answer);
+    }
+    const Status status = done.get_future().get();
+    ASSERT_TRUE(status.ok()) << status.ToString();
+  }
+  void InsertRange(int64_t from, int64_t to) {
+    std::vector<int64_t> keys(static_cast<size_t>(to - from));
+    std::iota(keys.begin(), keys.end(), from);
+    Write(keys, 0);
+  }
+  void Delete(const std::vector<int64_t>& keys) {
+    Column column = Column::Make(kPk, DataType::kInt64);
+    for (const int64_t key : keys) {
+      column.AppendValue(key);
+      model_.erase(key);
+    }
+    std::promise<Status> done;
+    engine_->Delete({.collection = Docs(), .primary_keys = std::move(column)},
+                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+    ASSERT_TRUE(done.get_future().get().ok());
+  }
+  void Flush() {
+    const auto flushed = engine_->Flush(Docs());
+    ASSERT_TRUE(flushed.ok()) << flushed.status().ToString();
+  }
+  /// One sealed segment of kRows rows with the index over it.
+  bool Fill(const std::string& type, const std::string& metric, const KeyValues& params = {}) {
+    Open();
+    Create();
+    CreateIndex(type, metric, params);
+    EXPECT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+    InsertRange(0, kRows);
+    Flush();
+    return AwaitIndexes();
+  }
+
+  SearchRequest MakeRequest(MetricType metric, const std::vector<Vector>& queries, const std::string& filter = "",
+                            engine::Timestamp travel = 0) {
+    SearchRequest request;
+    auto view = engine_->OpenView(*Docs(), {}, 0, std::chrono::steady_clock::time_point::max(), travel);
+    EXPECT_TRUE(view.ok()) << view.status().ToString();
+    request.view = *std::move(view);
+    request.field_id = kVector;
+    request.metric = metric;
+    for (const Vector& query : queries) request.queries.push_back(BytesOf(query));
+    request.limit = kLimit;
+    if (!filter.empty()) {
+      auto compiled = expr::Filter::Compile(filter, *Docs()->info()->schema, {});
+      EXPECT_TRUE(compiled.ok()) << compiled.status().ToString();
+      request.filter = *std::move(compiled);
+    }
+    const auto info = Docs()->info();
+    if (!info->indexes.empty()) request.index = IndexUse{.index_id = info->indexes.front().id};
+    return request;
+  }
+  static std::vector<Vector> MakeQueries(size_t count) {
+    std::vector<Vector> queries;
+    for (size_t i = 0; i < count; ++i) queries.push_back(MakeVector(1'000'000 + static_cast<int64_t>(i), 7));
+    return queries;
+  }
+
+  static float Score(MetricType metric, const Vector& a, const Vector& b) {
+    double dot = 0;
+    double a2 = 0;
+    double b2 = 0;
+    double distance = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      dot += double{a[i]} * b[i];
+      a2 += double{a[i]} * a[i];
+      b2 += double{b[i]} * b[i];
+      distance += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+    }
+    if (metric == MetricType::kL2) return static_cast<float>(distance);
+    if (metric == MetricType::kIp) return static_cast<float>(dot);
+    return static_cast<float>(dot / std::sqrt(a2 * b2));
+  }
+  /// Searches and compares with the model: as many hits as there can be, all of them live and matching, with their true
+  /// scores in order. Returns the recall.
+  double Recall(const SearchRequest& request, const std::vector<Vector>& queries, const Model& model,
+                const std::function<bool(const Row&)>& matches, ThreadPool* pool = nullptr) {
+    const auto result = Search(request, pool);
+    EXPECT_TRUE(result.ok()) << result.status().ToString();
+    if (!result.ok()) return 0;
+    size_t found = 0;
+    size_t wanted = 0;
+    size_t at = 0;
+    for (size_t query = 0; query < queries.size(); ++query) {
+      std::vector<std::pair<float, int64_t>> truth;
+      for (const auto& [key, row] : model) {
+        if (!matches(row)) continue;
+        const float score = Score(request.metric, queries[query], MakeVector(key, row.version));
+        truth.emplace_back(IsSimilarity(request.metric) ? -score : score, key);
+      }
+      const size_t want = std::min(request.limit, truth.size());
+      std::partial_sort(truth.begin(), truth.begin() + static_cast<ptrdiff_t>(want), truth.end());
+      std::set<int64_t> best;
+      for (size_t i = 0; i < want; ++i) best.insert(truth[i].second);
+      const auto hits = static_cast<size_t>(result->hits_per_query[query]);
+      EXPECT_EQ(hits, want);
+      std::set<int64_t> seen;
+      for (size_t i = 0; i < hits; ++i, ++at) {
+        const int64_t key = result->primary_keys.Get<int64_t>(at);
+        EXPECT_TRUE(seen.insert(key).second) << "key " << key << " is there twice";
+        const auto row = model.find(key);
+        if (row == model.end() || !matches(row->second)) {
+          ADD_FAILURE() << "key " << key << " must not be there";
+          continue;
+        }
+        EXPECT_NEAR(result->scores[at], Score(request.metric, queries[query], MakeVector(key, row->second.version)),
+                    1e-3);
+        if (i > 0) {
+          EXPECT_TRUE(IsSimilarity(request.metric) ? result->scores[at] <= result->scores[at - 1]
+                                                   : result->scores[at] >= result->scores[at - 1]);
+        }
+        found += best.contains(key) ? 1 : 0;
+      }
+      wanted += want;
+    }
+    return wanted == 0 ? 1 : static_cast<double>(found) / static_cast<double>(wanted);
+  }
+  double Recall(
+      MetricType metric, const std::string& filter = "",
+      const std::function<bool(const Row&)>& matches = [](const Row&) { return true; }) {
+    const std::vector<Vector> queries = MakeQueries(20);
+    return Recall(MakeRequest(metric, queries, filter), queries, model_, matches);
+  }
+  bool UsesIndex(const SearchRequest& request) {
+    const auto plan = PlanIndexes(request, request.limit, nullptr);
+    EXPECT_TRUE(plan.ok()) << plan.status().ToString();
+    return plan.ok() && plan->any();
+  }
+  std::vector<std::string> IndexFiles() {
+    std::vector<std::string> files;
+    const auto directories = files_->List("data/objects/index");
+    if (!directories.ok()) return files;
+    for (const auto& directory : *directories) {
+      const auto entries = files_->List("data/objects/index/" + directory.name);
+      if (!entries.ok()) continue;
+      for (const auto& entry : *entries) files.push_back("data/objects/index/" + directory.name + "/" + entry.name);
+    }
+    return files;
+  }
+  engine::DirectoryReport Check(bool repair = false) {
+    engine_.reset();
+    auto report = engine::CheckDirectory(
+        *files_, {.data_dir = "data",
+                  .repair = repair,
+                  .open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+                    return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
+                  }});
+    EXPECT_TRUE(report.ok()) << report.status().ToString();
+    return report.ok() ? *std::move(report) : engine::DirectoryReport();
+  }
+
+  engine::EngineOptions options_;
+  std::atomic<int> builds_{0};
+  Model model_;
+  std::unique_ptr<io::FaultFileSystem> files_ = std::make_unique<io::FaultFileSystem>();
+  std::unique_ptr<storage::MemoryMetaStore> meta_ = std::make_unique<storage::MemoryMetaStore>();
+  std::unique_ptr<Engine> engine_;
+};
+
+struct Named {
+  const char* index_type;
+  const char* metric;
+  KeyValues params;
+};
+
+class EveryIndexTest : public IndexSearchTest, public testing::WithParamInterface<Named> {};
+
+TEST_P(EveryIndexTest, FindsNearlyAllWithFiltersDeletesUpsertsAndTimeTravel) {
+  const MetricType metric = ParseMetricType(GetParam().metric);
+  if (!Fill(GetParam().index_type, GetParam().metric, GetParam().params)) {
+    GTEST_SKIP() << "no structure serves it yet";
+  }
+  const std::vector<Vector> queries = MakeQueries(20);
+  EXPECT_TRUE(UsesIndex(MakeRequest(metric, queries)));
+  EXPECT_GE(Recall(metric), 0.95);
+  // Half of the rows: through the index. A hundredth: scanned, exactly. None: none.
+  EXPECT_TRUE(UsesIndex(MakeRequest(metric, queries, "number < 80")));
+  EXPECT_GE(Recall(metric, "number < 80", [](const Row& row) { return row.number < 80; }), 0.95);
+  EXPECT_FALSE(UsesIndex(MakeRequest(metric, queries, "number == 7")));
+  EXPECT_EQ(Recall(metric, "number == 7", [](const Row& row) { return row.number == 7; }), 1);
+  EXPECT_EQ(Recall(metric, "number > 1000", [](const Row&) { return false; }), 1);
+
+  const engine::Timestamp before = engine_->AllocateTimestamp();
+  const Model then = model_;
+  std::vector<int64_t> gone;
+  std::vector<int64_t> changed;
+  for (int64_t key = 0; key < kRows; key += 7) gone.push_back(key);
+  for (int64_t key = 3; key < kRows; key += 11) {
+    if (key % 7 != 0) changed.push_back(key);
+  }
+  Delete(gone);
+  Write(changed, 1, true);
+  EXPECT_TRUE(UsesIndex(MakeRequest(metric, queries)));
+  EXPECT_GE(Recall(metric), 0.95);
+  EXPECT_GE(Recall(metric, "number >= 10", [](const Row& row) { return row.number >= 10; }), 0.95);
+  const SearchRequest travel = MakeRequest(metric, queries, "", before);
+  EXPECT_TRUE(UsesIndex(travel));
+  EXPECT_GE(Recall(travel, queries, then, [](const Row&) { return true; }), 0.95);
+  // Many queries, taken by several threads, find the same.
+  ThreadPool pool({.name = "test", .threads = 3});
+  const std::vector<Vector> many = MakeQueries(100);
+  EXPECT_GE(Recall(MakeRequest(metric, many), many, model_, [](const Row&) { return true; }, &pool), 0.95);
+}
+
+TEST_P(EveryIndexTest, ScoresARowAsAScanDoes) {
+  const MetricType metric = ParseMetricType(GetParam().metric);
+  if (!Fill(GetParam().index_type, GetParam().metric, GetParam().params)) {
+    GTEST_SKIP() << "no structure serves it yet";
+  }
+  const std::vector<Vector> queries = MakeQueries(20);
+  SearchRequest request = MakeRequest(metric, queries);
+  ASSERT_TRUE(UsesIndex(request));
+  const auto found = Search(request, nullptr);
+  request.index.reset();
+  request.limit = kRows;
+  const auto all = Search(request, nullptr);
+  ASSERT_TRUE(found.ok() && all.ok());
+  for (size_t i = 0; i < found->scores.size(); ++i) {
+    const size_t query = i / kLimit;
+    bool same = false;
+    for (size_t row = query * kRows; row < (query + 1) * kRows; ++row) {
+      if (all->primary_keys.Get<int64_t>(row) == found->primary_keys.Get<int64_t>(i)) {
+        same = all->scores[row] == found->scores[i];
+      }
+    }
+    ASSERT_TRUE(same) << "query " << query;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Names, EveryIndexTest,
+                         testing::Values(Named{"IVF_FLAT", "L2", {}}, Named{"IVF_SQ8", "COSINE", {}},
+                                         Named{"IVF_RABITQ", "IP", {}},
+                                         Named{"HNSW", "L2", {{"M", "12"}, {"efConstruction", "80"}}},
+                                         Named{"AUTOINDEX", "COSINE", {}}),
+                         [](const auto& info) { return std::string(info.param.index_type); });
+
+TEST_F(IndexSearchTest, RangesGroupsAndNamedKeysStayExact) {
+  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  const std::vector<Vector> queries = MakeQueries(3);
+  EXPECT_FALSE(UsesIndex(MakeRequest(MetricType::kL2, queries, "id in [1, 2, 3]")));
+  SearchRequest range = MakeRequest(MetricType::kL2, queries);
+  range.radius = 10.0F;
+  EXPECT_FALSE(UsesIndex(range));
+  SearchRequest grouped = MakeRequest(MetricType::kL2, queries);
+  grouped.group = Grouping{.fields = {kNumber}, .size = 1};
+  EXPECT_FALSE(UsesIndex(grouped));
+  SearchRequest of_another_metric = MakeRequest(MetricType::kIp, queries);
+  EXPECT_FALSE(UsesIndex(of_another_metric));
+}
+
+TEST_F(IndexSearchTest, AnIndexIsMappedAgainAfterARestartAndGoesWithItsDefinition) {
+  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  EXPECT_EQ(IndexFiles().size(), 1U);
+  EXPECT_EQ(builds_, 1);
+  Open();
+  EXPECT_EQ(engine_->statistics().indexes, 1U) << "it is there at once";
+  EXPECT_GE(Recall(MetricType::kL2), 0.95);
+  ASSERT_TRUE(AwaitIndexes());
+  EXPECT_EQ(builds_, 1) << "nothing is built again";
+  const engine::DirectoryReport report = Check();
+  EXPECT_TRUE(report.faults.empty()) << report.faults.front().what;
+  EXPECT_EQ(report.indexes, 1U);
+  EXPECT_EQ(report.orphans, 0U);
+
+  Open();
+  ASSERT_TRUE(engine_->Release("default", "docs", {}).ok());
+  ASSERT_TRUE(engine_->DropIndex("default", "docs", "vector", "").ok());
+  while (!IndexFiles().empty()) std::this_thread::yield();
+  EXPECT_EQ(engine_->statistics().indexes, 0U);
+  CreateIndex("IVF_FLAT", "IP", {{"nlist", "16"}});
+  ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+  ASSERT_TRUE(AwaitIndexes());
+  EXPECT_EQ(IndexFiles().size(), 1U);
+  EXPECT_GE(Recall(MetricType::kIp), 0.9);
+  ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
+  while (!IndexFiles().empty()) std::this_thread::yield();
+}
+
+TEST_F(IndexSearchTest, CompactionBringsTheIndexAlong) {
+  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  InsertRange(kRows, kRows + 6000);
+  Flush();
+  ASSERT_TRUE(AwaitIndexes());
+  EXPECT_EQ(engine_->statistics().indexes, 2U);
+  std::vector<int64_t> gone(1000);
+  std::iota(gone.begin(), gone.end(), 100);
+  Delete(gone);
+  const auto id = engine_->Compact(Docs());
+  ASSERT_TRUE(id.ok());
+  while (!engine_->CompactionState(*id).done) {
+    EXPECT_GE(engine_->statistics().indexes, 1U) << "never without an index";
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(engine_->statistics().indexes, 1U);
+  EXPECT_EQ(builds_, 3);
+  EXPECT_GE(Recall(MetricType::kL2), 0.95);
+  EXPECT_EQ(IndexFiles().size(), 1U);
+  const engine::DirectoryReport report = Check();
+  EXPECT_TRUE(report.faults.empty()) << report.faults.front().what;
+  EXPECT_EQ(report.orphans, 0U);
+  Open();
+  EXPECT_EQ(engine_->statistics().indexes, 1U);
+  EXPECT_GE(Recall(MetricType::kL2), 0.95);
+}
+
+TEST_F(IndexSearchTest, ADamagedIndexIsNotUsedAndBuiltAnew) {
+  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  const std::vector<std::string> files = IndexFiles();
+  ASSERT_EQ(files.size(), 1U);
+  const auto contents = files_->ReadFile(files[0]);
+  ASSERT_TRUE(contents.ok());
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 12; ++round) {
+    engine_.reset();
+    const std::vector<std::string> now = IndexFiles();
+    ASSERT_EQ(now.size(), 1U);
+    // Many bits, so that a search meets some of them.
+    const uint64_t bits = round == 0 ? 1 : 400;
+    for (uint64_t i = 0; i < bits; ++i) {
+      ASSERT_TRUE(files_->FlipBit(now[0], round == 0 ? 3 : random() % (contents->size() * 8)));
+    }
+    if (round == 1) {
+      const engine::DirectoryReport report = Check();
+      ASSERT_EQ(report.faults.size(), 1U);
+      EXPECT_EQ("data/" + report.faults[0].file, now[0]);
+    }
+    Open();
+    EXPECT_GE(Recall(MetricType::kL2), 0.95) << "round " << round;
+    EXPECT_GE(Recall(MetricType::kL2, "number < 70", [](const Row& row) { return row.number < 70; }), 0.95);
+    EXPECT_EQ(engine_->statistics().fenced_segments, 0U);
+    while (IndexFiles() == now) std::this_thread::yield();
+    ASSERT_TRUE(AwaitIndexes());
+  }
+  // The repair does the same without a server.
+  engine_.reset();
+  ASSERT_TRUE(files_->FlipBit(IndexFiles()[0], 9));
+  EXPECT_EQ(Check(true).unrepaired, 0U);
+  EXPECT_TRUE(Check().faults.empty());
+  Open();
+  EXPECT_EQ(engine_->RowCount(*Docs(), "").ok() ? *engine_->RowCount(*Docs(), "") : -1, kRows);
+  ASSERT_TRUE(AwaitIndexes());
+  EXPECT_GE(Recall(MetricType::kL2), 0.95);
+}
+
+TEST_F(IndexSearchTest, SmallMatchesAreScanned) {
+  index::IndexRecipe graph;
+  index::IndexRecipe lists;
+  lists.structure = index::IndexStructure::kLists;
+  for (const index::IndexRecipe& recipe : {graph, lists}) {
+    EXPECT_TRUE(ScanIsCheaper(recipe, 1'000'000, 0, 10, {}));
+    EXPECT_TRUE(ScanIsCheaper(recipe, 1'000'000, 1000, 10, {}));
+    EXPECT_FALSE(ScanIsCheaper(recipe, 1'000'000, 1'000'000, 10, {}));
+    EXPECT_FALSE(ScanIsCheaper(recipe, 1'000'000, 500'000, 10, {}));
+    EXPECT_TRUE(ScanIsCheaper(recipe, 20'000, 20'000, 16'384, {})) << "nearly all rows are wanted";
+  }
+}
+
+}  // namespace
+}  // namespace quiver::query

@@ -1,0 +1,60 @@
+// File: segment/segment_index.h
+// SegmentIndex: the vector index over one field of one sealed segment, with the mapped object that it lies in.
+// It is derived data: once it is found damaged nobody uses it any more and the segment is scanned, with the same rows,
+// until it has been built anew.
+// Thread rule: may be used from any thread while it is held.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/memory_budget.h"
+#include "base/status.h"
+#include "index/vector_index.h"
+#include "io/file_system.h"
+
+namespace quiver::segment {
+
+class SegmentIndex {
+ public:
+  struct Identity {
+    int64_t index_id = 0;
+    int64_t field_id = 0;
+    std::string object;  ///< name of the object it lies in
+  };
+
+  /// Opens the index that `file` holds, over a segment of `rows` rows. `on_damage` is called once, from any thread,
+  /// when it is found damaged. Error: kCorruption.
+  static Result<std::shared_ptr<const SegmentIndex>> Open(Identity identity, std::shared_ptr<const io::MappedFile> file,
+                                                          uint32_t rows, const std::shared_ptr<MemoryBudget>& budget,
+                                                          std::function<void()> on_damage);
+
+  [[nodiscard]] int64_t index_id() const { return identity_.index_id; }
+  [[nodiscard]] int64_t field_id() const { return identity_.field_id; }
+  [[nodiscard]] const std::string& object() const { return identity_.object; }
+  [[nodiscard]] uint64_t byte_size() const { return file_->size(); }
+  [[nodiscard]] const index::VectorIndex& index() const { return *index_; }
+
+  /// Returns whether it must not be used. Whoever has searched it asks afterwards, before using the outcome: its file
+  /// may become unreadable while it is read.
+  [[nodiscard]] bool damaged() const { return damaged_.load(std::memory_order_acquire) || file_->faulted(); }
+  /// Takes it out of use; the first report goes into the log.
+  void ReportDamage(const std::string& what) const;
+
+ private:
+  SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file, std::unique_ptr<index::VectorIndex> index,
+               const std::shared_ptr<MemoryBudget>& budget, std::function<void()> on_damage);
+
+  const Identity identity_;
+  const std::shared_ptr<const io::MappedFile> file_;
+  const std::unique_ptr<const index::VectorIndex> index_;
+  const MemoryCharge charge_;
+  const std::function<void()> on_damage_;
+  mutable std::atomic<bool> damaged_{false};
+  mutable std::atomic<bool> reported_{false};
+};
+
+}  // namespace quiver::segment
