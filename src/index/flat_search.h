@@ -74,6 +74,8 @@ class TopK {
   /// without one; then the worst kept score (for large k that of a little while ago). A score equal to it may still
   /// lose (ties, open end of the range).
   [[nodiscard]] float threshold() const { return similarity_ ? -bound_ : bound_; }
+  /// Hits must not be better than this key (the score, negated for similarities); -inf without a range filter.
+  [[nodiscard]] float least_key() const { return range_filter_key_; }
   [[nodiscard]] size_t size() const { return std::min(entries_.size(), k_); }
   [[nodiscard]] size_t k() const { return k_; }
   [[nodiscard]] MetricType metric() const { return metric_; }

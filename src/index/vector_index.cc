@@ -2,6 +2,7 @@
 
 #include "index/internal/index_file.h"
 #include "index/internal/index_scratch.h"
+#include "index/internal/lists.h"
 
 namespace quiver::index {
 
@@ -20,15 +21,17 @@ Status VectorIndex::SearchBatch(const FlatQueries& queries, const ColumnView& ve
   return Status::Ok();
 }
 
-Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& /*vectors*/,
-                                     const BuildControl& /*control*/) {
+Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors,
+                                     const BuildControl& control) {
   // One case per structure that exists.
+  if (recipe.structure == IndexStructure::kLists) return BuildLists(recipe, vectors, control);
   return Error(StatusCode::kIndexNotSupported, "no structure serves index structure {} with codec {}",
                static_cast<int>(recipe.structure), static_cast<int>(recipe.codec));
 }
 
 Result<std::unique_ptr<VectorIndex>> OpenVectorIndex(std::string_view bytes, std::string_view name) {
-  QUIVER_ASSIGN_OR_RETURN(const IndexFile file, IndexFile::Open(bytes, name));
+  QUIVER_ASSIGN_OR_RETURN(IndexFile file, IndexFile::Open(bytes, name));
+  if (file.recipe().structure == IndexStructure::kLists) return OpenLists(std::move(file));
   return file.Damaged("its structure is not known");
 }
 

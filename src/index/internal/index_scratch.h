@@ -2,10 +2,13 @@
 // The work buffers behind IndexScratch: one member per structure, each defined beside the structure.
 #pragma once
 
+#include "index/internal/lists_scratch.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
 
-struct IndexScratch::Impl {};
+struct IndexScratch::Impl {
+  ListsScratch lists;
+};
 
 }  // namespace quiver::index

@@ -1,0 +1,54 @@
+// File: index/internal/lists_scratch.h
+// Work buffers of searches on inverted lists. They grow with first use.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "codec/rabitq.h"
+
+namespace quiver::index {
+
+/// A row that the codes could not rule out.
+struct ListsCandidate {
+  float key = 0;    ///< estimate
+  float least = 0;  ///< the key is not below it, as far as the bound holds
+  uint32_t row = 0;
+};
+
+/// One query under way.
+struct ListsQuery {
+  std::vector<float> plain;  ///< in the space of the lists, shifted for L2, not rotated
+  std::vector<float> rotated;
+  codec::RabitqQuery coded;
+  float mean_product = 0;   ///< <q, mean>, IP only
+  float limit = 0;          ///< keys above it are no hits
+  float floor = 0;          ///< keys below it are no hits (range filter)
+  size_t wanted = 0;        ///< hits that set the limit
+  std::vector<float> best;  ///< heap of the `wanted` smallest upper bounds, largest first
+  std::vector<ListsCandidate> candidates;
+  uint64_t examined = 0;  ///< rows of lists that may be returned and were looked at
+};
+
+/// A list chosen for a query.
+struct ListsProbe {
+  uint32_t list = 0;
+  float base = 0;   ///< the list's part of keys
+  float reach = 0;  ///< distance from the query to the centre
+};
+
+struct ListsScratch {
+  std::vector<ListsQuery> queries;
+  std::vector<float> centre_keys;
+  std::vector<std::pair<float, uint32_t>> nearest;
+  std::vector<uint32_t> chosen;
+  std::vector<float> chosen_keys;
+  std::vector<ListsProbe> probes;
+  std::vector<uint32_t> masks, alive, places;
+  std::vector<int32_t> dots;
+  std::vector<uint32_t> rows;
+  std::vector<float> scores;
+};
+
+}  // namespace quiver::index

@@ -1,0 +1,522 @@
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <numeric>
+
+#include "codec/rotation.h"
+#include "index/internal/index_scratch.h"
+#include "index/internal/lists.h"
+#include "index/internal/lists_layout.h"
+#include "simd/kernels.h"
+
+namespace quiver::index {
+namespace {
+
+using simd::ListKernels;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
+/// Deviations that bounds allow for. A row beyond them is lost only if it also is among the last of the hits.
+constexpr float kSignDeviations = 1.9f;
+constexpr float kCodeDeviations = 2.5f;
+/// Of what rounding the query adds, which is not normal but has no tails.
+constexpr float kQueryDeviations = 2.0f;
+/// Blocks between two looks at the limit.
+constexpr size_t kBlocksAtOnce = 8;
+/// Rows scored exactly at once.
+constexpr size_t kRowsAtOnce = 64;
+constexpr double kDefaultRecall = 0.95;
+
+template <typename T>
+T* Sized(std::vector<T>& buffer, size_t size) {
+  if (buffer.size() < size) buffer.resize(size);
+  return buffer.data();
+}
+
+class Lists final : public VectorIndex {
+ public:
+  static Result<std::unique_ptr<VectorIndex>> Open(IndexFile file);
+  explicit Lists(IndexFile file)
+      : file_(std::move(file)),
+        rotation_(static_cast<size_t>(std::max<int64_t>(file_.recipe().dim, 1)), file_.recipe().seed) {}
+
+  [[nodiscard]] const IndexRecipe& recipe() const override { return file_.recipe(); }
+  [[nodiscard]] uint32_t row_count() const override { return file_.row_count(); }
+  [[nodiscard]] uint64_t memory_bytes() const override {
+    // The rotation's signs: at most four rounds.
+    return sizeof(*this) + 4 * rotation_.padded_dim() * sizeof(float);
+  }
+
+  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                IndexCounters& counters) const override;
+
+ private:
+  /// What a search works on.
+  struct Task {
+    const FlatQueries& queries;
+    size_t query;
+    const ColumnView& vectors;
+    const RowFilter& filter;
+    uint64_t first_row;
+    TopK& result;
+    ListsScratch& scratch;
+    IndexCounters& counters;
+  };
+
+  Status Bind();
+  [[nodiscard]] Status EnsureSound() const;
+  [[nodiscard]] Status CheckPlaces() const;
+
+  [[nodiscard]] bool raw() const { return header_.bits == 0; }
+  [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
+  [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
+  [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
+  [[nodiscard]] float KeyOf(float score) const;
+
+  bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
+  void RankCentres(const ListsQuery& state, ListsScratch& scratch) const;
+  void ChooseNearest(size_t count, ListsScratch& scratch) const;
+  void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
+  void ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const;
+  void ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) const;
+  void LookCloser(const Task& task, const ListsProbe& probe, size_t first_place, size_t count, ListsQuery& state) const;
+  const uint32_t* Alive(const Task& task, uint32_t list, ListsQuery& state) const;
+  void ScoreCandidates(const Task& task, ListsQuery& state) const;
+  void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
+  void ScoreMatches(const Task& task) const;
+
+  IndexFile file_;
+  codec::Rotation rotation_;
+  ListsHeader header_;
+  codec::RabitqShape shape_;
+  std::span<const float> mean_, centres_, centre_adds_, centre_norms_;
+  std::span<const uint8_t> centre_codes_;
+  std::span<const uint32_t> begin_, sizes_, ids_, loose_;
+  std::span<const std::byte> blocks_, rows_;
+  std::span<const CurvePoint> curve_;
+  struct Verdict {
+    std::once_flag once;
+    Status status;
+  };
+  std::unique_ptr<Verdict> verdict_ = std::make_unique<Verdict>();
+};
+
+/// Finds the sections and compares their sizes. The header is not covered by the file's own header checksum, so nothing
+/// is believed beyond what sizes confirm until EnsureSound.
+Status Lists::Bind() {
+  QUIVER_ASSIGN_OR_RETURN(const auto header, file_.Values<ListsHeader>(kListsHeader, 1));
+  std::memcpy(&header_, header.data(), sizeof(header_));
+  const auto field_dim = static_cast<size_t>(file_.recipe().dim);
+  if (file_.recipe().dim < 1 || file_.recipe().dim > 32768 || header_.dim != rotation_.padded_dim() ||
+      header_.nlist == 0 || header_.bits > ListKernels::kMaxBits || header_.blocks > file_.row_count()) {
+    return file_.Damaged("its header does not fit");
+  }
+  const size_t nlist = header_.nlist;
+  const size_t dim = header_.dim;
+  const size_t padded = (nlist + kListBlock - 1) / kListBlock * kListBlock;
+  shape_ = {dim, header_.bits};
+  QUIVER_ASSIGN_OR_RETURN(mean_, file_.Values<float>(kListsMean, field_dim));
+  QUIVER_ASSIGN_OR_RETURN(centres_, file_.Values<float>(kListsCentres, nlist * dim));
+  QUIVER_ASSIGN_OR_RETURN(centre_codes_, file_.Values<uint8_t>(kListsCentreCodes, padded * dim));
+  QUIVER_ASSIGN_OR_RETURN(centre_adds_, file_.Values<float>(kListsCentreAdds, padded));
+  QUIVER_ASSIGN_OR_RETURN(centre_norms_, file_.Values<float>(kListsCentreNorms, nlist));
+  QUIVER_ASSIGN_OR_RETURN(begin_, file_.Values<uint32_t>(kListsBegin, nlist + 1));
+  QUIVER_ASSIGN_OR_RETURN(sizes_, file_.Values<uint32_t>(kListsSizes, nlist));
+  QUIVER_ASSIGN_OR_RETURN(ids_, file_.Values<uint32_t>(kListsIds, size_t{header_.blocks} * kListBlock));
+  QUIVER_ASSIGN_OR_RETURN(loose_, file_.Values<uint32_t>(kListsLoose, header_.loose));
+  QUIVER_ASSIGN_OR_RETURN(curve_, file_.Values<CurvePoint>(kListsCurve, header_.curve_points));
+  if (raw()) return Status::Ok();
+  QUIVER_ASSIGN_OR_RETURN(blocks_, file_.Values<std::byte>(kListsBlocks, header_.blocks * shape_.block_bytes()));
+  QUIVER_ASSIGN_OR_RETURN(rows_, file_.Values<std::byte>(kListsRows, header_.blocks * kListBlock * shape_.row_bytes()));
+  return Status::Ok();
+}
+
+Status Lists::EnsureSound() const {
+  std::call_once(verdict_->once, [this] {
+    verdict_->status = file_.EnsureSound();
+    if (verdict_->status.ok()) verdict_->status = CheckPlaces();
+  });
+  return verdict_->status;
+}
+
+/// Nothing may point outside, whoever wrote the file.
+Status Lists::CheckPlaces() const {
+  size_t listed = 0;
+  bool fits = begin_.front() == 0 && begin_.back() == header_.blocks;
+  for (size_t l = 0; l < header_.nlist && fits; ++l) {
+    fits = begin_[l] <= begin_[l + 1] && (sizes_[l] + kListBlock - 1) / kListBlock == begin_[l + 1] - begin_[l];
+    listed += sizes_[l];
+  }
+  const auto known = [this](uint32_t row) { return row < file_.row_count(); };
+  fits = fits && listed == header_.listed && std::all_of(ids_.begin(), ids_.end(), known) &&
+         std::all_of(loose_.begin(), loose_.end(), known);
+  for (size_t place = 0; fits && place < rows_.size() / shape_.row_bytes(); ++place) {
+    codec::RowFactors factors;
+    std::memcpy(&factors, rows_.data() + place * shape_.row_bytes(), sizeof(factors));
+    fits = known(factors.id);
+  }
+  return fits ? Status::Ok() : file_.Damaged("its lists do not fit together");
+}
+
+Result<std::unique_ptr<VectorIndex>> Lists::Open(IndexFile file) {
+  auto lists = std::make_unique<Lists>(std::move(file));
+  QUIVER_RETURN_IF_ERROR(lists->Bind());
+  return std::unique_ptr<VectorIndex>(std::move(lists));
+}
+
+/// Turns a score as the client sees it into a key.
+float Lists::KeyOf(float score) const {
+  switch (file_.recipe().metric) {
+    case MetricType::kIp: return -score;
+    case MetricType::kCosine: return 2 - 2 * score;
+    default: return score;
+  }
+}
+
+/// Lists that hold `recall` of the k nearest rows, by the curve.
+uint32_t Lists::ListsForRecall(double recall, size_t k) const {
+  if (curve_.empty()) return header_.nlist;
+  const double share = std::clamp((std::log10(static_cast<double>(std::max<size_t>(k, 1))) - 1), 0.0, 1.0);
+  for (const CurvePoint& point : curve_) {
+    const double reached =
+        (1 - share) * static_cast<double>(point.recall10) + share * static_cast<double>(point.recall100);
+    if (reached < recall) continue;
+    // Beyond what was measured the lists that hold the nearest k grow with a root of k.
+    const double more = k > 100 ? std::sqrt(static_cast<double>(k) / 100) : 1.0;
+    return static_cast<uint32_t>(std::min(static_cast<double>(header_.nlist), std::ceil(point.nprobe * more)));
+  }
+  return header_.nlist;
+}
+
+uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const {
+  uint32_t nprobe = options.nprobe;
+  if (options.recall > 0) {
+    nprobe = std::max(nprobe, ListsForRecall(options.recall, options.k));
+  } else if (nprobe == 0) {
+    nprobe = ListsForRecall(kDefaultRecall, options.k);
+  }
+  if (filter.bits != nullptr && filter.count > 0 && header_.listed > 0) {
+    // The k-th match of a filter that keeps a share s lies about as far as row k / s without it.
+    const double share = std::min(1.0, static_cast<double>(filter.count) / header_.listed);
+    nprobe = static_cast<uint32_t>(std::min(static_cast<double>(header_.nlist), std::ceil(nprobe / std::sqrt(share))));
+  }
+  return std::clamp<uint32_t>(nprobe, 1, header_.nlist);
+}
+
+/// Compares rough costs in nanoseconds: fetching every matching row against looking through blocks.
+bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
+  if (filter.bits == nullptr) return false;
+  const double matches = static_cast<double>(filter.count);
+  const double row =
+      30 + static_cast<double>(file_.recipe().dim) * static_cast<double>(FixedWidth(file_.recipe().type, 1)) / 10;
+  const double share = matches / std::max(1.0, static_cast<double>(header_.listed));
+  const double blocks = static_cast<double>(header_.blocks) * nprobe / header_.nlist;
+  const double block_alive = std::min(1.0, share * kListBlock);
+  const double block = 15 + block_alive * (10 + static_cast<double>(header_.dim) / 5);
+  const double lists = static_cast<double>(header_.nlist) * header_.dim / 100 + blocks * block +
+                       blocks * kListBlock * share * (raw() ? row : row / 10);
+  return matches * row <= lists;
+}
+
+/// Brings the query into the space of the lists. Returns false where keys do not hold for it.
+bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted,
+                    ListsQuery& state) const {
+  const MetricType metric = file_.recipe().metric;
+  const size_t field_dim = mean_.size();
+  float* plain = Sized(state.plain, field_dim);
+  queries.CopyValues(query, plain);
+  double norm2 = 0;
+  for (size_t d = 0; d < field_dim; ++d) norm2 += static_cast<double>(plain[d]) * static_cast<double>(plain[d]);
+  const bool cosine = metric == MetricType::kCosine;
+  if (!SafeNorm(norm2, cosine)) return false;
+  if (cosine) {
+    const auto inverse = static_cast<float>(1 / std::sqrt(norm2));
+    for (size_t d = 0; d < field_dim; ++d) plain[d] *= inverse;
+  }
+  if (metric == MetricType::kIp) {
+    double product = 0;
+    for (size_t d = 0; d < field_dim; ++d) product += static_cast<double>(plain[d]) * static_cast<double>(mean_[d]);
+    state.mean_product = static_cast<float>(product);
+  } else {
+    for (size_t d = 0; d < field_dim; ++d) plain[d] -= mean_[d];
+  }
+  rotation_.Apply(plain, Sized(state.rotated, header_.dim));
+  state.coded.Prepare({header_.dim, std::max<size_t>(header_.bits, 1)}, state.rotated.data());
+  state.limit = KeyOf(result.threshold());
+  const float least = result.least_key();
+  state.floor = cosine ? 2 + 2 * least : least;
+  state.wanted = std::max<size_t>(wanted, 1);
+  state.best.clear();
+  state.candidates.clear();
+  state.examined = 0;
+  return true;
+}
+
+void Lists::RankCentres(const ListsQuery& state, ListsScratch& scratch) const {
+  const size_t padded = centre_adds_.size();
+  const float weight = file_.recipe().metric == MetricType::kIp ? -1.0f : -2.0f;
+  simd::Kernels().lists->scan_bytes(centre_codes_.data(), padded / kListBlock, state.coded.codes.data(), header_.dim,
+                                    centre_adds_.data(), weight * state.coded.step * header_.centre_step,
+                                    Sized(scratch.centre_keys, padded));
+}
+
+/// Puts the `count` lists with the smallest keys into scratch.chosen, smallest first, ties by number.
+void Lists::ChooseNearest(size_t count, ListsScratch& scratch) const {
+  const size_t nlist = header_.nlist;
+  const float* keys = scratch.centre_keys.data();
+  auto& nearest = scratch.nearest;
+  nearest.clear();
+  if (count >= nlist) {
+    for (uint32_t l = 0; l < nlist; ++l) nearest.emplace_back(keys[l], l);
+  } else {
+    // Keys above the bound are passed over; the bound follows each time the buffer is full.
+    const size_t room = std::max<size_t>(2 * count, count + 64);
+    float bound = kInfinity;
+    for (uint32_t l = 0; l < nlist; ++l) {
+      if (!(keys[l] <= bound)) continue;
+      nearest.emplace_back(keys[l], l);
+      if (nearest.size() < room) continue;
+      std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
+      nearest.resize(count);
+      bound = nearest.back().first;
+    }
+    if (nearest.size() > count) {
+      std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
+      nearest.resize(count);
+    }
+  }
+  std::sort(nearest.begin(), nearest.end());
+  scratch.chosen.clear();
+  for (const auto& [key, list] : nearest) scratch.chosen.push_back(list);
+}
+
+/// Measures chosen lists from .. to in full precision, nearest first.
+void Lists::MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const {
+  const size_t count = to - from;
+  const uint32_t* lists = scratch.chosen.data() + from;
+  float* keys = Sized(scratch.chosen_keys, count);
+  const simd::Rows rows{reinterpret_cast<const std::byte*>(centres_.data()), header_.dim * sizeof(float), count, lists};
+  const bool ip = file_.recipe().metric == MetricType::kIp;
+  const auto kernel = ip ? simd::Kernels().f32.ip : simd::Kernels().f32.l2;
+  kernel(rows, state.rotated.data(), header_.dim, keys, nullptr);
+  scratch.probes.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    ListsProbe& probe = scratch.probes[i];
+    probe.list = lists[i];
+    if (ip) {
+      probe.base = -keys[i] - state.mean_product;
+      const float norm2 = state.coded.norm * state.coded.norm;
+      probe.reach = std::sqrt(std::max(0.0f, norm2 + centre_norms_[lists[i]] - 2 * keys[i]));
+    } else {
+      probe.base = keys[i];
+      probe.reach = std::sqrt(keys[i]);
+    }
+    // What float arithmetic loses where query and centre lie close together far from the origin.
+    probe.reach += 1e-5f * (state.coded.norm + std::sqrt(centre_norms_[lists[i]]));
+  }
+  std::sort(scratch.probes.begin(), scratch.probes.end(), [](const ListsProbe& a, const ListsProbe& b) {
+    return a.base != b.base ? a.base < b.base : a.list < b.list;
+  });
+}
+
+/// Rows of the list's blocks that may be returned, or nullptr for all (places without a row are kept by no limit).
+const uint32_t* Lists::Alive(const Task& task, uint32_t list, ListsQuery& state) const {
+  if (task.filter.bits == nullptr) {
+    state.examined += sizes_[list];
+    return nullptr;
+  }
+  const size_t count = begin_[list + 1] - begin_[list];
+  uint32_t* alive = Sized(task.scratch.alive, count);
+  const auto test = simd::Kernels().lists->test_ids;
+  for (size_t b = 0; b < count; ++b) {
+    alive[b] = test(ids_.data() + (begin_[list] + b) * kListBlock, task.filter.bits);
+    const size_t rows = sizes_[list] - b * kListBlock;
+    if (rows < kListBlock) alive[b] &= (1u << rows) - 1;
+    state.examined += static_cast<uint64_t>(std::popcount(alive[b]));
+  }
+  return alive;
+}
+
+void Lists::ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const {
+  float scores[kRowsAtOnce];
+  for (size_t i = 0; i < count; i += kRowsAtOnce) {
+    const size_t some = std::min(kRowsAtOnce, count - i);
+    ScoreRows(task.queries, task.query, task.vectors, {rows + i, some}, scores);
+    for (size_t j = 0; j < some; ++j) task.result.Offer(scores[j], task.first_row + rows[i + j]);
+  }
+  task.counters.exact_distances += count;
+}
+
+void Lists::ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) const {
+  const uint32_t* ids = ids_.data() + size_t{begin_[list]} * kListBlock;
+  if (alive == nullptr) return ScoreRowsOf(task, ids, sizes_[list]);
+  uint32_t* rows = Sized(task.scratch.rows, sizes_[list]);
+  size_t count = 0;
+  for (size_t b = 0; b < begin_[list + 1] - begin_[list]; ++b) {
+    for (uint32_t mask = alive[b]; mask != 0; mask &= mask - 1) {
+      rows[count++] = ids[b * kListBlock + static_cast<size_t>(std::countr_zero(mask))];
+    }
+  }
+  ScoreRowsOf(task, rows, count);
+}
+
+void Lists::ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const {
+  ++task.counters.expansions;
+  const uint32_t* alive = Alive(task, probe.list, state);
+  if (raw()) return ScanRawList(task, probe.list, alive);
+  const size_t first = begin_[probe.list];
+  const size_t count = begin_[probe.list + 1] - first;
+  const float deviation = kSignDeviations * header_.sign_error * probe.reach;
+  const float rounding = kQueryDeviations * state.coded.lookup_error;
+  simd::BitQuery query{state.coded.lookup.data(), header_.dim / 4, state.coded.scale, 0, 0};
+  // Factors are negative: the bound's slack counts as a larger product.
+  query.offset = state.coded.offset + std::sqrt(deviation * deviation + rounding * rounding);
+  uint32_t* masks = Sized(task.scratch.masks, kBlocksAtOnce);
+  uint32_t* places = Sized(task.scratch.places, kBlocksAtOnce * kListBlock);
+  for (size_t b = 0; b < count;) {
+    // Without a limit every row is kept; one block is enough to get one.
+    const size_t some = std::min(count - b, state.limit > kLargest ? 1 : kBlocksAtOnce);
+    query.limit = std::min(state.limit - probe.base, kLargest);
+    simd::Kernels().lists->scan_bits(query, blocks_.data() + (first + b) * shape_.block_bytes(), shape_.block_bytes(),
+                                     some, alive == nullptr ? nullptr : alive + b, masks);
+    task.counters.code_distances += some * kListBlock;
+    size_t kept = 0;
+    for (size_t i = 0; i < some; ++i) {
+      for (uint32_t mask = masks[i]; mask != 0; mask &= mask - 1) {
+        places[kept++] = static_cast<uint32_t>(i * kListBlock + static_cast<size_t>(std::countr_zero(mask)));
+      }
+    }
+    if (kept != 0) LookCloser(task, probe, (first + b) * kListBlock, kept, state);
+    b += some;
+  }
+}
+
+/// Estimates the rows at first_place + scratch.places[i] by their full codes; keeps those that may be hits.
+void Lists::LookCloser(const Task& task, const ListsProbe& probe, size_t first_place, size_t count,
+                       ListsQuery& state) const {
+  const size_t stride = shape_.row_bytes();
+  const std::byte* rows = rows_.data() + first_place * stride;
+  const uint32_t* places = task.scratch.places.data();
+  int32_t* dots = Sized(task.scratch.dots, kBlocksAtOnce * kListBlock);
+  simd::Kernels().lists->dot_codes[header_.bits](rows + codec::RabitqShape::kRowFactorBytes, stride, places, count,
+                                                 state.coded.codes.data(), header_.dim, dots);
+  task.counters.code_distances += count;
+  const float reach = kCodeDeviations * probe.reach;
+  const float rounding = kQueryDeviations * state.coded.code_error * header_.code_norm;
+  for (size_t i = 0; i < count; ++i) {
+    codec::RowFactors factors;
+    std::memcpy(&factors, rows + places[i] * stride, sizeof(factors));
+    const float product = state.coded.step * static_cast<float>(dots[i]) + state.coded.shift;
+    const float key = probe.base + factors.add + factors.mul * product;
+    const float error = factors.error * reach - factors.mul * rounding;
+    const float least = key - error;
+    if (!(least <= state.limit)) continue;
+    state.candidates.push_back({key, least, factors.id});
+    // What may be too near for the range filter must not stand for a hit.
+    if (least < state.floor) continue;
+    const float most = key + error;
+    if (state.best.size() < state.wanted) {
+      state.best.push_back(most);
+      std::push_heap(state.best.begin(), state.best.end());
+    } else if (most < state.best.front()) {
+      std::pop_heap(state.best.begin(), state.best.end());
+      state.best.back() = most;
+      std::push_heap(state.best.begin(), state.best.end());
+    } else {
+      continue;
+    }
+    if (state.best.size() == state.wanted) state.limit = std::min(state.limit, state.best.front());
+  }
+}
+
+/// Scores what is left exactly, most promising first, as long as it may be a hit.
+void Lists::ScoreCandidates(const Task& task, ListsQuery& state) const {
+  auto& candidates = state.candidates;
+  const auto beyond = [&state](const ListsCandidate& candidate) { return !(candidate.least <= state.limit); };
+  candidates.erase(std::remove_if(candidates.begin(), candidates.end(), beyond), candidates.end());
+  std::sort(candidates.begin(), candidates.end(), [](const ListsCandidate& a, const ListsCandidate& b) {
+    return a.key != b.key ? a.key < b.key : a.row < b.row;
+  });
+  uint32_t* rows = Sized(task.scratch.rows, kRowsAtOnce);
+  size_t at = 0;
+  while (at < candidates.size()) {
+    // The best of estimates are scored in any case; then the kept scores decide.
+    const size_t some = at == 0 ? std::min<size_t>(state.wanted, kRowsAtOnce) : 16;
+    const float limit = KeyOf(task.result.threshold());
+    size_t count = 0;
+    for (; at < candidates.size() && count < some; ++at) {
+      if (candidates[at].least <= limit) rows[count++] = candidates[at].row;
+    }
+    ScoreRowsOf(task, rows, count);
+  }
+  candidates.clear();
+}
+
+/// Scores every row of the filter (or every row).
+void Lists::ScoreMatches(const Task& task) const {
+  uint32_t* rows = Sized(task.scratch.rows, kRowsAtOnce);
+  size_t count = 0;
+  const auto take = [&](uint32_t row) {
+    rows[count++] = row;
+    if (count < kRowsAtOnce) return;
+    ScoreRowsOf(task, rows, count);
+    count = 0;
+  };
+  if (task.filter.bits == nullptr) {
+    for (uint32_t row = 0; row < file_.row_count(); ++row) take(row);
+  } else {
+    for (uint32_t word = 0; word < (file_.row_count() + 63) / 64; ++word) {
+      for (uint64_t bits = task.filter.bits[word]; bits != 0; bits &= bits - 1) {
+        take(word * 64 + static_cast<uint32_t>(std::countr_zero(bits)));
+      }
+    }
+  }
+  ScoreRowsOf(task, rows, count);
+}
+
+Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                     const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                     IndexCounters& counters) const {
+  QUIVER_RETURN_IF_ERROR(EnsureSound());
+  if (filter.bits != nullptr && filter.count == 0) return Status::Ok();
+  ListsScratch& buffers = scratch.impl().lists;
+  if (buffers.queries.empty()) buffers.queries.resize(1);
+  ListsQuery& state = buffers.queries[0];
+  const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
+  const uint32_t nprobe = ListsFor(options, filter);
+  if (ScoringIsCheaper(filter, nprobe) || !Prepare(queries, query, result, options.k, state)) {
+    ScoreMatches(task);
+    return Status::Ok();
+  }
+  for (uint32_t row : loose_) {
+    if (filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0) ScoreRowsOf(task, &row, 1);
+  }
+  const uint64_t matches = filter.bits == nullptr ? header_.listed : std::min<uint64_t>(filter.count, header_.listed);
+  // Where the rows that match lie away from the query, its nearest lists hold few of them: then more lists are looked
+  // at until as many matching rows were seen as would have been in places like any other.
+  const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
+  const uint64_t needed = std::min(matches, std::max<uint64_t>(options.k, static_cast<uint64_t>(usual)));
+  RankCentres(state, buffers);
+  size_t done = 0;
+  for (size_t wanted = nprobe; done < header_.nlist; wanted = std::min<size_t>(2 * wanted, header_.nlist)) {
+    if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
+    // The nearest come first whatever their number, so those of the rounds before keep their places.
+    ChooseNearest(wanted, buffers);
+    MeasureProbes(state, done, wanted, buffers);
+    for (const ListsProbe& probe : buffers.probes) ScanList(task, probe, state);
+    ScoreCandidates(task, state);
+    done = wanted;
+    if (state.examined >= needed) break;
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VectorIndex>> OpenLists(IndexFile file) { return Lists::Open(std::move(file)); }
+
+}  // namespace quiver::index
