@@ -114,6 +114,29 @@ struct Close {
 
 }  // namespace
 
+Result<MixtureOptions> OptionsOf(const std::string& name) {
+  MixtureOptions options;
+  if (name == "E") return options;
+  if (name == "H") {
+    options.rows = 100000;
+    options.dim = 768;
+    options.clusters = 300;
+    options.latent = 256;
+    options.decay = 0.25;
+    options.noise = 0.8;
+    return options;
+  }
+  if (name == "M") {
+    options.rows = 1000000;
+    options.dim = 128;
+    options.clusters = 6000;
+    options.latent = 64;
+    options.noise = 0.45;
+    return options;
+  }
+  return InvalidParameter("there is no data set '{}'; expected E, H or M", name);
+}
+
 DataSet MakeMixture(const MixtureOptions& options) {
   Mixture mixture(options);
   DataSet data;

@@ -5,6 +5,8 @@
 // Zipf (exponent .8); centres and rows are Gaussian in a latent space of 96 dimensions whose spectrum falls as i^-.55,
 // projected to `dim` dimensions, plus isotropic noise (.35). Queries are held-out rows of the same mixture. The same
 // seed gives the same bytes on every machine with IEEE floats and the same libm.
+// Data H ("hard"): 100,000 x 768, 300 clusters, 256 latent dimensions of slowly falling spectrum, much noise.
+// Data M ("many"): 1,000,000 x 128, 6,000 clusters, 64 latent dimensions.
 #pragma once
 
 #include <cstddef>
@@ -45,6 +47,9 @@ struct MixtureOptions {
   double spread = 0.55;  ///< of rows around their cluster's centre; centres have size 1
   uint64_t seed = 7;
 };
+
+/// The options of data set E, H or M. Error 1100 for another name.
+Result<MixtureOptions> OptionsOf(const std::string& name);
 
 /// Makes a data set; about 25 microseconds per row at the defaults.
 DataSet MakeMixture(const MixtureOptions& options);

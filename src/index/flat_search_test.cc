@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdlib>
@@ -17,7 +18,7 @@
 #include <string>
 
 namespace {
-size_t allocations = 0;
+std::atomic<size_t> allocations = 0;  // other tests of this program have threads
 }  // namespace
 
 // Counts what the search allocates; the other forms of new come here or are not used by it.

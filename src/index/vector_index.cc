@@ -1,5 +1,6 @@
 #include "index/vector_index.h"
 
+#include "index/internal/graph.h"
 #include "index/internal/index_file.h"
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
@@ -24,6 +25,7 @@ Status VectorIndex::SearchBatch(const FlatQueries& queries, const ColumnView& ve
 Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors,
                                      const BuildControl& control) {
   // One case per structure that exists.
+  if (recipe.structure == IndexStructure::kGraph) return BuildGraph(recipe, vectors, control);
   if (recipe.structure == IndexStructure::kLists) return BuildLists(recipe, vectors, control);
   return Error(StatusCode::kIndexNotSupported, "no structure serves index structure {} with codec {}",
                static_cast<int>(recipe.structure), static_cast<int>(recipe.codec));
@@ -31,6 +33,7 @@ Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView
 
 Result<std::unique_ptr<VectorIndex>> OpenVectorIndex(std::string_view bytes, std::string_view name) {
   QUIVER_ASSIGN_OR_RETURN(IndexFile file, IndexFile::Open(bytes, name));
+  if (file.recipe().structure == IndexStructure::kGraph) return OpenGraph(std::move(file));
   if (file.recipe().structure == IndexStructure::kLists) return OpenLists(std::move(file));
   return file.Damaged("its structure is not known");
 }

@@ -2,12 +2,14 @@
 // The work buffers behind IndexScratch: one member per structure, each defined beside the structure.
 #pragma once
 
+#include "index/internal/graph_search.h"
 #include "index/internal/lists_scratch.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
 
 struct IndexScratch::Impl {
+  GraphScratch graph;
   ListsScratch lists;
 };
 

@@ -1,0 +1,554 @@
+// Graphs against the exact scan as the oracle.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "index/vector_index.h"
+
+namespace quiver::index {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// The bytes of one value of a vector type.
+std::string Encoded(DataType type, float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, 4);
+  switch (type) {
+    case DataType::kFloatVector: return {reinterpret_cast<const char*>(&bits), 4};
+    case DataType::kBFloat16Vector: {
+      const auto half = static_cast<uint16_t>(bits >> 16);
+      return {reinterpret_cast<const char*>(&half), 2};
+    }
+    case DataType::kFloat16Vector: {
+      const int exponent = static_cast<int>((bits >> 23) & 0xff) - 112;
+      uint32_t wide = (bits >> 16) & 0x8000;
+      if (exponent > 0) wide |= (static_cast<uint32_t>(exponent) << 10) | ((bits >> 13) & 0x3ff);
+      const auto half = static_cast<uint16_t>(wide);
+      return {reinterpret_cast<const char*>(&half), 2};
+    }
+    default: {
+      const auto code = static_cast<int8_t>(std::lround(std::fmax(-127.0f, std::fmin(127.0f, value * 30))));
+      return {reinterpret_cast<const char*>(&code), 1};
+    }
+  }
+}
+
+/// A column of vectors and queries of the same kind.
+struct Table {
+  Table(DataType type_in, size_t dim_in) : type(type_in), dim(dim_in) {
+    column = Column::Make(1, type, static_cast<int64_t>(dim));
+  }
+  std::string Bytes(const std::vector<float>& values) const {
+    std::string bytes;
+    for (const float value : values) bytes += Encoded(type, value);
+    return bytes;
+  }
+  void Add(const std::vector<float>& values) { column.Append(Bytes(values)); }
+  void AddQuery(const std::vector<float>& values) { query_bytes.push_back(Bytes(values)); }
+  [[nodiscard]] FlatQueries Queries(MetricType metric) const {
+    const std::vector<std::string_view> raw(query_bytes.begin(), query_bytes.end());
+    return *FlatQueries::Make(type, static_cast<int64_t>(dim), metric, raw);
+  }
+  [[nodiscard]] ColumnView view() const { return ViewOf(column); }
+
+  DataType type;
+  size_t dim;
+  Column column;
+  std::vector<std::string> query_bytes;
+};
+
+std::vector<float> Normal(size_t dim, std::mt19937& random, float size = 1) {
+  std::vector<float> values(dim);
+  for (float& value : values) value = size * std::normal_distribution<float>()(random);
+  return values;
+}
+
+/// Rows in clusters; queries are of the same kind.
+Table Clustered(DataType type, size_t dim, size_t rows, size_t queries = 30, unsigned seed = 1) {
+  std::mt19937 random(seed);
+  Table table(type, dim);
+  std::vector<std::vector<float>> centres;
+  for (size_t c = 0; c < 25; ++c) centres.push_back(Normal(dim, random));
+  for (size_t i = 0; i < rows + queries; ++i) {
+    std::vector<float> values = centres[random() % centres.size()];
+    const std::vector<float> noise = Normal(dim, random, 0.5f);
+    for (size_t d = 0; d < dim; ++d) values[d] += noise[d];
+    if (i < rows) {
+      table.Add(values);
+    } else {
+      table.AddQuery(values);
+    }
+  }
+  return table;
+}
+
+IndexRecipe RecipeFor(const Table& table, MetricType metric) {
+  IndexRecipe recipe;
+  recipe.type = table.type;
+  recipe.dim = static_cast<int64_t>(table.dim);
+  recipe.metric = metric;
+  recipe.degree = 24;
+  recipe.ef_construction = 80;
+  return recipe;
+}
+
+/// An index that owns its file.
+struct Opened {
+  std::string bytes;
+  std::unique_ptr<VectorIndex> index;
+};
+
+Opened Build(const Table& table, const IndexRecipe& recipe, const BuildControl& control = {}) {
+  Opened opened;
+  Result<std::string> bytes = BuildVectorIndex(recipe, table.view(), control);
+  EXPECT_TRUE(bytes.ok()) << bytes.status().ToString();
+  opened.bytes = *std::move(bytes);
+  auto index = OpenVectorIndex(opened.bytes, "test.vix");
+  EXPECT_TRUE(index.ok()) << index.status().ToString();
+  opened.index = *std::move(index);
+  return opened;
+}
+
+std::vector<Hit> Exact(const FlatQueries& queries, size_t query, const Table& table, const uint64_t* mask, size_t k) {
+  std::vector<TopK> results(queries.nq(), TopK(k, queries.metric()));
+  FlatScratch scratch;
+  FlatScan(queries, table.view(), mask, 0, results, scratch);
+  return results[query].TakeSorted();
+}
+
+std::vector<Hit> Approximate(const VectorIndex& index, const FlatQueries& queries, size_t query, const Table& table,
+                             const RowFilter& filter, const IndexSearchOptions& options, IndexScratch& scratch,
+                             IndexCounters& counters) {
+  TopK result(options.k, queries.metric());
+  const Status status = index.Search(queries, query, table.view(), filter, options, 0, result, scratch, counters);
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  return result.TakeSorted();
+}
+
+/// Searches all queries of the table, checks what must hold of every answer, and returns the recall: the share of the
+/// hits that score no worse than the exact k-th.
+double Recall(const VectorIndex& index, const Table& table, MetricType metric, const IndexSearchOptions& options,
+              const RowFilter& filter = {}) {
+  const FlatQueries queries = table.Queries(metric);
+  IndexScratch scratch;
+  IndexCounters counters;
+  size_t wanted = 0, found = 0;
+  for (size_t q = 0; q < queries.nq(); ++q) {
+    const std::vector<Hit> exact = Exact(queries, q, table, filter.bits, options.k);
+    const std::vector<Hit> hits = Approximate(index, queries, q, table, filter, options, scratch, counters);
+    EXPECT_EQ(hits.size(), exact.size()) << "query " << q;
+    std::set<uint64_t> rows;
+    for (size_t i = 0; i < hits.size(); ++i) {
+      const auto row = static_cast<uint32_t>(hits[i].row);
+      EXPECT_TRUE(rows.insert(row).second) << "row " << row << " twice";
+      EXPECT_FALSE(table.view().IsNull(row));
+      if (filter.bits != nullptr) {
+        EXPECT_NE((filter.bits[row / 64] >> (row % 64)) & 1, 0u) << row;
+      }
+      float score = 0;
+      ScoreRows(queries, q, table.view(), {&row, 1}, &score);
+      EXPECT_EQ(hits[i].score, score);
+      found += IsSimilarity(metric) ? score >= exact.back().score : score <= exact.back().score;
+    }
+    wanted += exact.size();
+  }
+  return wanted == 0 ? 1.0 : static_cast<double>(found) / static_cast<double>(wanted);
+}
+
+IndexSearchOptions Options(size_t k, uint32_t ef = 0, double recall = 0) {
+  IndexSearchOptions options;
+  options.k = k;
+  options.ef = ef;
+  options.recall = recall;
+  return options;
+}
+
+constexpr MetricType kMetrics[] = {MetricType::kL2, MetricType::kIp, MetricType::kCosine};
+constexpr DataType kTypes[] = {DataType::kFloatVector, DataType::kFloat16Vector, DataType::kBFloat16Vector,
+                               DataType::kInt8Vector};
+
+TEST(GraphTest, FindsTheNearestOnEveryMetricAndType) {
+  for (const DataType type : kTypes) {
+    const Table table = Clustered(type, 40, 3000);
+    for (const MetricType metric : kMetrics) {
+      const Opened opened = Build(table, RecipeFor(table, metric));
+      EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 100)), 0.97)
+          << DataTypeName(type) << " " << MetricTypeName(metric);
+      EXPECT_GT(opened.index->memory_bytes(), 3000u * 64);
+    }
+  }
+}
+
+TEST(GraphTest, WorksAtSmallAndLargeDimensions) {
+  for (const size_t dim : {1, 2, 3, 64, 65, 1000}) {
+    const Table table = Clustered(DataType::kFloatVector, dim, 1000, 10);
+    for (const MetricType metric : kMetrics) {
+      const Opened opened = Build(table, RecipeFor(table, metric));
+      EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 100)), dim < 4 ? 0.85 : 0.95)
+          << dim << " " << MetricTypeName(metric);
+    }
+  }
+}
+
+TEST(GraphTest, WorksOnUniformSkewedShiftedAndUnevenData) {
+  std::mt19937 random(3);
+  constexpr size_t kDim = 32;
+  enum { kUniform, kSkewed, kShifted, kUneven, kVeryUneven, kKinds };
+  for (int kind = 0; kind < kKinds; ++kind) {
+    Table table(DataType::kFloatVector, kDim);
+    for (size_t i = 0; i < 3000 + 30; ++i) {
+      std::vector<float> values(kDim);
+      for (size_t d = 0; d < kDim; ++d) {
+        const float normal = std::normal_distribution<float>()(random);
+        const float uniform = std::uniform_real_distribution<float>(-1, 1)(random);
+        switch (kind) {
+          case kUniform: values[d] = uniform; break;
+          // A few coordinates hold nearly all of the energy.
+          case kSkewed: values[d] = normal * std::pow(0.6f, static_cast<float>(d)) * 100; break;
+          case kShifted: values[d] = 1000 + normal; break;
+          default: values[d] = normal; break;
+        }
+      }
+      if (kind >= kUneven) {
+        const float spread = kind == kUneven ? 1 : 3;
+        const float size = std::exp(spread * std::normal_distribution<float>()(random));
+        for (float& value : values) value *= size;
+      }
+      if (i < 3000) {
+        table.Add(values);
+      } else {
+        table.AddQuery(values);
+      }
+    }
+    for (const MetricType metric : kMetrics) {
+      // Short vectors are everybody's neighbours and long ones nobody's: by distance no graph does much better.
+      const double least = metric == MetricType::kL2 && kind >= kUneven ? 0.5 : 0.93;
+      const Opened opened = Build(table, RecipeFor(table, metric));
+      EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 200)), least) << kind << " " << MetricTypeName(metric);
+    }
+  }
+}
+
+TEST(GraphTest, DuplicatesDoNotCutTheGraphApart) {
+  std::mt19937 random(4);
+  for (const MetricType metric : kMetrics) {
+    // Many equal rows, and many that differ in the last bit only, among others.
+    Table table(DataType::kFloatVector, 24);
+    const std::vector<float> same = Normal(24, random);
+    for (size_t i = 0; i < 4000; ++i) {
+      std::vector<float> values = same;
+      if (i % 4 == 1) values[i % 24] = std::nextafter(values[i % 24], 10.0f * static_cast<float>(i % 7));
+      if (i % 4 == 2) values = Normal(24, random);
+      table.Add(values);
+    }
+    table.AddQuery(same);
+    for (size_t q = 0; q < 20; ++q) table.AddQuery(Normal(24, random));
+    const Opened opened = Build(table, RecipeFor(table, metric));
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 150)), 0.95) << MetricTypeName(metric);
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(500, 600)), 0.95) << MetricTypeName(metric);
+  }
+}
+
+TEST(GraphTest, TenThousandEqualRowsAreOneVertex) {
+  Table table(DataType::kFloatVector, 16);
+  for (size_t i = 0; i < 10000; ++i) table.Add(std::vector<float>(16, 0.25f));
+  std::mt19937 random(5);
+  for (size_t i = 0; i < 50; ++i) table.Add(Normal(16, random));
+  table.AddQuery(std::vector<float>(16, 0.25f));
+  table.AddQuery(Normal(16, random));
+  for (const MetricType metric : kMetrics) {
+    const Opened opened = Build(table, RecipeFor(table, metric));
+    EXPECT_EQ(Recall(*opened.index, table, metric, Options(100, 100)), 1.0);
+    EXPECT_EQ(Recall(*opened.index, table, metric, Options(10049, 100)), 1.0);
+    // Ties go to the first rows.
+    const FlatQueries queries = table.Queries(metric);
+    IndexScratch scratch;
+    IndexCounters counters;
+    EXPECT_EQ(Approximate(*opened.index, queries, 0, table, {}, Options(20), scratch, counters),
+              Exact(queries, 0, table, nullptr, 20));
+    EXPECT_LT(counters.exact_distances, 200u) << "equal rows are scored once";
+  }
+}
+
+TEST(GraphTest, TinySetsGiveAllTheyHave) {
+  for (const size_t rows : {0, 1, 2, 3, 9, 10, 11, 40}) {
+    const Table table = Clustered(DataType::kFloatVector, 8, rows, 5);
+    for (const MetricType metric : kMetrics) {
+      const Opened opened = Build(table, RecipeFor(table, metric));
+      EXPECT_EQ(opened.index->row_count(), rows);
+      EXPECT_EQ(Recall(*opened.index, table, metric, Options(10)), 1.0) << rows;
+    }
+  }
+}
+
+TEST(GraphTest, NullZeroAndInfiniteRowsAreTreatedAsInAScan) {
+  std::mt19937 random(6);
+  Table table(DataType::kFloatVector, 12);
+  for (size_t i = 0; i < 2000; ++i) {
+    std::vector<float> values = Normal(12, random);
+    if (i % 10 == 1) {
+      table.column.AppendNull();
+      continue;
+    }
+    if (i % 10 == 2) values.assign(12, 0.0f);
+    if (i % 50 == 3) values[5] = kNan;
+    if (i % 100 == 4) values[5] = kInfinity;
+    if (i % 100 == 5) values[5] = 3e38f;
+    if (i % 100 == 6) values.assign(12, 1e-30f);
+    table.Add(values);
+  }
+  for (size_t q = 0; q < 20; ++q) table.AddQuery(Normal(12, random));
+  table.AddQuery(std::vector<float>(12, 0.0f));
+  for (const MetricType metric : kMetrics) {
+    const Opened opened = Build(table, RecipeFor(table, metric));
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 100)), 0.97) << MetricTypeName(metric);
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(1900, 100)), 0.97) << MetricTypeName(metric);
+  }
+  // All null.
+  Table empty(DataType::kFloatVector, 12);
+  for (size_t i = 0; i < 100; ++i) empty.column.AppendNull();
+  empty.AddQuery(Normal(12, random));
+  const Opened opened = Build(empty, RecipeFor(empty, MetricType::kL2));
+  EXPECT_EQ(Recall(*opened.index, empty, MetricType::kL2, Options(10)), 1.0);
+}
+
+TEST(GraphTest, QueriesThatCodesCannotHoldAreScannedExactly) {
+  Table table = Clustered(DataType::kFloatVector, 16, 500, 0);
+  table.AddQuery(std::vector<float>(16, 1e37f));
+  std::vector<float> query(16, 1.0f);
+  query[3] = kInfinity;
+  table.AddQuery(query);
+  query[3] = kNan;
+  table.AddQuery(query);
+  for (const MetricType metric : kMetrics) {
+    const Opened opened = Build(table, RecipeFor(table, metric));
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(10)), 0.9);
+  }
+}
+
+/// Bits of the rows that `keep` accepts.
+template <class Keep>
+std::vector<uint64_t> MaskOf(size_t rows, uint64_t& count, const Keep& keep) {
+  std::vector<uint64_t> bits(rows / 64 + 1, 0);
+  count = 0;
+  for (size_t row = 0; row < rows; ++row) {
+    if (!keep(row)) continue;
+    bits[row / 64] |= uint64_t{1} << (row % 64);
+    ++count;
+  }
+  return bits;
+}
+
+TEST(GraphTest, FiltersKeepTheirRecallAndNeverLoseAnswers) {
+  constexpr size_t kRows = 20000;
+  const Table table = Clustered(DataType::kFloatVector, 24, kRows, 15);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  // Far from the first query first: what an unlucky filter keeps.
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  std::vector<uint32_t> all(kRows);
+  for (uint32_t row = 0; row < kRows; ++row) all[row] = row;
+  std::vector<float> distances(kRows);
+  ScoreRows(queries, 0, table.view(), all, distances.data());
+  std::vector<float> sorted = distances;
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  for (const double share : {0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.999}) {
+    std::mt19937 random(7);
+    std::vector<std::vector<uint64_t>> masks(3);
+    uint64_t counts[3];
+    masks[0] =
+        MaskOf(kRows, counts[0], [&](size_t) { return static_cast<double>(random() % 100000) < share * 100000; });
+    masks[1] = MaskOf(kRows, counts[1], [&](size_t row) { return static_cast<double>(row) < share * kRows; });
+    const float border = sorted[static_cast<size_t>(share * kRows)];
+    masks[2] = MaskOf(kRows, counts[2], [&](size_t row) { return distances[row] >= border; });
+    for (int kind = 0; kind < 3; ++kind) {
+      const RowFilter filter{masks[kind].data(), counts[kind]};
+      EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(10, 120), filter), 0.93) << share << " " << kind;
+      EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(100, 120), filter), 0.85) << share << " " << kind;
+    }
+  }
+}
+
+TEST(GraphTest, AFilterOfNothingFindsNothing) {
+  const Table table = Clustered(DataType::kFloatVector, 24, 500, 3);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const std::vector<uint64_t> none(8, 0);
+  EXPECT_EQ(Recall(*opened.index, table, MetricType::kL2, Options(10), {none.data(), 0}), 1.0);
+}
+
+TEST(GraphTest, FiltersOverDuplicatesAndNullsCountRowsNotVertices) {
+  std::mt19937 random(8);
+  Table table(DataType::kFloatVector, 8);
+  std::vector<std::vector<float>> kinds;
+  for (size_t i = 0; i < 300; ++i) kinds.push_back(Normal(8, random));
+  for (size_t i = 0; i < 6000; ++i) {
+    if (i % 11 == 0) {
+      table.column.AppendNull();
+    } else {
+      table.Add(kinds[random() % kinds.size()]);
+    }
+  }
+  for (size_t q = 0; q < 10; ++q) table.AddQuery(Normal(8, random));
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kCosine));
+  for (const size_t one_in : {2, 10, 100, 1000}) {
+    uint64_t count = 0;
+    const std::vector<uint64_t> mask = MaskOf(6000, count, [&](size_t) { return random() % one_in == 0; });
+    // Null rows may be set in a filter; they are no answers, and are not waited for.
+    EXPECT_GE(Recall(*opened.index, table, MetricType::kCosine, Options(10, 60), {mask.data(), count}), 0.95);
+    EXPECT_GE(Recall(*opened.index, table, MetricType::kCosine, Options(200, 60), {mask.data(), count}), 0.95);
+  }
+}
+
+TEST(GraphTest, SameSeedOnOneThreadGivesTheSameBytes) {
+  const Table table = Clustered(DataType::kFloatVector, 20, 2500, 0);
+  IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
+  const std::string bytes = *BuildVectorIndex(recipe, table.view(), {});
+  EXPECT_EQ(bytes, *BuildVectorIndex(recipe, table.view(), {}));
+  recipe.seed = 2;
+  EXPECT_NE(bytes, *BuildVectorIndex(recipe, table.view(), {}));
+}
+
+TEST(GraphTest, ManyThreadsBuildAsGoodAGraph) {
+  const Table table = Clustered(DataType::kFloatVector, 32, 5000);
+  BuildControl control;
+  control.threads = 4;
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2), control);
+  EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(10, 100)), 0.97);
+}
+
+TEST(GraphTest, ConcurrentSearchesShareAnIndex) {
+  const Table table = Clustered(DataType::kFloatVector, 32, 2000);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] { EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(10, 100)), 0.97); });
+  }
+}
+
+TEST(GraphTest, BuildsReportProgressAndStopWhenCancelled) {
+  const Table table = Clustered(DataType::kFloatVector, 20, 3000, 0);
+  const IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
+  BuildControl control;
+  double last = 0;
+  size_t reports = 0;
+  control.on_progress = [&](double share) {
+    EXPECT_GE(share, last);
+    EXPECT_LE(share, 1.0);
+    last = share;
+    ++reports;
+  };
+  EXPECT_TRUE(BuildVectorIndex(recipe, table.view(), control).ok());
+  EXPECT_EQ(last, 1.0);
+  EXPECT_GT(reports, 20u);
+  for (const size_t stop_at : {0, 3, 30, 60}) {
+    for (const size_t threads : {1, 3}) {
+      size_t asked = 0;
+      BuildControl stopping;
+      stopping.threads = threads;
+      stopping.cancelled = [&] { return asked++ >= stop_at; };
+      const Result<std::string> bytes = BuildVectorIndex(recipe, table.view(), stopping);
+      ASSERT_FALSE(bytes.ok()) << stop_at;
+      EXPECT_EQ(bytes.status().code(), StatusCode::kCancelled);
+    }
+  }
+}
+
+TEST(GraphTest, ACancelledSearchSaysSo) {
+  const Table table = Clustered(DataType::kFloatVector, 20, 20000, 1);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  IndexSearchOptions options = Options(10, 5000);
+  options.cancelled = [] { return true; };
+  IndexScratch scratch;
+  IndexCounters counters;
+  TopK result(10, MetricType::kL2);
+  EXPECT_EQ(opened.index->Search(queries, 0, table.view(), {}, options, 0, result, scratch, counters).code(),
+            StatusCode::kCancelled);
+}
+
+TEST(GraphTest, TheRecallAskedForChoosesTheEffort) {
+  const Table table = Clustered(DataType::kFloatVector, 64, 20000, 60);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  uint64_t before = 0;
+  for (const double recall : {0.8, 0.95, 0.999}) {
+    EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(10, 0, recall)), recall - 0.04) << recall;
+    IndexScratch scratch;
+    IndexCounters counters;
+    for (size_t q = 0; q < queries.nq(); ++q) {
+      (void)Approximate(*opened.index, queries, q, table, {}, Options(10, 0, recall), scratch, counters);
+    }
+    EXPECT_GT(counters.code_distances, before) << recall;
+    before = counters.code_distances;
+  }
+}
+
+TEST(GraphTest, AnswersAllQueriesOfARequestAndShiftsRowIds) {
+  const Table table = Clustered(DataType::kFloatVector, 24, 2000, 8);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kIp));
+  const FlatQueries queries = table.Queries(MetricType::kIp);
+  IndexScratch scratch;
+  IndexCounters counters;
+  std::vector<TopK> results(8, TopK(5, MetricType::kIp));
+  ASSERT_TRUE(
+      opened.index->SearchBatch(queries, table.view(), {}, Options(5, 50), 1000000, results, scratch, counters).ok());
+  for (size_t q = 0; q < 8; ++q) {
+    std::vector<Hit> one = Approximate(*opened.index, queries, q, table, {}, Options(5, 50), scratch, counters);
+    for (Hit& hit : one) hit.row += 1000000;
+    EXPECT_EQ(results[q].TakeSorted(), one);
+  }
+}
+
+TEST(GraphTest, EveryDamagedByteIsRefusedOrMeansNothing) {
+  const Table table = Clustered(DataType::kFloatVector, 8, 400, 2);
+  const Opened sound = Build(table, RecipeFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  IndexScratch scratch;
+  IndexCounters counters;
+  const std::vector<Hit> expected = Approximate(*sound.index, queries, 0, table, {}, Options(10), scratch, counters);
+  size_t refused = 0;
+  for (size_t at = 0; at < sound.bytes.size(); at += at < 512 ? 1 : 61) {
+    std::string bytes = sound.bytes;
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x41);
+    auto opened = OpenVectorIndex(bytes, "test.vix");
+    Status status = opened.status();
+    TopK result(10, MetricType::kL2);
+    if (opened.ok()) {
+      status = (*opened)->Search(queries, 0, table.view(), {}, Options(10), 0, result, scratch, counters);
+    }
+    if (status.ok()) {
+      EXPECT_EQ(result.TakeSorted(), expected) << at;
+    } else {
+      EXPECT_EQ(status.code(), StatusCode::kCorruption) << at;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 500u);
+  for (size_t size = 0; size < sound.bytes.size(); size += 997) {
+    auto opened = OpenVectorIndex(std::string_view(sound.bytes).substr(0, size), "test.vix");
+    EXPECT_FALSE(opened.ok());
+  }
+}
+
+TEST(GraphTest, RecipesThatGraphsDoNotServeAreRefused) {
+  const Table table = Clustered(DataType::kFloatVector, 8, 10, 0);
+  IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
+  recipe.codec = IndexCodec::kPq;
+  EXPECT_EQ(BuildVectorIndex(recipe, table.view(), {}).status().code(), StatusCode::kIndexNotSupported);
+  recipe = RecipeFor(table, MetricType::kL2);
+  recipe.degree = 0;
+  EXPECT_EQ(BuildVectorIndex(recipe, table.view(), {}).status().code(), StatusCode::kIndexNotSupported);
+}
+
+}  // namespace
+}  // namespace quiver::index

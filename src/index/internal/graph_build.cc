@@ -1,0 +1,678 @@
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <numeric>
+#include <thread>
+#include <unordered_map>
+
+#include "base/crc32c.h"
+#include "index/internal/code_space.h"
+#include "index/internal/graph.h"
+#include "index/internal/graph_codes.h"
+#include "index/internal/graph_layout.h"
+#include "index/internal/graph_search.h"
+#include "index/internal/graph_walk.h"
+#include "index/internal/huge_array.h"
+
+namespace quiver::index {
+namespace {
+
+/// A level holds one vertex of so many of the level below.
+constexpr uint32_t kLevelRatio = 32;
+constexpr uint32_t kSmallestLevel = 16;
+constexpr uint32_t kUpperDegree = 16;
+constexpr size_t kUpperEf = 64;
+/// Ordered by product, the best are among the longest vectors, which are nobody's near neighbours: walks begin with so
+/// many of them.
+constexpr size_t kLongestStarts = 64;
+/// A link from p to c is dropped when a kept one is nearer to c, by this factor of squared distances. Above 1 longer
+/// links survive beside short ones; far above it, rows fill up with near ones and clusters lose touch with one another.
+constexpr float kAlpha = 1.1f;
+/// Rows grow beyond the degree while building, so that a row is pruned once for many new links.
+uint32_t RoomFor(uint32_t degree) { return degree + degree / 2; }
+
+uint64_t SplitMix(uint64_t& state) {
+  state += 0x9e3779b97f4a7c15u;
+  uint64_t z = state;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+struct Link {
+  float distance;
+  uint32_t id;
+};
+
+/// The links of one level while it is built. Vertices are numbered within the level.
+class BuildLevel {
+ public:
+  /// `vertices`: base vertex of each vertex of the level; nullptr for the base itself.
+  BuildLevel(uint32_t size, uint32_t degree, const uint32_t* vertices)
+      : size_(size),
+        degree_(degree),
+        room_(RoomFor(degree)),
+        vertices_(vertices),
+        links_(size_t{size} * room_),
+        counts_(size, 0),
+        locks_(std::make_unique<std::atomic<uint8_t>[]>(size)) {}
+
+  [[nodiscard]] uint32_t size() const { return size_; }
+  [[nodiscard]] uint32_t degree() const { return degree_; }
+  [[nodiscard]] uint32_t room() const { return room_; }
+  [[nodiscard]] uint32_t vertex(uint32_t local) const { return vertices_ == nullptr ? local : vertices_[local]; }
+  [[nodiscard]] const uint32_t* vertices() const { return vertices_; }
+
+  /// Links of one vertex; hold its lock while another thread may change it.
+  Link* row(uint32_t local) { return links_.data() + size_t{local} * room_; }
+  [[nodiscard]] uint32_t count(uint32_t local) const { return counts_[local]; }
+  void set_count(uint32_t local, size_t count) { counts_[local] = static_cast<uint16_t>(count); }
+  void Prefetch(uint32_t local) const {
+    const Link* at = links_.data() + size_t{local} * room_;
+    for (size_t i = 0; i < room_; i += 8) __builtin_prefetch(at + i);
+  }
+
+  void Lock(uint32_t local) {
+    while (locks_[local].exchange(1, std::memory_order_acquire) != 0) {
+      while (locks_[local].load(std::memory_order_relaxed) != 0) std::this_thread::yield();
+    }
+  }
+  void Unlock(uint32_t local) { locks_[local].store(0, std::memory_order_release); }
+
+ private:
+  uint32_t size_;
+  uint32_t degree_;
+  uint32_t room_;
+  const uint32_t* vertices_;
+  HugeArray<Link> links_;
+  std::vector<uint16_t> counts_;
+  std::unique_ptr<std::atomic<uint8_t>[]> locks_;
+};
+
+/// Work buffers of one building thread.
+struct Worker {
+  WalkPool pool;
+  Visited visited;
+  std::vector<uint32_t> ids, vertices;
+  std::vector<float> distances;
+  std::vector<Link> candidates, alive, kept;
+};
+
+class GraphBuilder {
+ public:
+  GraphBuilder(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control)
+      : recipe_(recipe), vectors_(vectors), control_(control), space_(CodeSpace::Fit(recipe, vectors, kinds_)) {}
+
+  Result<std::string> Build() {
+    FindVertices();
+    QUIVER_RETURN_IF_ERROR(Encode());
+    QUIVER_RETURN_IF_ERROR(BuildUpper());
+    QUIVER_RETURN_IF_ERROR(BuildBase());
+    Finish();
+    QUIVER_RETURN_IF_ERROR(Measure());
+    return Write();
+  }
+
+ private:
+  [[nodiscard]] bool Cancelled() { return control_.cancelled && control_.cancelled(); }
+  static Status CancelledStatus() { return Error(StatusCode::kCancelled, "the index build was cancelled"); }
+  /// Called by the building thread alone.
+  void Progress(double share) {
+    progress_ = std::max(progress_, share);
+    if (control_.on_progress) control_.on_progress(progress_);
+  }
+
+  void FindVertices();
+  Status Encode();
+  Status BuildUpper();
+  Status BuildBase();
+  void Finish();
+  void Connect(BuildLevel& base);
+  Status Measure();
+  std::string Write();
+
+  void Distances(Worker& worker, const BuildLevel& level, uint32_t local, const uint32_t* ids, size_t count,
+                 float* out);
+  void Walk(Worker& worker, BuildLevel& level, uint32_t target, std::span<const uint32_t> entries, size_t ef);
+  void Select(Worker& worker, const BuildLevel& level, std::vector<Link>& candidates, size_t degree);
+  void Insert(Worker& worker, BuildLevel& level, uint32_t local, std::span<const uint32_t> entries, size_t ef);
+  uint32_t Descend(Worker& worker, uint32_t vertex, size_t levels);
+  template <class Each>
+  Status ForAll(uint32_t count, double progress_from, double progress_to, const Each& each);
+
+  const IndexRecipe& recipe_;
+  const ColumnView& vectors_;
+  const BuildControl& control_;
+  std::vector<RowKind> kinds_;
+  CodeSpace space_;
+
+  uint32_t vertices_ = 0;
+  bool identity_ = true;              ///< vertex i is row i
+  std::vector<uint32_t> first_row_;   ///< of each vertex
+  std::vector<uint32_t> row_offset_;  ///< unless identity_: vertices + 1
+  std::vector<uint32_t> rows_;
+  std::vector<uint32_t> strays_, zeros_;
+  std::vector<uint32_t> starts_;
+
+  HugeArray<int8_t> codes_;
+  HugeArray<codec::Sq8Factors> factors_;
+  std::vector<float> shifts_;
+  GraphPoints points_;
+
+  std::vector<uint32_t> order_;                     ///< vertices in the order of insertion; a level takes the first few
+  std::vector<std::unique_ptr<BuildLevel>> upper_;  ///< smallest first
+  std::unique_ptr<BuildLevel> base_;
+  HugeArray<uint32_t> links_;
+  std::vector<uint32_t> upper_links_;
+  std::vector<GraphCurvePoint> curve_;
+  std::vector<Worker> workers_;
+  double progress_ = 0;
+};
+
+/// Rows with equal bytes are one vertex: any number of duplicates costs one place and cannot crowd out other links.
+void GraphBuilder::FindVertices() {
+  row_offset_.push_back(0);
+  std::vector<uint32_t> vertex_of(vectors_.rows, kNoVertex);
+  std::unordered_multimap<uint64_t, uint32_t> by_hash;
+  by_hash.reserve(vectors_.rows);
+  std::vector<uint32_t> sizes;
+  for (uint32_t row = 0; row < vectors_.rows; ++row) {
+    if (kinds_[row] == RowKind::kStray) strays_.push_back(row);
+    if (kinds_[row] == RowKind::kZero) zeros_.push_back(row);
+    if (kinds_[row] != RowKind::kPoint) continue;
+    const std::string_view bytes = vectors_.Bytes(row);
+    const uint64_t hash = std::hash<std::string_view>()(bytes);
+    uint32_t vertex = kNoVertex;
+    const auto [begin, end] = by_hash.equal_range(hash);
+    for (auto at = begin; at != end; ++at) {
+      if (vectors_.Bytes(first_row_[at->second]) == bytes) vertex = at->second;
+    }
+    if (vertex == kNoVertex) {
+      vertex = vertices_++;
+      by_hash.emplace(hash, vertex);
+      first_row_.push_back(row);
+      sizes.push_back(0);
+    }
+    vertex_of[row] = vertex;
+    ++sizes[vertex];
+  }
+  identity_ = vertices_ == vectors_.rows;
+  if (identity_) return;
+  row_offset_.resize(vertices_ + 1);
+  for (uint32_t v = 0; v < vertices_; ++v) row_offset_[v + 1] = row_offset_[v] + sizes[v];
+  rows_.resize(row_offset_.back());
+  std::vector<uint32_t> next(row_offset_.begin(), row_offset_.end() - 1);
+  for (uint32_t row = 0; row < vectors_.rows; ++row) {
+    if (vertex_of[row] != kNoVertex) rows_[next[vertex_of[row]]++] = row;
+  }
+}
+
+/// Calls each(worker, i) for i < count, on all threads; in order when there is one thread.
+template <class Each>
+Status GraphBuilder::ForAll(uint32_t count, double progress_from, double progress_to, const Each& each) {
+  constexpr uint32_t kGrain = 64;
+  std::atomic<uint32_t> next{0};
+  std::atomic<bool> stop{false};
+  const auto run = [&](size_t worker) {
+    while (!stop.load(std::memory_order_relaxed)) {
+      const uint32_t first = next.fetch_add(kGrain, std::memory_order_relaxed);
+      if (first >= count) return;
+      const uint32_t end = std::min(count, first + kGrain);
+      for (uint32_t i = first; i < end; ++i) each(workers_[worker], i);
+      if (worker != 0) continue;
+      if (Cancelled()) stop = true;
+      Progress(progress_from + (progress_to - progress_from) * static_cast<double>(end) / count);
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t t = 1; t < workers_.size() && count > kGrain; ++t) threads.emplace_back(run, t);
+    run(0);
+  }
+  return stop ? CancelledStatus() : Status::Ok();
+}
+
+Status GraphBuilder::Encode() {
+  workers_.resize(std::max<size_t>(1, control_.threads));
+  const size_t dim = space_.padded_dim();
+  codes_ = HugeArray<int8_t>(vertices_ * dim);
+  factors_ = HugeArray<codec::Sq8Factors>(vertices_);
+  if (space_.by_product()) shifts_.resize(vertices_);
+  std::vector<CodeSpace::Work> works(workers_.size());
+  QUIVER_RETURN_IF_ERROR(ForAll(vertices_, 0.0, 0.02, [&](Worker& worker, uint32_t v) {
+    const auto which = static_cast<size_t>(&worker - workers_.data());
+    factors_[v] = space_.EncodeRow(vectors_.fixed + first_row_[v] * vectors_.width, codes_.data() + v * dim,
+                                   shifts_.empty() ? nullptr : &shifts_[v], works[which]);
+  }));
+  points_ = {codes_.data(), dim, factors_.data(), shifts_.empty() ? nullptr : shifts_.data(), space_.centre_energy()};
+  order_.resize(vertices_);
+  std::iota(order_.begin(), order_.end(), 0u);
+  if (space_.by_product()) {
+    std::vector<uint32_t> by_length = order_;
+    const size_t starts = std::min<size_t>(kLongestStarts, vertices_);
+    std::partial_sort(by_length.begin(), by_length.begin() + static_cast<std::ptrdiff_t>(starts), by_length.end(),
+                      [&](uint32_t a, uint32_t b) {
+                        return factors_[a].norm != factors_[b].norm ? factors_[a].norm > factors_[b].norm : a < b;
+                      });
+    starts_.assign(by_length.begin(), by_length.begin() + static_cast<std::ptrdiff_t>(starts));
+  }
+  uint64_t state = recipe_.seed;
+  for (uint32_t i = vertices_; i > 1; --i) std::swap(order_[i - 1], order_[SplitMix(state) % i]);
+  return Status::Ok();
+}
+
+void GraphBuilder::Distances(Worker& worker, const BuildLevel& level, uint32_t local, const uint32_t* ids, size_t count,
+                             float* out) {
+  if (level.vertices() == nullptr) {
+    points_.Distances(local, ids, count, out);
+    return;
+  }
+  worker.vertices.resize(std::max(worker.vertices.size(), count));
+  for (size_t i = 0; i < count; ++i) worker.vertices[i] = level.vertex(ids[i]);
+  points_.Distances(level.vertex(local), worker.vertices.data(), count, out);
+}
+
+/// Fills the pool with the vertices nearest to `target` that a walk finds.
+void GraphBuilder::Walk(Worker& worker, BuildLevel& level, uint32_t target, std::span<const uint32_t> entries,
+                        size_t ef) {
+  WalkPool& pool = worker.pool;
+  pool.Begin(ef);
+  worker.visited.Begin(level.size());
+  worker.visited.Mark(target);
+  const size_t most = std::max<size_t>(level.room(), entries.size());
+  worker.ids.resize(std::max(worker.ids.size(), most));
+  worker.distances.resize(std::max(worker.distances.size(), most));
+  size_t count = 0;
+  for (const uint32_t entry : entries) {
+    if (worker.visited.Mark(entry)) worker.ids[count++] = entry;
+  }
+  for (;;) {
+    Distances(worker, level, target, worker.ids.data(), count, worker.distances.data());
+    for (size_t i = 0; i < count; ++i) pool.Insert(worker.distances[i], worker.ids[i]);
+    const uint32_t best = pool.Pop();
+    if (best == kNoVertex) return;
+    const uint32_t following = pool.Peek();
+    if (following != kNoVertex) level.Prefetch(following);
+    count = 0;
+    level.Lock(best);
+    const Link* links = level.row(best);
+    const size_t link_count = level.count(best);
+    for (size_t i = 0; i < link_count; ++i) {
+      if (worker.visited.Mark(links[i].id)) worker.ids[count++] = links[i].id;
+    }
+    level.Unlock(best);
+    for (size_t i = 0; i < std::min<size_t>(count, 4); ++i) points_.Prefetch(level.vertex(worker.ids[i]));
+  }
+}
+
+/// Keeps, of candidates sorted by distance, those that no kept one is clearly nearer to; into worker.kept.
+void GraphBuilder::Select(Worker& worker, const BuildLevel& level, std::vector<Link>& candidates, size_t degree) {
+  std::vector<Link>& alive = candidates;
+  worker.kept.clear();
+  worker.ids.resize(std::max(worker.ids.size(), alive.size()));
+  worker.distances.resize(std::max(worker.distances.size(), alive.size()));
+  // Distinct vectors with equal codes are at distance 0 from one another and would all be kept.
+  const float alpha = space_.by_product() ? 1.0f : kAlpha;
+  const size_t most_equal = std::max<size_t>(1, degree / 4);
+  while (!alive.empty() && worker.kept.size() < degree) {
+    const Link best = alive.front();
+    worker.kept.push_back(best);
+    const size_t count = alive.size() - 1;
+    for (size_t i = 0; i < count; ++i) worker.ids[i] = alive[i + 1].id;
+    Distances(worker, level, best.id, worker.ids.data(), count, worker.distances.data());
+    size_t left = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const Link other = alive[i + 1];
+      const bool covered =
+          alpha * worker.distances[i] < other.distance || (other.distance <= 0 && worker.kept.size() >= most_equal);
+      if (!covered) alive[left++] = other;
+    }
+    alive.resize(left);
+  }
+}
+
+void GraphBuilder::Insert(Worker& worker, BuildLevel& level, uint32_t local, std::span<const uint32_t> entries,
+                          size_t ef) {
+  const auto nearer = [](const Link& a, const Link& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+  };
+  Walk(worker, level, local, entries, ef);
+  worker.candidates.clear();
+  for (size_t i = 0; i < worker.pool.size(); ++i) worker.candidates.push_back({worker.pool.key(i), worker.pool.id(i)});
+  Select(worker, level, worker.candidates, level.degree());
+  const std::vector<Link> mine = worker.kept;
+  level.Lock(local);
+  // Others may have linked to this vertex since; it is new, so what they added is few.
+  Link* row = level.row(local);
+  size_t count = level.count(local);
+  for (const Link& link : mine) {
+    const bool there = std::any_of(row, row + count, [&](const Link& other) { return other.id == link.id; });
+    if (!there && count < level.room()) row[count++] = link;
+  }
+  level.set_count(local, count);
+  level.Unlock(local);
+  for (const Link& link : mine) {
+    level.Lock(link.id);
+    Link* theirs = level.row(link.id);
+    const size_t their_count = level.count(link.id);
+    if (std::any_of(theirs, theirs + their_count, [&](const Link& other) { return other.id == local; })) {
+      level.Unlock(link.id);
+      continue;
+    }
+    if (their_count < level.room()) {
+      theirs[their_count] = {link.distance, local};
+      level.set_count(link.id, their_count + 1);
+    } else {
+      worker.alive.assign(theirs, theirs + their_count);
+      worker.alive.push_back({link.distance, local});
+      std::sort(worker.alive.begin(), worker.alive.end(), nearer);
+      Select(worker, level, worker.alive, level.degree());
+      std::copy(worker.kept.begin(), worker.kept.end(), theirs);
+      level.set_count(link.id, worker.kept.size());
+    }
+    level.Unlock(link.id);
+  }
+}
+
+/// Walks greedily through the smallest `levels` levels; returns a position of the last of them near `vertex`.
+uint32_t GraphBuilder::Descend(Worker& worker, uint32_t vertex, size_t levels) {
+  uint32_t at = 0;
+  float distance = 0;
+  const uint32_t first = order_[0];
+  points_.Distances(vertex, &first, 1, &distance);
+  for (size_t l = 0; l < levels; ++l) {
+    BuildLevel& level = *upper_[l];
+    worker.ids.resize(std::max<size_t>(worker.ids.size(), level.room()));
+    worker.distances.resize(std::max<size_t>(worker.distances.size(), level.room()));
+    worker.vertices.resize(std::max<size_t>(worker.vertices.size(), level.room()));
+    for (bool moved = true; moved;) {
+      moved = false;
+      level.Lock(at);
+      const size_t count = level.count(at);
+      for (size_t i = 0; i < count; ++i) worker.ids[i] = level.row(at)[i].id;
+      level.Unlock(at);
+      for (size_t i = 0; i < count; ++i) worker.vertices[i] = level.vertex(worker.ids[i]);
+      points_.Distances(vertex, worker.vertices.data(), count, worker.distances.data());
+      for (size_t i = 0; i < count; ++i) {
+        if (worker.distances[i] < distance) {
+          distance = worker.distances[i];
+          at = worker.ids[i];
+          moved = true;
+        }
+      }
+    }
+  }
+  return at;
+}
+
+Status GraphBuilder::BuildUpper() {
+  std::vector<uint32_t> sizes;
+  for (uint32_t size = vertices_ / kLevelRatio; size >= kSmallestLevel; size /= kLevelRatio) sizes.push_back(size);
+  std::reverse(sizes.begin(), sizes.end());
+  for (const uint32_t size : sizes) {
+    auto level = std::make_unique<BuildLevel>(size, kUpperDegree, order_.data());
+    const size_t above = upper_.size();
+    // Its vertices come in the order of insertion, so those of the level above are there before they are entries.
+    QUIVER_RETURN_IF_ERROR(ForAll(size, 0.02, 0.05, [&](Worker& worker, uint32_t local) {
+      if (local == 0) return;
+      const uint32_t entries[] = {0, above > 0 ? Descend(worker, order_[local], above) : 0};
+      const size_t count = entries[1] < local && entries[1] != 0 ? 2 : 1;
+      Insert(worker, *level, local, std::span(entries).first(count), kUpperEf);
+    }));
+    upper_.push_back(std::move(level));
+  }
+  return Status::Ok();
+}
+
+Status GraphBuilder::BuildBase() {
+  base_ = std::make_unique<BuildLevel>(vertices_, recipe_.degree, nullptr);
+  const size_t ef = std::max<size_t>(recipe_.ef_construction, recipe_.degree);
+  const uint32_t level_size = upper_.empty() ? 0 : upper_.back()->size();
+  return ForAll(vertices_, 0.05, 0.95, [&](Worker& worker, uint32_t position) {
+    if (position == 0) return;
+    const uint32_t vertex = order_[position];
+    uint32_t entries[2] = {order_[0], 0};
+    size_t count = 1;
+    if (!upper_.empty()) {
+      const uint32_t near = Descend(worker, vertex, upper_.size());
+      // A vertex of the upper level itself finds itself there, or one that is not in the base yet.
+      if (near != 0 && near < position) entries[count++] = order_[near];
+    }
+    const bool far_start = count == 2 && position > level_size;
+    Insert(worker, *base_, vertex, far_start ? std::span(entries).subspan(1) : std::span(entries).first(count), ef);
+  });
+}
+
+/// Brings rows down to the degree, makes every vertex reachable, and lays out the links as they are walked.
+void GraphBuilder::Finish() {
+  const auto nearer = [](const Link& a, const Link& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+  };
+  const auto trim = [&](BuildLevel& level) {
+    return ForAll(level.size(), 0.95, 0.97, [&](Worker& worker, uint32_t local) {
+      Link* row = level.row(local);
+      worker.alive.assign(row, row + level.count(local));
+      std::sort(worker.alive.begin(), worker.alive.end(), nearer);
+      if (worker.alive.size() > level.degree()) {
+        Select(worker, level, worker.alive, level.degree());
+        std::copy(worker.kept.begin(), worker.kept.end(), row);
+        level.set_count(local, worker.kept.size());
+      } else {
+        std::copy(worker.alive.begin(), worker.alive.end(), row);
+      }
+    });
+  };
+  (void)trim(*base_);
+  for (const auto& level : upper_) (void)trim(*level);
+  Connect(*base_);
+  links_ = HugeArray<uint32_t>(size_t{vertices_} * recipe_.degree, kNoVertex);
+  for (uint32_t v = 0; v < vertices_; ++v) {
+    for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * recipe_.degree + i] = base_->row(v)[i].id;
+  }
+  for (const auto& level : upper_) {
+    for (uint32_t v = 0; v < level->size(); ++v) {
+      for (uint32_t i = 0; i < kUpperDegree; ++i) {
+        upper_links_.push_back(i < level->count(v) ? level->row(v)[i].id : kNoVertex);
+      }
+    }
+  }
+}
+
+/// Links what cannot be reached from the entry to the nearest vertex that can.
+void GraphBuilder::Connect(BuildLevel& base) {
+  if (vertices_ == 0) return;
+  std::vector<uint8_t> reached(vertices_, 0);
+  std::vector<uint32_t> queue;
+  const auto spread = [&](uint32_t from) {
+    if (reached[from] != 0) return;
+    reached[from] = 1;
+    queue.assign(1, from);
+    while (!queue.empty()) {
+      const uint32_t v = queue.back();
+      queue.pop_back();
+      for (uint32_t i = 0; i < base.count(v); ++i) {
+        const uint32_t next = base.row(v)[i].id;
+        if (reached[next] == 0) {
+          reached[next] = 1;
+          queue.push_back(next);
+        }
+      }
+    }
+  };
+  spread(order_[0]);
+  for (uint32_t position = 0; position < vertices_; ++position) {
+    const uint32_t vertex = order_[position];
+    if (reached[vertex] != 0) continue;
+    // A walk from the entry sees reachable vertices only. One with room takes the link; where none has, the vertex
+    // joins the rows that are compared exactly.
+    Worker& worker = workers_[0];
+    Walk(worker, base, vertex, std::span(&order_[0], 1), 256);
+    bool linked = false;
+    for (size_t i = 0; i < worker.pool.size() && !linked; ++i) {
+      const uint32_t near = worker.pool.id(i);
+      const uint32_t count = base.count(near);
+      if (count >= base.degree()) continue;
+      base.row(near)[count] = {worker.pool.key(i), vertex};
+      base.set_count(near, count + 1);
+      linked = true;
+    }
+    if (linked) {
+      spread(vertex);
+      continue;
+    }
+    if (identity_) {
+      strays_.push_back(vertex);
+    } else {
+      strays_.insert(strays_.end(), rows_.begin() + row_offset_[vertex], rows_.begin() + row_offset_[vertex + 1]);
+    }
+  }
+  std::sort(strays_.begin(), strays_.end());
+}
+
+/// Measures what a walk gives and costs, on rows moved off their places by about the distance of their neighbours.
+Status GraphBuilder::Measure() {
+  constexpr size_t kSamples = 200;
+  constexpr size_t kNearest = 10;
+  constexpr uint32_t kEfs[] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896, 1280, 2048};
+  if (vertices_ < 2 * kNearest) return Status::Ok();
+  GraphView view;
+  view.points = points_;
+  view.vertices = vertices_;
+  view.degree = recipe_.degree;
+  view.links = links_.data();
+  view.entry = order_[0];
+  view.start_count = static_cast<uint32_t>(starts_.size());
+  view.starts = starts_.data();
+  view.upper_degree = kUpperDegree;
+  view.upper_levels = static_cast<uint32_t>(upper_.size());
+  view.upper_vertices = order_.data();
+  const uint32_t* upper_at = upper_links_.data();
+  for (size_t l = 0; l < upper_.size(); ++l) {
+    view.upper[l] = {upper_[l]->size(), upper_at};
+    upper_at += size_t{upper_[l]->size()} * kUpperDegree;
+  }
+
+  const size_t dim = points_.dim;
+  const size_t samples = std::min<size_t>(kSamples, vertices_);
+  std::vector<int8_t> codes(samples * dim);
+  std::vector<GraphQuery> queries(samples);
+  std::vector<float> point(dim);
+  uint64_t state = recipe_.seed ^ 0x5a5a;
+  for (size_t s = 0; s < samples; ++s) {
+    const auto vertex = static_cast<uint32_t>(SplitMix(state) % vertices_);
+    const uint32_t links = std::max<uint32_t>(1, base_->count(vertex));
+    float reach = base_->count(vertex) > 0 ? std::sqrt(base_->row(vertex)[links / 4].distance) : 0.0f;
+    if (space_.by_product()) reach = 0.5f * std::sqrt(factors_[vertex].norm);
+    double length = 0;
+    for (float& value : point) {
+      // The sum of a few uniform values is normal enough.
+      const uint64_t bits = SplitMix(state);
+      value = -2.0f;
+      for (int part = 0; part < 4; ++part) value += static_cast<float>((bits >> (16 * part)) & 0xffff) / 65536.0f;
+      length += static_cast<double>(value) * static_cast<double>(value);
+    }
+    const float size = reach / static_cast<float>(std::sqrt(std::max(length, 1e-30)));
+    for (size_t d = 0; d < dim; ++d) {
+      point[d] = point[d] * size + factors_[vertex].scale * static_cast<float>(points_.at(vertex)[d]);
+    }
+    int8_t* into = codes.data() + s * dim;
+    const codec::Sq8Factors factors = codec::EncodeSq8(point.data(), dim, into);
+    queries[s] = {into, space_.TermsOf(factors)};
+  }
+
+  // The truth, by comparing all codes.
+  std::vector<uint32_t> truth(samples * kNearest);
+  WalkPool nearest;
+  std::vector<uint32_t> ids(1024);
+  std::vector<float> keys(1024);
+  for (size_t s = 0; s < samples; ++s) {
+    if (Cancelled()) return CancelledStatus();
+    nearest.Begin(kNearest);
+    for (uint32_t first = 0; first < vertices_; first += 1024) {
+      const uint32_t count = std::min<uint32_t>(1024, vertices_ - first);
+      std::iota(ids.begin(), ids.begin() + count, first);
+      points_.Keys(queries[s], ids.data(), count, keys.data());
+      for (uint32_t i = 0; i < count; ++i) nearest.Insert(keys[i], ids[i]);
+    }
+    for (size_t i = 0; i < kNearest; ++i) truth[s * kNearest + i] = nearest.id(i);
+    Progress(0.97 + 0.02 * static_cast<double>(s) / static_cast<double>(samples));
+  }
+  GraphScratch scratch;
+  for (const uint32_t ef : kEfs) {
+    if (ef > 2 * vertices_) break;
+    if (Cancelled()) return CancelledStatus();
+    size_t found = 0;
+    IndexCounters counters;
+    for (size_t s = 0; s < samples; ++s) {
+      WalkGraph(view, queries[s], ef, scratch, counters);
+      for (size_t i = 0; i < std::min(kNearest, scratch.pool.size()); ++i) {
+        const uint32_t* begin = truth.data() + s * kNearest;
+        found += std::find(begin, begin + kNearest, scratch.pool.id(i)) != begin + kNearest ? 1 : 0;
+      }
+    }
+    const auto share = static_cast<float>(found) / static_cast<float>(samples * kNearest);
+    curve_.push_back({ef, share, static_cast<float>(counters.code_distances) / static_cast<float>(samples)});
+    if (share >= 0.9995f) break;
+  }
+  return Status::Ok();
+}
+
+std::string GraphBuilder::Write() {
+  IndexFileWriter writer(recipe_, static_cast<uint32_t>(vectors_.rows));
+  GraphHead head;
+  head.vertices = vertices_;
+  head.degree = recipe_.degree;
+  head.padded_dim = static_cast<uint32_t>(space_.padded_dim());
+  head.upper_degree = kUpperDegree;
+  head.upper_levels = static_cast<uint32_t>(upper_.size());
+  head.entry = vertices_ > 0 ? order_[0] : 0;
+  std::string head_bytes(reinterpret_cast<const char*>(&head), sizeof(head));
+  for (const auto& level : upper_) {
+    const uint32_t size = level->size();
+    head_bytes.append(reinterpret_cast<const char*>(&size), sizeof(size));
+  }
+  writer.Add(kGraphHead, std::move(head_bytes));
+  writer.Add(kGraphSpace, space_.Serialise());
+  writer.AddValues(kGraphCodes, codes_.span());
+  writer.AddValues(kGraphFactors, factors_.span());
+  writer.AddValues(kGraphLinks, links_.span());
+  std::vector<uint32_t> upper(order_.begin(), order_.begin() + (upper_.empty() ? 0 : upper_.back()->size()));
+  upper.insert(upper.end(), upper_links_.begin(), upper_links_.end());
+  writer.AddValues(kGraphUpper, std::span<const uint32_t>(upper));
+  if (!identity_) {
+    std::vector<uint32_t> rows = row_offset_;
+    rows.insert(rows.end(), rows_.begin(), rows_.end());
+    writer.AddValues(kGraphRows, std::span<const uint32_t>(rows));
+  }
+  writer.AddValues(kGraphStrays, std::span<const uint32_t>(strays_));
+  writer.AddValues(kGraphZeros, std::span<const uint32_t>(zeros_));
+  writer.AddValues(kGraphStarts, std::span<const uint32_t>(starts_));
+  writer.AddValues(kGraphCurve, std::span<const GraphCurvePoint>(curve_));
+  Progress(1.0);
+  return writer.Take();
+}
+
+}  // namespace
+
+Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control) {
+  const bool dense = recipe.type == DataType::kFloatVector || recipe.type == DataType::kFloat16Vector ||
+                     recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
+  if (recipe.codec != IndexCodec::kSq8 || !dense || recipe.dim <= 0 || recipe.degree < 2 ||
+      recipe.degree > kMaxLinks / 2) {
+    return Error(StatusCode::kIndexNotSupported, "no graph serves codec {} on {} with degree {}",
+                 static_cast<int>(recipe.codec), DataTypeName(recipe.type), recipe.degree);
+  }
+  if (vectors.rows >= WalkPool::kExpanded) {
+    return Error(StatusCode::kIndexNotSupported, "a graph of {} rows is too large", vectors.rows);
+  }
+  try {
+    return GraphBuilder(recipe, vectors, control).Build();
+  } catch (const std::bad_alloc&) {
+    return Error(StatusCode::kMemoryLimit, "no memory to build a graph of {} rows", vectors.rows);
+  }
+}
+
+}  // namespace quiver::index

@@ -1,0 +1,462 @@
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "index/internal/graph.h"
+#include "index/internal/graph_layout.h"
+#include "index/internal/graph_search.h"
+#include "index/internal/huge_array.h"
+#include "index/internal/index_scratch.h"
+
+namespace quiver::index {
+namespace {
+
+/// A search that was given neither ef nor recall aims at this.
+constexpr double kUsualRecall = 0.95;
+/// Candidates scored exactly: so many for each hit wanted, and some more, for codes err a little.
+constexpr double kRefineFactor = 1.5;
+constexpr size_t kRefineMore = 6;
+constexpr size_t kScoreAtOnce = 64;
+
+class GraphIndex final : public VectorIndex {
+ public:
+  explicit GraphIndex(IndexFile file) : file_(std::move(file)), recipe_(file_.recipe()) {}
+
+  /// Looks at the head and the sizes; the contents wait for the first search.
+  Status Open();
+
+  [[nodiscard]] const IndexRecipe& recipe() const override { return recipe_; }
+  [[nodiscard]] uint32_t row_count() const override { return file_.row_count(); }
+  [[nodiscard]] uint64_t memory_bytes() const override { return memory_.load(std::memory_order_relaxed); }
+  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                IndexCounters& counters) const override;
+
+ private:
+  /// One search: what all its steps need.
+  struct Call {
+    const FlatQueries& queries;
+    size_t query;
+    const ColumnView& vectors;
+    const RowFilter& filter;
+    const IndexSearchOptions& options;
+    uint64_t first_row;
+    TopK& result;
+    GraphScratch& scratch;
+    IndexCounters& counters;
+
+    [[nodiscard]] bool Matches(uint32_t row) const {
+      return filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0;
+    }
+  };
+  enum class Plan : uint8_t { kWalk, kWalkMatching, kScan };
+
+  Status Prepare() const;
+  Status PrepareOnce() const;
+  [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
+    if (row_offset_.empty()) return {&vertex, 1};
+    return rows_.subspan(row_offset_[vertex], row_offset_[vertex + 1] - row_offset_[vertex]);
+  }
+  [[nodiscard]] bool VertexMatches(const Call& call, uint32_t vertex) const {
+    if (row_offset_.empty()) return call.Matches(vertex);
+    const std::span<const uint32_t> rows = RowsOf(vertex);
+    return std::any_of(rows.begin(), rows.end(), [&](uint32_t row) { return call.Matches(row); });
+  }
+  [[nodiscard]] size_t EfFor(const IndexSearchOptions& options) const;
+  [[nodiscard]] double DistancesFor(double ef) const;
+  [[nodiscard]] Plan PlanFor(const Call& call, double matching, size_t ef, size_t& walk_ef) const;
+  size_t CountMatching(const Call& call, size_t enough) const;
+  Status ScanCodes(const Call& call, const GraphQuery& query, size_t ef) const;
+  static void ScoreAndOffer(const Call& call, std::span<const uint32_t> rows);
+  static Status ScanExactly(const Call& call, uint64_t row_count);
+  void Refine(const Call& call) const;
+  void OfferRest(const Call& call) const;
+
+  IndexFile file_;
+  IndexRecipe recipe_;
+
+  // Set by PrepareOnce, once, under the flag; constant afterwards.
+  mutable std::once_flag once_;
+  mutable Status prepared_;
+  mutable std::atomic<uint64_t> memory_{0};
+  mutable std::optional<CodeSpace> space_;
+  mutable HugeArray<int8_t> codes_;
+  mutable HugeArray<codec::Sq8Factors> factors_;
+  mutable HugeArray<uint32_t> links_;
+  mutable HugeArray<uint32_t> upper_;
+  mutable GraphView view_;
+  mutable GraphHead head_;
+  mutable std::span<const uint32_t> level_sizes_, row_offset_, rows_, strays_, zeros_, starts_;
+  mutable std::span<const GraphCurvePoint> curve_;
+};
+
+Status GraphIndex::Open() {
+  const std::string_view head = file_.Section(kGraphHead);
+  if (head.size() < sizeof(GraphHead)) return file_.Damaged("the head of the graph is too short");
+  std::memcpy(&head_, head.data(), sizeof(head_));
+  if (head_.version != 1) return file_.Damaged("the version of the graph is not known");
+  constexpr int64_t kMostDim = 1 << 16;
+  if (recipe_.dim <= 0 || recipe_.dim > kMostDim) return file_.Damaged("its dimension is out of range");
+  return Status::Ok();
+}
+
+Status GraphIndex::Prepare() const {
+  std::call_once(once_, [this] {
+    try {
+      prepared_ = PrepareOnce();
+    } catch (const std::bad_alloc&) {
+      prepared_ = Error(StatusCode::kMemoryLimit, "{}: no memory to open the index", file_.name());
+    }
+  });
+  return prepared_;
+}
+
+template <typename T>
+HugeArray<T> Copied(std::span<const T> values) {
+  HugeArray<T> array(values.size());
+  if (!values.empty()) std::memcpy(array.data(), values.data(), values.size_bytes());
+  return array;
+}
+
+Status GraphIndex::PrepareOnce() const {
+  QUIVER_RETURN_IF_ERROR(file_.EnsureSound());
+  // Checksums say that the bytes are those that were written; what follows keeps a file that was made up from leading a
+  // walk outside of it.
+  const size_t vertices = head_.vertices;
+  const size_t rows = file_.row_count();
+  if (vertices > rows || head_.degree != recipe_.degree || head_.degree == 0 || head_.degree > kMaxLinks ||
+      head_.upper_degree == 0 || head_.upper_degree > kMaxLinks || head_.upper_levels > GraphView::kMaxLevels ||
+      (vertices > 0 && head_.entry >= vertices)) {
+    return file_.Damaged("the head of the graph is out of range");
+  }
+  auto space = CodeSpace::Parse(recipe_, file_.Section(kGraphSpace), file_.name());
+  if (!space.ok()) return space.status();
+  space_ = *std::move(space);
+  if (head_.padded_dim != space_->padded_dim()) return file_.Damaged("its codes have a wrong length");
+  QUIVER_ASSIGN_OR_RETURN(const auto codes, file_.Values<int8_t>(kGraphCodes, vertices * head_.padded_dim));
+  QUIVER_ASSIGN_OR_RETURN(const auto factors, file_.Values<codec::Sq8Factors>(kGraphFactors, vertices));
+  QUIVER_ASSIGN_OR_RETURN(const auto links, file_.Values<uint32_t>(kGraphLinks, vertices * head_.degree));
+  const std::string_view sizes = file_.Section(kGraphHead).substr(sizeof(GraphHead));
+  if (sizes.size() != head_.upper_levels * sizeof(uint32_t)) return file_.Damaged("the head has a wrong size");
+  level_sizes_ = {reinterpret_cast<const uint32_t*>(sizes.data()), head_.upper_levels};
+  size_t upper_size = 0;
+  uint32_t largest = 0;
+  for (const uint32_t size : level_sizes_) {
+    if (size < std::max(1u, largest) || size > vertices) return file_.Damaged("its levels are out of range");
+    largest = size;
+    upper_size += size_t{size} * head_.upper_degree;
+  }
+  QUIVER_ASSIGN_OR_RETURN(const auto upper, file_.Values<uint32_t>(kGraphUpper, largest + upper_size));
+  const auto in_range = [](std::span<const uint32_t> values, size_t end, bool none) {
+    return std::all_of(values.begin(), values.end(),
+                       [&](uint32_t value) { return value < end || (none && value == kNoVertex); });
+  };
+  bool sound = in_range(links, vertices, true) && in_range(upper.first(largest), vertices, false);
+  size_t at = largest;
+  for (const uint32_t size : level_sizes_) {
+    sound = sound && in_range(upper.subspan(at, size_t{size} * head_.upper_degree), size, true);
+    at += size_t{size} * head_.upper_degree;
+  }
+  const std::string_view row_bytes = file_.Section(kGraphRows);
+  if (row_bytes.empty()) {
+    sound = sound && vertices == rows;
+  } else {
+    const std::span<const uint32_t> values(reinterpret_cast<const uint32_t*>(row_bytes.data()),
+                                           row_bytes.size() / sizeof(uint32_t));
+    if (values.size() < vertices + 1) return file_.Damaged("its rows are too few");
+    row_offset_ = values.first(vertices + 1);
+    rows_ = values.subspan(vertices + 1);
+    sound = sound && row_offset_[0] == 0 && std::is_sorted(row_offset_.begin(), row_offset_.end()) &&
+            row_offset_.back() == rows_.size() && in_range(rows_, rows, false);
+  }
+  const auto list = [&](uint32_t section) {
+    const std::string_view bytes = file_.Section(section);
+    return std::span(reinterpret_cast<const uint32_t*>(bytes.data()), bytes.size() / sizeof(uint32_t));
+  };
+  strays_ = list(kGraphStrays);
+  zeros_ = list(kGraphZeros);
+  starts_ = list(kGraphStarts);
+  sound =
+      sound && in_range(strays_, rows, false) && in_range(zeros_, rows, false) && in_range(starts_, vertices, false);
+  if (!sound) return file_.Damaged("it points outside of itself");
+  const std::string_view curve = file_.Section(kGraphCurve);
+  curve_ = {reinterpret_cast<const GraphCurvePoint*>(curve.data()), curve.size() / sizeof(GraphCurvePoint)};
+
+  codes_ = Copied(codes);
+  factors_ = Copied(factors);
+  links_ = Copied(links);
+  upper_ = Copied(upper);
+  memory_ = codes_.memory_bytes() + factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes();
+  view_.points = {codes_.data(), head_.padded_dim, factors_.data(), nullptr, 0};
+  view_.vertices = head_.vertices;
+  view_.degree = head_.degree;
+  view_.links = links_.data();
+  view_.entry = head_.entry;
+  view_.start_count = static_cast<uint32_t>(starts_.size());
+  view_.starts = starts_.data();
+  view_.upper_degree = head_.upper_degree;
+  view_.upper_levels = head_.upper_levels;
+  view_.upper_vertices = upper_.data();
+  at = largest;
+  for (size_t l = 0; l < level_sizes_.size(); ++l) {
+    view_.upper[l] = {level_sizes_[l], upper_.data() + at};
+    at += size_t{level_sizes_[l]} * head_.upper_degree;
+  }
+  return Status::Ok();
+}
+
+/// The room of the walk: as asked for, or the least that reaches the recall on the measured curve.
+size_t GraphIndex::EfFor(const IndexSearchOptions& options) const {
+  const size_t least = std::max<size_t>(options.k, 1);
+  if (options.ef != 0) return std::max<size_t>(options.ef, least);
+  const double wanted = options.recall > 0 ? options.recall : kUsualRecall;
+  double ef = curve_.empty() ? 128 : 2.0 * curve_.back().ef;
+  const GraphCurvePoint* before = nullptr;
+  for (const GraphCurvePoint& point : curve_) {
+    if (static_cast<double>(point.recall) >= wanted) {
+      ef = point.ef;
+      if (before != nullptr) {
+        const double share = (wanted - static_cast<double>(before->recall)) /
+                             std::max(1e-6, static_cast<double>(point.recall) - static_cast<double>(before->recall));
+        ef = before->ef + share * (point.ef - before->ef);
+      }
+      break;
+    }
+    before = &point;
+  }
+  // The curve holds for 10 hits; more of them need room in proportion.
+  if (options.k > 10) ef += static_cast<double>(options.k - 10) * 1.2;
+  return std::max(least, static_cast<size_t>(std::ceil(ef)));
+}
+
+double GraphIndex::DistancesFor(double ef) const {
+  if (curve_.empty()) return head_.degree * ef * 0.5;
+  const GraphCurvePoint* before = nullptr;
+  for (const GraphCurvePoint& point : curve_) {
+    if (point.ef >= ef) {
+      if (before == nullptr) return static_cast<double>(point.distances);
+      const double share = (ef - before->ef) / (point.ef - before->ef);
+      return static_cast<double>(before->distances) + share * static_cast<double>(point.distances - before->distances);
+    }
+    before = &point;
+  }
+  return static_cast<double>(curve_.back().distances) * ef / curve_.back().ef;
+}
+
+/// Compares what each way would cost, in code distances.
+GraphIndex::Plan GraphIndex::PlanFor(const Call& call, double matching, size_t ef, size_t& walk_ef) const {
+  walk_ef = ef;
+  const auto vertices = static_cast<double>(head_.vertices);
+  // A scan reads its rows in order and needs no pool and no marks: cheaper per distance than a walk.
+  constexpr double kScanDistance = 0.6;
+  const double scan = kScanDistance * matching + static_cast<double>(file_.row_count()) / 64 * 0.05;
+  if (call.filter.bits == nullptr) {
+    return scan < DistancesFor(static_cast<double>(ef)) ? Plan::kScan : Plan::kWalk;
+  }
+  const double share = std::max(matching / std::max(1.0, vertices), 1e-9);
+  // Walking past rows that do not match takes room for them too.
+  const double plain_ef = static_cast<double>(ef) / share * 1.05;
+  const double plain = plain_ef > vertices ? vertices : DistancesFor(plain_ef);
+  // Looking through them costs a look at a mark and a bit for each, and reaches fewer vertices per step.
+  constexpr double kLook = 0.06;
+  const double expansions = static_cast<double>(ef);
+  const double looked = std::min(1 / share, static_cast<double>(head_.degree)) * head_.degree;
+  const double through = DistancesFor(32) + 1.3 * DistancesFor(static_cast<double>(ef)) + expansions * looked * kLook;
+  if (scan <= std::min(plain, through)) return Plan::kScan;
+  if (plain <= through) {
+    walk_ef = static_cast<size_t>(std::ceil(plain_ef));
+    return Plan::kWalk;
+  }
+  return Plan::kWalkMatching;
+}
+
+/// Scores rows exactly and offers them.
+void GraphIndex::ScoreAndOffer(const Call& call, std::span<const uint32_t> rows) {
+  float scores[kScoreAtOnce];
+  for (size_t first = 0; first < rows.size(); first += kScoreAtOnce) {
+    const std::span<const uint32_t> some = rows.subspan(first, std::min(kScoreAtOnce, rows.size() - first));
+    ScoreRows(call.queries, call.query, call.vectors, some, scores);
+    for (size_t i = 0; i < some.size(); ++i) call.result.Offer(scores[i], call.first_row + some[i]);
+  }
+  call.counters.exact_distances += rows.size();
+}
+
+/// Compares all matching rows exactly.
+Status GraphIndex::ScanExactly(const Call& call, uint64_t row_count) {
+  uint32_t some[kScoreAtOnce];
+  size_t count = 0;
+  size_t blocks = 0;
+  for (uint64_t base = 0; base < row_count; base += 64) {
+    uint64_t word = call.filter.bits != nullptr ? call.filter.bits[base / 64] : ~uint64_t{0};
+    if (row_count - base < 64) word &= (uint64_t{1} << (row_count - base)) - 1;
+    for (; word != 0; word &= word - 1) {
+      some[count++] = static_cast<uint32_t>(base) + static_cast<uint32_t>(std::countr_zero(word));
+      if (count < kScoreAtOnce) continue;
+      ScoreAndOffer(call, {some, count});
+      count = 0;
+      if (++blocks % 64 == 0 && call.options.cancelled && call.options.cancelled()) {
+        return Error(StatusCode::kCancelled, "the search was cancelled");
+      }
+    }
+  }
+  ScoreAndOffer(call, {some, count});
+  return Status::Ok();
+}
+
+/// Fills the pool with the best matching vertices by comparing the codes of all of them.
+Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query, size_t ef) const {
+  constexpr size_t kBlock = 256;
+  GraphScratch& scratch = call.scratch;
+  scratch.pool.Begin(ef);
+  uint32_t ids[kBlock];
+  float keys[kBlock];
+  size_t count = 0;
+  size_t blocks = 0;
+  const auto flush = [&] {
+    view_.points.Keys(query, ids, count, keys);
+    call.counters.code_distances += count;
+    for (size_t i = 0; i < count; ++i) scratch.pool.Insert(keys[i], ids[i]);
+    count = 0;
+    return ++blocks % 64 != 0 || !call.options.cancelled || !call.options.cancelled();
+  };
+  const auto take = [&](uint32_t vertex) {
+    ids[count++] = vertex;
+    return count < kBlock || flush();
+  };
+  bool going = true;
+  if (row_offset_.empty()) {
+    for (uint32_t base = 0; base < head_.vertices && going; base += 64) {
+      uint64_t word = call.filter.bits != nullptr ? call.filter.bits[base / 64] : ~uint64_t{0};
+      if (head_.vertices - base < 64) word &= (uint64_t{1} << (head_.vertices - base)) - 1;
+      for (; word != 0 && going; word &= word - 1) {
+        going = take(base + static_cast<uint32_t>(std::countr_zero(word)));
+      }
+    }
+  } else {
+    for (uint32_t vertex = 0; vertex < head_.vertices && going; ++vertex) {
+      if (VertexMatches(call, vertex)) going = take(vertex);
+    }
+  }
+  if (!going || !flush()) return Error(StatusCode::kCancelled, "the search was cancelled");
+  return Status::Ok();
+}
+
+/// Scores the best candidates of the pool exactly. Rows of one vertex have one score: it is offered for each of them.
+void GraphIndex::Refine(const Call& call) const {
+  const size_t wanted = static_cast<size_t>(kRefineFactor * static_cast<double>(call.options.k)) + kRefineMore;
+  GraphScratch& scratch = call.scratch;
+  scratch.ids.clear();
+  size_t rows = 0;
+  scratch.rows.clear();
+  for (size_t i = 0; i < scratch.pool.size() && rows < wanted; ++i) {
+    const uint32_t vertex = scratch.pool.id(i);
+    bool any = false;
+    for (const uint32_t row : RowsOf(vertex)) {
+      if (!call.Matches(row)) continue;
+      if (!any) {
+        scratch.ids.push_back(vertex);
+        scratch.rows.push_back(row);
+      }
+      any = true;
+      ++rows;
+    }
+  }
+  if (scratch.scores.size() < scratch.rows.size()) scratch.scores.resize(scratch.rows.size());
+  ScoreRows(call.queries, call.query, call.vectors, scratch.rows, scratch.scores.data());
+  call.counters.exact_distances += scratch.rows.size();
+  for (size_t i = 0; i < scratch.rows.size(); ++i) {
+    if (row_offset_.empty()) {
+      call.result.Offer(scratch.scores[i], call.first_row + scratch.rows[i]);
+      continue;
+    }
+    size_t offered = 0;
+    for (const uint32_t row : RowsOf(scratch.ids[i])) {
+      if (!call.Matches(row)) continue;
+      call.result.Offer(scratch.scores[i], call.first_row + row);
+      // Of equal scores the first rows win.
+      if (++offered >= std::max(call.result.k(), call.options.k)) break;
+    }
+  }
+}
+
+/// Offers the rows that are no vertices.
+void GraphIndex::OfferRest(const Call& call) const {
+  GraphScratch& scratch = call.scratch;
+  scratch.rows.clear();
+  for (const uint32_t row : strays_) {
+    if (call.Matches(row)) scratch.rows.push_back(row);
+  }
+  // All rows without a direction score 0.
+  size_t zeros = 0;
+  for (const uint32_t row : zeros_) {
+    if (zeros >= std::max(call.result.k(), call.options.k)) break;
+    if (!call.Matches(row)) continue;
+    scratch.rows.push_back(row);
+    ++zeros;
+  }
+  ScoreAndOffer(call, scratch.rows);
+}
+
+Status GraphIndex::Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                          const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                          IndexCounters& counters) const {
+  QUIVER_RETURN_IF_ERROR(Prepare());
+  if (vectors.rows != file_.row_count() || queries.type() != recipe_.type || queries.dim() != recipe_.dim) {
+    return Error(StatusCode::kInternal, "{}: an index over {} rows was asked about {}", file_.name(), file_.row_count(),
+                 vectors.rows);
+  }
+  const Call call{queries, query, vectors, filter, options, first_row, result, scratch.impl().graph, counters};
+  const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
+  if (matching == 0 || options.k == 0) return Status::Ok();
+  const size_t ef = EfFor(options);
+  GraphScratch& buffers = call.scratch;
+  if (buffers.codes.size() < view_.points.dim) buffers.codes.resize(view_.points.dim);
+  const QueryTerms terms = space_->EncodeQuery(queries, query, buffers.codes.data(), buffers.work);
+  // So few that codes would save nothing.
+  if (!terms.usable || matching <= 2 * options.k + 2 * kRefineMore) return ScanExactly(call, vectors.rows);
+
+  const GraphQuery encoded{buffers.codes.data(), terms};
+  size_t walk_ef = ef;
+  Plan plan = PlanFor(call, static_cast<double>(matching), ef, walk_ef);
+  if (plan != Plan::kScan) {
+    bool whole;
+    if (plan == Plan::kWalk) {
+      whole = WalkGraph(view_, encoded, walk_ef, buffers, counters, options.cancelled);
+    } else {
+      whole = WalkGraphMatching(
+          view_, encoded, ef, [&](uint32_t vertex) { return VertexMatches(call, vertex); }, buffers, counters,
+          options.cancelled);
+    }
+    if (!whole) return Error(StatusCode::kCancelled, "the search was cancelled");
+    // A walk that ran dry, or that met few matches, goes on as a scan.
+    size_t found = 0;
+    for (size_t i = 0; i < buffers.pool.size() && found < options.k; ++i) {
+      const uint32_t vertex = buffers.pool.id(i);
+      for (const uint32_t row : RowsOf(vertex)) found += call.Matches(row) ? 1 : 0;
+    }
+    if (found < options.k) plan = Plan::kScan;
+  }
+  if (plan == Plan::kScan) {
+    const size_t wanted = static_cast<size_t>(kRefineFactor * static_cast<double>(options.k)) + kRefineMore;
+    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded, std::max(ef, wanted)));
+  }
+  Refine(call);
+  OfferRest(call);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<VectorIndex>> OpenGraph(IndexFile file) {
+  auto index = std::make_unique<GraphIndex>(std::move(file));
+  QUIVER_RETURN_IF_ERROR(index->Open());
+  return std::unique_ptr<VectorIndex>(std::move(index));
+}
+
+}  // namespace quiver::index
