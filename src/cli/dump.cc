@@ -186,6 +186,22 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
     tree.Close();
   }
   tree.Close();
+  tree.OpenList("json_paths");
+  if (const auto paths = file->json_paths(); paths.ok()) {
+    for (const storage::SegmentJsonPath& path : *paths) {
+      tree.Open("");
+      tree.Number("field", path.field_id);
+      tree.Text("path", fmt::format("{}", fmt::join(path.keys, "/")));
+      tree.Text("type", DataTypeName(path.column->type));
+      tree.Number("column", path.column->field_id);
+      tree.Count("nulls", path.column->null_count);
+      tree.Count("bytes", path.column->byte_size);
+      tree.Close();
+    }
+  } else {
+    tree.Text("error", paths.status().message());
+  }
+  tree.Close();
   tree.OpenList("sections");
   for (const storage::SegmentSection& section : file->sections()) {
     tree.Open("");

@@ -146,25 +146,25 @@ std::vector<Literal> UnpackList(const Literal& list) {
   return items;
 }
 
-EvaluatorPtr BuildEvaluator(const Predicate& predicate, const SlotOf& slot_of) {
+EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots) {
   switch (predicate.kind) {
     case Predicate::Kind::kConstant: return std::make_unique<ConstantEvaluator>(predicate.constant);
-    case Predicate::Kind::kNot: return std::make_unique<NotEvaluator>(BuildEvaluator(*predicate.children[0], slot_of));
+    case Predicate::Kind::kNot: return std::make_unique<NotEvaluator>(BuildEvaluator(*predicate.children[0], slots));
     case Predicate::Kind::kAnd:
     case Predicate::Kind::kOr: {
       std::vector<EvaluatorPtr> terms;
       terms.reserve(predicate.children.size());
-      for (const PredicatePtr& child : predicate.children) terms.push_back(BuildEvaluator(*child, slot_of));
+      for (const PredicatePtr& child : predicate.children) terms.push_back(BuildEvaluator(*child, slots));
       return std::make_unique<ChainEvaluator>(predicate.kind == Predicate::Kind::kAnd, std::move(terms));
     }
-    case Predicate::Kind::kIsNull: return std::make_unique<IsNullEvaluator>(slot_of(predicate.field.field_id));
+    case Predicate::Kind::kIsNull: return std::make_unique<IsNullEvaluator>(slots.column(predicate.field.field_id));
     case Predicate::Kind::kCompareFields:
-      return BuildFieldComparison(predicate, slot_of(predicate.field.field_id),
-                                  slot_of(predicate.right_field.field_id));
+      return BuildFieldComparison(predicate, slots.column(predicate.field.field_id),
+                                  slots.column(predicate.right_field.field_id));
     default: break;
   }
-  const size_t slot = slot_of(predicate.field.field_id);
-  if (predicate.field.type == DataType::kJson) return BuildJsonEvaluator(predicate, slot);
+  const size_t slot = slots.column(predicate.field.field_id);
+  if (predicate.field.type == DataType::kJson) return BuildJsonEvaluator(predicate, slot, slots.path(predicate.field));
   if (predicate.field.type == DataType::kArray) return BuildArrayEvaluator(predicate, slot);
   return BuildScalarEvaluator(predicate, slot);
 }

@@ -33,6 +33,7 @@ struct Chunk {
   size_t rows = 0;
   size_t words = 0;
   const ColumnView* columns = nullptr;
+  const ColumnView* paths = nullptr;  ///< of JSON paths, by their own slots; not present() where the page has no column
 };
 
 class Evaluator {
@@ -47,16 +48,21 @@ class Evaluator {
 };
 
 using EvaluatorPtr = std::unique_ptr<Evaluator>;
-/// Gives the slot of a field in Chunk::columns.
-using SlotOf = std::function<size_t(int64_t field_id)>;
+/// Path slot of a place in JSON that no page can keep as a column.
+inline constexpr size_t kNoPathSlot = SIZE_MAX;
+/// Where an evaluator finds what it tests.
+struct Slots {
+  std::function<size_t(int64_t field_id)> column;     ///< in Chunk::columns
+  std::function<size_t(const FieldRef& field)> path;  ///< in Chunk::paths, or kNoPathSlot
+};
 
 /// Builds the evaluator of a predicate. The predicate need not outlive it.
-EvaluatorPtr BuildEvaluator(const Predicate& predicate, const SlotOf& slot_of);
+EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots);
 
 // Builders by kind of field; BuildEvaluator chooses.
 EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot);
 EvaluatorPtr BuildArrayEvaluator(const Predicate& predicate, size_t slot);
-EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot);
+EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot, size_t path_slot);
 EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, size_t right_slot);
 /// True (or false) for every row whose field is not NULL.
 EvaluatorPtr BuildKnownConstant(bool truth, size_t slot);

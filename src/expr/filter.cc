@@ -90,9 +90,10 @@ class CompiledFilter final : public Filter {
     for (const int64_t field_id : field_ids_) {
       absent_.push_back(std::make_unique<AbsentColumn>(*schema.FindById(field_id)));
     }
-    evaluator_ = BuildEvaluator(*root_, [this](int64_t field_id) {
-      return static_cast<size_t>(std::lower_bound(field_ids_.begin(), field_ids_.end(), field_id) - field_ids_.begin());
-    });
+    whole_.resize(field_ids_.size());
+    FindPaths(*root_);
+    evaluator_ = BuildEvaluator(*root_, {.column = [this](int64_t field_id) { return SlotOf(field_id); },
+                                         .path = [this](const FieldRef& field) { return PathSlotOf(field); }});
     FindKeys(*root_, true);
     if (root_->kind == Predicate::Kind::kAnd) {
       for (const PredicatePtr& child : root_->children) FindKeys(*child, false);
@@ -107,12 +108,13 @@ class CompiledFilter final : public Filter {
     std::array<ColumnView, kInlineColumns> inline_views;
     std::vector<ColumnView> many_views;
     ColumnView* views = inline_views.data();
-    const size_t count = field_ids_.size();
+    const size_t fields = field_ids_.size();
+    const size_t count = fields + paths_.size();
     if (count * 2 > kInlineColumns) {
       many_views.resize(count * 2);
       views = many_views.data();
     }
-    for (size_t i = 0; i < count; ++i) views[i] = page.column(field_ids_[i]);
+    for (size_t i = 0; i < fields; ++i) views[i] = ColumnOf(page, i, views + fields);
 
     const size_t rows = page.row_count();
     BitWords active;
@@ -122,8 +124,9 @@ class CompiledFilter final : public Filter {
       chunk.rows = std::min(kChunkRows, rows - begin);
       chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
       chunk.columns = views + count;
+      chunk.paths = views + count + fields;
       for (size_t i = 0; i < count; ++i) {
-        views[count + i] = views[i].present() ? Advance(views[i], begin) : absent_[i]->View();
+        views[count + i] = views[i].present() || i >= fields ? Advance(views[i], begin) : absent_[i]->View();
       }
       for (size_t word = 0; word < chunk.words; ++word) active[word] = ~uint64_t{0};
       if (const size_t tail = chunk.rows % kWordBits; tail != 0) {
@@ -146,6 +149,60 @@ class CompiledFilter final : public Filter {
   }
 
  private:
+  /// A place in a JSON field that a page may keep as a column.
+  struct Path {
+    size_t slot;  ///< of the field
+    std::vector<std::string> keys;
+    bool operator==(const Path&) const = default;
+  };
+
+  [[nodiscard]] size_t SlotOf(int64_t field_id) const {
+    return static_cast<size_t>(std::lower_bound(field_ids_.begin(), field_ids_.end(), field_id) - field_ids_.begin());
+  }
+
+  [[nodiscard]] Path PathOf(const FieldRef& field) const {
+    Path path{.slot = SlotOf(field.field_id), .keys = {}};
+    for (const PathStep& step : field.path) path.keys.push_back(step.key);
+    return path;
+  }
+
+  /// Positions in arrays are not kept as columns.
+  static bool MayBeColumn(const FieldRef& field) {
+    return field.type == DataType::kJson && !field.path.empty() &&
+           std::none_of(field.path.begin(), field.path.end(), [](const PathStep& step) { return step.index >= 0; });
+  }
+
+  [[nodiscard]] size_t PathSlotOf(const FieldRef& field) const {
+    if (!MayBeColumn(field)) return kNoPathSlot;
+    return static_cast<size_t>(std::find(paths_.begin(), paths_.end(), PathOf(field)) - paths_.begin());
+  }
+
+  /// Lists the paths, and the JSON fields that are also looked at in other ways.
+  void FindPaths(const Predicate& predicate) {
+    for (const FieldRef* field : {&predicate.field, &predicate.right_field}) {
+      if (field->type != DataType::kJson) continue;
+      if (!MayBeColumn(*field)) {
+        if (predicate.kind != Predicate::Kind::kIsNull) whole_[SlotOf(field->field_id)] = true;
+      } else if (PathSlotOf(*field) == paths_.size()) {
+        paths_.push_back(PathOf(*field));
+      }
+    }
+    for (const PredicatePtr& child : predicate.children) FindPaths(*child);
+  }
+
+  /// The column of field slot `i`. Its values stay untouched where `path_views` has all that is asked of them.
+  [[nodiscard]] ColumnView ColumnOf(const ColumnSource& page, size_t i, ColumnView* path_views) const {
+    bool all = !paths_.empty() && !whole_[i];
+    bool any = false;
+    for (size_t p = 0; p < paths_.size(); ++p) {
+      if (paths_[p].slot != i) continue;
+      any = true;
+      path_views[p] = page.json_path(field_ids_[i], paths_[p].keys);
+      all = all && path_views[p].present();
+    }
+    return any && all ? page.validity(field_ids_[i]) : page.column(field_ids_[i]);
+  }
+
   void CollectFields(const Predicate& predicate) {
     if (predicate.field.type != DataType::kNone) field_ids_.push_back(predicate.field.field_id);
     if (predicate.right_field.type != DataType::kNone) field_ids_.push_back(predicate.right_field.field_id);
@@ -184,6 +241,8 @@ class CompiledFilter final : public Filter {
 
   PredicatePtr root_;
   std::vector<int64_t> field_ids_;
+  std::vector<bool> whole_;  ///< by field slot: a JSON field of which more than paths_ is asked
+  std::vector<Path> paths_;
   std::vector<std::unique_ptr<AbsentColumn>> absent_;
   EvaluatorPtr evaluator_;
   std::optional<PrimaryKeys> primary_keys_;

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <type_traits>
 
+#include "expr/dictionary_verdicts.h"
 #include "expr/json_scan.h"
 #include "expr/like_pattern.h"
 #include "expr/row_loops.h"
@@ -13,45 +16,108 @@
 namespace quiver::expr {
 namespace {
 
-template <typename Test>
+/// A place in a JSON field: the slot of the field, and of the column that a page may keep for the place.
+struct Place {
+  size_t slot = 0;
+  size_t path_slot = kNoPathSlot;
+  std::vector<PathStep> path;
+};
+
+/// For tests that say the same of every number.
+struct AnyNumber {};
+
+/// Applies `test` to the value at a place; where a page keeps numbers of the place, `number_test` to those.
+template <typename Test, typename NumberTest>
 class JsonEvaluator final : public Evaluator {
  public:
-  JsonEvaluator(size_t slot, const FieldRef& field, Test test, int cost)
-      : slot_(slot), cost_(cost), path_(field.path), test_(std::move(test)) {}
+  JsonEvaluator(Place place, Test test, NumberTest number_test, int cost)
+      : place_(std::move(place)), test_(std::move(test)), number_test_(std::move(number_test)), cost_(cost) {
+    missing_ = test_(JsonValue{});
+    any_number_ = test_(JsonValue{.type = JsonType::kNumber, .text = "0"});
+  }
+
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
-    TestActiveBytes(chunk.columns[slot_], chunk, active, need_known, out,
-                    [this](std::string_view json) { return test_(FindJson(json, path_)); });
+    const ColumnView& field = chunk.columns[place_.slot];
+    const ColumnView* values = place_.path_slot == kNoPathSlot ? nullptr : &chunk.paths[place_.path_slot];
+    if (values == nullptr || !values->present()) {
+      return TestActiveBytes(field, chunk, active, need_known, out,
+                             [this](std::string_view json) { return test_(FindJson(json, place_.path)); });
+    }
+    EvaluateValues(*values, chunk, active, out);
+    for (size_t word = 0; word < chunk.words; ++word) {
+      const uint64_t valid = ValidWord(field, word, chunk.rows);
+      const uint64_t there = ValidWord(*values, word, chunk.rows);
+      out->is_true[word] = valid & (missing_ ? out->is_true[word] | ~there : out->is_true[word] & there);
+      if (need_known) out->is_known[word] = valid;
+    }
   }
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
-  size_t slot_;
-  int cost_;
-  std::vector<PathStep> path_;
+  /// Bits of rows that have a value at the place; others are left to chance.
+  void EvaluateValues(const ColumnView& values, const Chunk& chunk, const BitWords& active, Truth* out) const {
+    if (values.width != 0) {
+      if constexpr (std::is_same_v<NumberTest, AnyNumber>) {
+        for (size_t word = 0; word < chunk.words; ++word) out->is_true[word] = any_number_ ? ~uint64_t{0} : 0;
+      } else if (values.type == DataType::kInt64) {
+        if constexpr (requires { number_test_.IntRange(); }) {
+          if (const std::optional<IntRangeTest> range = number_test_.IntRange()) {
+            return TestFixed<int64_t>(values.fixed, chunk.rows, &out->is_true, *range);
+          }
+        }
+        TestFixed<int64_t>(values.fixed, chunk.rows, &out->is_true, [this](int64_t value) {
+          return number_test_(JsonNumber{.kind = JsonNumber::Kind::kInt, .integer = value});
+        });
+      } else {
+        TestFixed<double>(values.fixed, chunk.rows, &out->is_true, [this](double value) {
+          return number_test_(JsonNumber{.kind = JsonNumber::Kind::kDouble, .real = value});
+        });
+      }
+      return;
+    }
+    const auto test = [this](std::string_view json) { return test_(FindJson(json, {})); };
+    if (values.dictionary == nullptr) return TestActiveBytes(values, chunk, active, false, out, test);
+    const ColumnDictionary& dictionary = *values.dictionary;
+    std::vector<uint8_t>& verdicts = VerdictsOf(id_, dictionary).of_entry;
+    TestActive(values, chunk, active, false, out, [&](size_t row) {
+      const uint32_t code = values.Code(row);
+      uint8_t& verdict = verdicts[code];
+      if (verdict == DictionaryVerdicts::kUnknown) {
+        verdict = test(dictionary.Entry(code)) ? DictionaryVerdicts::kTrue : DictionaryVerdicts::kFalse;
+      }
+      return verdict == DictionaryVerdicts::kTrue;
+    });
+  }
+
+  uint64_t id_ = NextEvaluatorId();
+  Place place_;
   Test test_;
+  NumberTest number_test_;
+  int cost_;
+  bool missing_ = false;     ///< what the test says of a row that has nothing there
+  bool any_number_ = false;  ///< what it says of every number, with AnyNumber
 };
 
-template <typename Test>
-EvaluatorPtr MakeJson(size_t slot, const FieldRef& field, Test test, int cost = kJsonCost) {
-  return std::make_unique<JsonEvaluator<Test>>(slot, field, std::move(test), cost);
+template <typename Test, typename NumberTest = AnyNumber>
+EvaluatorPtr MakeJson(const Place& place, Test test, NumberTest number_test = {}, int cost = kJsonCost) {
+  return std::make_unique<JsonEvaluator<Test, NumberTest>>(place, std::move(test), std::move(number_test), cost);
 }
 
 /// `exists`: also known for NULL rows, where it is false.
 class ExistsEvaluator final : public Evaluator {
  public:
-  ExistsEvaluator(size_t slot, const FieldRef& field) : slot_(slot), path_(field.path) {}
+  explicit ExistsEvaluator(const Place& place)
+      : inner_(MakeJson(place, [](const JsonValue& value) {
+          return value.type != JsonType::kMissing && value.type != JsonType::kNull;
+        })) {}
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
-    TestActiveBytes(chunk.columns[slot_], chunk, active, false, out, [this](std::string_view json) {
-      const JsonType type = FindJson(json, path_).type;
-      return type != JsonType::kMissing && type != JsonType::kNull;
-    });
+    inner_->Evaluate(chunk, active, false, out);
     if (need_known) out->is_known.fill(~uint64_t{0});
   }
   [[nodiscard]] int cost() const override { return kJsonCost; }
 
  private:
-  size_t slot_;
-  std::vector<PathStep> path_;
+  EvaluatorPtr inner_;
 };
 
 /// Decoded text of a string value, for the time of one test.
@@ -63,6 +129,69 @@ std::string_view TextOf(const JsonValue& value) {
 std::partial_ordering CompareNumber(const JsonNumber& number, const Literal& constant) {
   if (const auto* integer = std::get_if<int64_t>(&constant.value)) return Compare(number, *integer);
   return Compare(number, std::get<double>(constant.value));
+}
+
+/// Compares numbers with a constant.
+struct NumberCompareTest {
+  CompareOp op = CompareOp::kEqual;
+  Literal value;
+
+  bool operator()(const JsonNumber& number) const { return Satisfies(op, CompareNumber(number, value)); }
+  /// The same test for integers alone, where it is one of a range.
+  [[nodiscard]] std::optional<IntRangeTest> IntRange() const {
+    if (const auto* integer = std::get_if<int64_t>(&value.value)) return IntRangeTest::Of(op, *integer);
+    return std::nullopt;
+  }
+};
+
+struct NumberRangeTest {
+  NumberCompareTest lower;
+  NumberCompareTest upper;
+
+  bool operator()(const JsonNumber& number) const { return lower(number) && upper(number); }
+  [[nodiscard]] std::optional<IntRangeTest> IntRange() const {
+    const auto* least = std::get_if<int64_t>(&lower.value.value);
+    const auto* most = std::get_if<int64_t>(&upper.value.value);
+    if (least == nullptr || most == nullptr) return std::nullopt;
+    return IntRangeTest::Of(*least, lower.op == CompareOp::kGreaterEqual, *most, upper.op == CompareOp::kLessEqual);
+  }
+};
+
+/// `place <arithmetic> operand <op> value`.
+struct NumberArithmeticTest {
+  ArithmeticOp arithmetic = ArithmeticOp::kAdd;
+  Literal operand;
+  NumberCompareTest compare;
+
+  bool operator()(JsonNumber number) const {
+    if (arithmetic >= ArithmeticOp::kModulo && number.kind != JsonNumber::Kind::kInt) {
+      // % and bit operators see the whole part of a fraction; what has none of 64 bits cannot be used.
+      const double real = number.ToDouble();
+      if (!(real > -0x1p63 && real < 0x1p63)) return compare.op == CompareOp::kNotEqual;
+      number.integer = static_cast<int64_t>(real);
+      number.kind = JsonNumber::Kind::kInt;
+    }
+    JsonNumber result;
+    if (number.kind == JsonNumber::Kind::kInt && operand.is_int()) {
+      result.integer = CalculateInt(arithmetic, number.integer, std::get<int64_t>(operand.value));
+    } else {
+      result.kind = JsonNumber::Kind::kDouble;
+      result.real = CalculateDouble(arithmetic, number.ToDouble(), ToDouble(operand));
+    }
+    return compare(result);
+  }
+};
+
+/// The test of numbers as one of values: `otherwise` for all that are none.
+template <typename NumberTest>
+EvaluatorPtr MakeNumeric(const Place& place, bool otherwise, const NumberTest& test) {
+  return MakeJson(
+      place,
+      [otherwise, test](const JsonValue& json) {
+        JsonNumber number;
+        return json.type == JsonType::kNumber && ReadJsonNumber(json.text, &number) ? test(number) : otherwise;
+      },
+      test);
 }
 
 /// Equality with any constant; arrays by element.
@@ -129,7 +258,10 @@ class MixedSet {
     switch (value.type) {
       case JsonType::kBool: return value.truth() ? has_true_ : has_false_;
       case JsonType::kString: return !strings_.empty() && strings_.Contains(TextOf(value));
-      case JsonType::kNumber: return ContainsNumber(value);
+      case JsonType::kNumber: {
+        JsonNumber number;
+        return has_numbers() && ReadJsonNumber(value.text, &number) && Contains(number);
+      }
       case JsonType::kArray:
         return std::any_of(lists_.begin(), lists_.end(),
                            [&value](const Literal& list) { return EqualsLiteral(value, list); });
@@ -137,17 +269,7 @@ class MixedSet {
     }
   }
 
- private:
-  /// Converts doubles that are whole numbers of 64 bits.
-  static bool ToWhole(double real, int64_t* whole) {
-    if (!(real >= -0x1p63 && real < 0x1p63)) return false;
-    *whole = static_cast<int64_t>(real);
-    return static_cast<double>(*whole) == real;
-  }
-
-  [[nodiscard]] bool ContainsNumber(const JsonValue& value) const {
-    JsonNumber number;
-    if ((integers_.empty() && reals_.empty()) || !ReadJsonNumber(value.text, &number)) return false;
+  [[nodiscard]] bool Contains(const JsonNumber& number) const {
     switch (number.kind) {
       case JsonNumber::Kind::kInt: return integers_.Contains(number.integer);
       case JsonNumber::Kind::kUint: {
@@ -162,6 +284,16 @@ class MixedSet {
     }
   }
 
+ private:
+  /// Converts doubles that are whole numbers of 64 bits.
+  static bool ToWhole(double real, int64_t* whole) {
+    if (!(real >= -0x1p63 && real < 0x1p63)) return false;
+    *whole = static_cast<int64_t>(real);
+    return static_cast<double>(*whole) == real;
+  }
+
+  [[nodiscard]] bool has_numbers() const { return !integers_.empty() || !reals_.empty(); }
+
   IntSet integers_;
   IntSet reals_;
   StringSet strings_;
@@ -170,82 +302,46 @@ class MixedSet {
   bool has_false_ = false;
 };
 
-EvaluatorPtr BuildCompare(const Predicate& predicate, size_t slot) {
+EvaluatorPtr BuildCompare(const Predicate& predicate, const Place& place) {
   const CompareOp op = predicate.op;
   const bool otherwise = op == CompareOp::kNotEqual;
   const Literal& value = predicate.value;
-  if (value.is_number()) {
-    return MakeJson(slot, predicate.field, [op, otherwise, value](const JsonValue& json) {
-      JsonNumber number;
-      if (json.type != JsonType::kNumber || !ReadJsonNumber(json.text, &number)) return otherwise;
-      return Satisfies(op, CompareNumber(number, value));
-    });
-  }
+  if (value.is_number()) return MakeNumeric(place, otherwise, NumberCompareTest{op, value});
   if (value.is_string()) {
     return MakeJson(
-        slot, predicate.field,
-        [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const JsonValue& json) {
+        place, [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const JsonValue& json) {
           return json.type == JsonType::kString ? test(TextOf(json)) : otherwise;
         });
   }
   if (value.is_bool()) {
-    return MakeJson(slot, predicate.field,
-                    [op, otherwise, truth = std::get<bool>(value.value) ? 1 : 0](const JsonValue& json) {
-                      if (json.type != JsonType::kBool) return otherwise;
-                      return Satisfies(op, (json.truth() ? 1 : 0) <=> truth);
-                    });
+    return MakeJson(place, [op, otherwise, truth = std::get<bool>(value.value) ? 1 : 0](const JsonValue& json) {
+      if (json.type != JsonType::kBool) return otherwise;
+      return Satisfies(op, (json.truth() ? 1 : 0) <=> truth);
+    });
   }
-  return MakeJson(slot, predicate.field, [otherwise, list = Literal{UnpackList(value)}](const JsonValue& json) {
+  return MakeJson(place, [otherwise, list = Literal{UnpackList(value)}](const JsonValue& json) {
     return EqualsLiteral(json, list) != otherwise;
   });
 }
 
-EvaluatorPtr BuildRange(const Predicate& predicate, size_t slot) {
+EvaluatorPtr BuildRange(const Predicate& predicate, const Place& place) {
   if (predicate.value.is_string()) {
-    return MakeJson(slot, predicate.field,
-                    [test = StringRangeTest{std::get<std::string>(predicate.value.value),
-                                            std::get<std::string>(predicate.upper.value), predicate.lower_inclusive,
-                                            predicate.upper_inclusive}](const JsonValue& json) {
-                      return json.type == JsonType::kString && test(TextOf(json));
-                    });
+    return MakeJson(place, [test = StringRangeTest{std::get<std::string>(predicate.value.value),
+                                                   std::get<std::string>(predicate.upper.value),
+                                                   predicate.lower_inclusive, predicate.upper_inclusive}](
+                               const JsonValue& json) { return json.type == JsonType::kString && test(TextOf(json)); });
   }
   const CompareOp low = predicate.lower_inclusive ? CompareOp::kGreaterEqual : CompareOp::kGreater;
   const CompareOp high = predicate.upper_inclusive ? CompareOp::kLessEqual : CompareOp::kLess;
-  return MakeJson(
-      slot, predicate.field, [low, high, lower = predicate.value, upper = predicate.upper](const JsonValue& json) {
-        JsonNumber number;
-        return json.type == JsonType::kNumber && ReadJsonNumber(json.text, &number) &&
-               Satisfies(low, CompareNumber(number, lower)) && Satisfies(high, CompareNumber(number, upper));
-      });
+  return MakeNumeric(place, false, NumberRangeTest{{low, predicate.value}, {high, predicate.upper}});
 }
 
-EvaluatorPtr BuildArithmetic(const Predicate& predicate, size_t slot) {
-  const bool otherwise = predicate.op == CompareOp::kNotEqual;
-  return MakeJson(slot, predicate.field,
-                  [otherwise, op = predicate.op, arithmetic = predicate.arithmetic, operand = predicate.operand,
-                   value = predicate.value](const JsonValue& json) {
-                    JsonNumber number;
-                    if (json.type != JsonType::kNumber || !ReadJsonNumber(json.text, &number)) return otherwise;
-                    const bool needs_integers = arithmetic >= ArithmeticOp::kModulo;
-                    if (needs_integers && number.kind != JsonNumber::Kind::kInt) {
-                      // % and bit operators see the whole part of a fraction; what has none of 64 bits cannot be used.
-                      const double real = number.ToDouble();
-                      if (!(real > -0x1p63 && real < 0x1p63)) return otherwise;
-                      number.integer = static_cast<int64_t>(real);
-                      number.kind = JsonNumber::Kind::kInt;
-                    }
-                    JsonNumber result;
-                    if (number.kind == JsonNumber::Kind::kInt && operand.is_int()) {
-                      result.integer = CalculateInt(arithmetic, number.integer, std::get<int64_t>(operand.value));
-                    } else {
-                      result.kind = JsonNumber::Kind::kDouble;
-                      result.real = CalculateDouble(arithmetic, number.ToDouble(), ToDouble(operand));
-                    }
-                    return Satisfies(op, CompareNumber(result, value));
-                  });
+EvaluatorPtr BuildArithmetic(const Predicate& predicate, const Place& place) {
+  return MakeNumeric(place, predicate.op == CompareOp::kNotEqual,
+                     NumberArithmeticTest{predicate.arithmetic, predicate.operand, {predicate.op, predicate.value}});
 }
 
-EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
+EvaluatorPtr BuildContains(const Predicate& predicate, const Place& place) {
   std::vector<Literal> items;
   if (predicate.contains == ContainsMode::kOne) {
     items.push_back(predicate.value);
@@ -253,7 +349,7 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
     items = UnpackList(predicate.value);
   }
   if (predicate.contains != ContainsMode::kAll) {
-    return MakeJson(slot, predicate.field, [set = MixedSet(items)](const JsonValue& json) {
+    return MakeJson(place, [set = MixedSet(items)](const JsonValue& json) {
       JsonArrayCursor cursor(json);
       JsonValue element;
       while (cursor.Next(&element)) {
@@ -262,7 +358,7 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
       return false;
     });
   }
-  return MakeJson(slot, predicate.field, [items](const JsonValue& json) {
+  return MakeJson(place, [items](const JsonValue& json) {
     if (json.type != JsonType::kArray) return false;
     thread_local std::vector<uint8_t> seen;
     seen.assign(items.size(), 0);
@@ -283,36 +379,38 @@ EvaluatorPtr BuildContains(const Predicate& predicate, size_t slot) {
 
 }  // namespace
 
-EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot) {
-  const FieldRef& field = predicate.field;
+EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot, size_t path_slot) {
+  const Place place{slot, path_slot, predicate.field.path};
   switch (predicate.kind) {
-    case Predicate::Kind::kCompare: return BuildCompare(predicate, slot);
-    case Predicate::Kind::kRange: return BuildRange(predicate, slot);
-    case Predicate::Kind::kArithmetic: return BuildArithmetic(predicate, slot);
-    case Predicate::Kind::kContains: return BuildContains(predicate, slot);
-    case Predicate::Kind::kExists: return std::make_unique<ExistsEvaluator>(slot, field);
-    case Predicate::Kind::kIn:
-      return MakeJson(slot, field, [set = MixedSet(UnpackList(predicate.value))](const JsonValue& json) {
-        return set.Contains(json);
-      });
+    case Predicate::Kind::kCompare: return BuildCompare(predicate, place);
+    case Predicate::Kind::kRange: return BuildRange(predicate, place);
+    case Predicate::Kind::kArithmetic: return BuildArithmetic(predicate, place);
+    case Predicate::Kind::kContains: return BuildContains(predicate, place);
+    case Predicate::Kind::kExists: return std::make_unique<ExistsEvaluator>(place);
+    case Predicate::Kind::kIn: {
+      const auto set = std::make_shared<const MixedSet>(UnpackList(predicate.value));
+      return MakeJson(
+          place, [set](const JsonValue& json) { return set->Contains(json); },
+          [set](const JsonNumber& number) { return set->Contains(number); });
+    }
     case Predicate::Kind::kLike:
-      return MakeJson(slot, field,
+      return MakeJson(place,
                       [pattern = LikePattern(std::get<std::string>(predicate.value.value))](const JsonValue& json) {
                         return json.type == JsonType::kString && pattern.Matches(TextOf(json));
                       });
     case Predicate::Kind::kRegex:
       return MakeJson(
-          slot, field,
+          place,
           [regex =
                std::make_shared<RE2>(std::get<std::string>(predicate.value.value), RE2::Quiet)](const JsonValue& json) {
             if (json.type != JsonType::kString) return false;
             const std::string_view text = TextOf(json);
             return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
           },
-          kRegexCost);
+          AnyNumber{}, kRegexCost);
     case Predicate::Kind::kArrayLength: {
       const IntRangeTest range = IntRangeTest::Of(predicate.op, std::get<int64_t>(predicate.value.value));
-      return MakeJson(slot, field, [range](const JsonValue& json) {
+      return MakeJson(place, [range](const JsonValue& json) {
         int64_t length = 0;
         JsonArrayCursor cursor(json);
         for (JsonValue element; cursor.Next(&element);) ++length;

@@ -329,6 +329,32 @@ JsonArrayCursor::JsonArrayCursor(const JsonValue& array) {
   end_ = array.text.data() + array.text.size();
 }
 
+JsonObjectCursor::JsonObjectCursor(const JsonValue& object) {
+  if (object.type != JsonType::kObject || object.text.size() < 2) return;
+  position_ = object.text.data() + 1;
+  end_ = object.text.data() + object.text.size();
+}
+
+bool JsonObjectCursor::Next(JsonValue* key, JsonValue* value) {
+  if (position_ == nullptr) return false;
+  const char* p = SkipBlanks(position_, end_);
+  position_ = nullptr;
+  if (!first_) {
+    if (p >= end_ || *p != ',') return false;
+    p = SkipBlanks(p + 1, end_);
+  }
+  first_ = false;
+  *key = JsonValue{};
+  if (p >= end_ || *p != '"') return false;
+  p = ReadValue(p, end_, key);
+  if (p == nullptr) return false;
+  p = SkipBlanks(p, end_);
+  if (p >= end_ || *p != ':') return false;
+  *value = JsonValue{};
+  position_ = ReadValue(SkipBlanks(p + 1, end_), end_, value);
+  return position_ != nullptr;
+}
+
 bool JsonArrayCursor::Next(JsonValue* element) {
   if (position_ == nullptr) return false;
   const char* p = SkipBlanks(position_, end_);

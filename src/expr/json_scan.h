@@ -60,4 +60,17 @@ class JsonArrayCursor {
   bool first_ = true;
 };
 
+/// Walks the members of an object value; stops where the text is malformed.
+class JsonObjectCursor {
+ public:
+  explicit JsonObjectCursor(const JsonValue& object);
+  /// Returns false after the last member. `key` is a string value.
+  bool Next(JsonValue* key, JsonValue* value);
+
+ private:
+  const char* position_ = nullptr;
+  const char* end_ = nullptr;
+  bool first_ = true;
+};
+
 }  // namespace quiver::expr

@@ -7,15 +7,20 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "expr/filter.h"
+#include "expr/json_scan.h"
 
 namespace quiver::expr {
 
@@ -76,7 +81,8 @@ class TestTable final : public ColumnSource {
   /// Makes the table look as if the field had been added after its rows.
   void Remove(int64_t field_id) { removed_.insert(field_id); }
   /// How variable-length columns are served: as requests hold them, as growing segments do, as files do with short
-  /// offsets, as files do with a dictionary (VARCHAR only, with codes of one or two bytes).
+  /// offsets, as files do with a dictionary (VARCHAR only, with codes of one or two bytes). In the forms of files,
+  /// places in JSON are columns as well.
   enum class TextForm { kOffsets, kStrings, kShortOffsets, kCodes8, kCodes16 };
   static constexpr TextForm kTextForms[] = {TextForm::kOffsets, TextForm::kStrings, TextForm::kShortOffsets,
                                             TextForm::kCodes8, TextForm::kCodes16};
@@ -93,6 +99,30 @@ class TestTable final : public ColumnSource {
       return view;
     }
     return {};
+  }
+
+  [[nodiscard]] ColumnView json_path(int64_t field_id, std::span<const std::string> keys) const override {
+    if (text_form_ < TextForm::kShortOffsets || removed_.contains(field_id)) return {};
+    const auto found = std::find_if(columns_.begin(), columns_.end(),
+                                    [field_id](const Column& column) { return column.field_id == field_id; });
+    const std::lock_guard lock(*paths_mutex_);
+    std::unique_ptr<PathColumn>& path = paths_[{field_id, {keys.begin(), keys.end()}}];
+    if (path == nullptr) path = MakePath(*found, keys);
+    ColumnView view = ViewOf(path->column);
+    if (view.width != 0 || text_form_ == TextForm::kShortOffsets) return view;
+    view.offsets = nullptr;
+    view.blob = nullptr;
+    view.dictionary = &path->forms.dictionary;
+    view.codes16 = path->forms.codes16.data();
+    return view;
+  }
+  [[nodiscard]] ColumnView validity(int64_t field_id) const override {
+    ColumnView view = column(field_id);
+    view.offsets = nullptr;
+    view.offsets32 = nullptr;
+    view.strings = nullptr;
+    view.blob = nullptr;
+    return view;
   }
 
   /// Row numbers that pass, as "0 3 5".
@@ -179,7 +209,45 @@ class TestTable final : public ColumnSource {
     ColumnDictionary dictionary;
   };
 
-  void MakeForms(const Column& column, FileForms* forms) {
+  struct PathColumn {
+    Column column;
+    FileForms forms;
+  };
+
+  /// Puts the values at a place into a column of the first type that holds them all.
+  std::unique_ptr<PathColumn> MakePath(const Column& json, std::span<const std::string> keys) const {
+    std::vector<PathStep> steps;
+    for (const std::string& key : keys) steps.push_back({.key = key});
+    std::vector<JsonValue> values(row_count_);
+    bool ints = true;
+    bool reals = true;
+    for (size_t row = 0; row < row_count_; ++row) {
+      if (!json.IsNull(row)) values[row] = FindJson(json.Bytes(row), steps);
+      if (values[row].type == JsonType::kMissing) continue;
+      JsonNumber number;
+      const bool is_number = values[row].type == JsonType::kNumber && ReadJsonNumber(values[row].text, &number);
+      ints = ints && is_number && number.kind == JsonNumber::Kind::kInt;
+      reals = reals && is_number && number.kind == JsonNumber::Kind::kDouble;
+    }
+    auto path = std::make_unique<PathColumn>();
+    path->column = Column::Make(-1, ints ? DataType::kInt64 : reals ? DataType::kDouble : DataType::kVarChar);
+    for (const JsonValue& value : values) {
+      JsonNumber number;
+      if (value.type == JsonType::kMissing) {
+        path->column.AppendNull();
+      } else if (ints || reals) {
+        ReadJsonNumber(value.text, &number);
+        path->column.Append(ints ? BytesOf(number.integer) : BytesOf(number.real));
+      } else {
+        const size_t quote = value.type == JsonType::kString ? 1 : 0;
+        path->column.Append(std::string_view(value.text.data() - quote, value.text.size() + 2 * quote));
+      }
+    }
+    if (!path->column.is_fixed()) MakeForms(path->column, &path->forms);
+    return path;
+  }
+
+  void MakeForms(const Column& column, FileForms* forms) const {
     static uint64_t last_id = 0;
     std::map<std::string_view, uint32_t> codes;
     for (size_t row = 0; row < row_count_; ++row) codes[column.Bytes(row)] = 0;
@@ -215,6 +283,9 @@ class TestTable final : public ColumnSource {
   std::vector<std::vector<std::string_view>> string_views_;
   std::set<int64_t> removed_;
   std::vector<FileForms> forms_;  ///< as columns_
+  using PathName = std::pair<int64_t, std::vector<std::string>>;
+  mutable std::map<PathName, std::unique_ptr<PathColumn>> paths_;
+  std::unique_ptr<std::mutex> paths_mutex_ = std::make_unique<std::mutex>();
   TextForm text_form_ = TextForm::kOffsets;
 };
 

@@ -21,14 +21,23 @@ class SegmentPage final : public expr::ColumnSource {
       : segment_(segment), first_row_(page * kPageRows), rows_(std::min(segment.row_count() - first_row_, kPageRows)) {}
   [[nodiscard]] size_t row_count() const override { return rows_; }
   [[nodiscard]] ColumnView column(int64_t field_id) const override {
-    Result<ColumnView> view = segment_.View(field_id, first_row_, rows_);
-    if (view.ok()) return *view;
-    if (status_.ok()) status_ = view.status();
-    return {};
+    return Keep(segment_.View(field_id, first_row_, rows_));
+  }
+  [[nodiscard]] ColumnView json_path(int64_t field_id, std::span<const std::string> keys) const override {
+    return Keep(segment_.JsonPath(field_id, keys, first_row_, rows_));
+  }
+  [[nodiscard]] ColumnView validity(int64_t field_id) const override {
+    return Keep(segment_.Validity(field_id, first_row_, rows_));
   }
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
+  ColumnView Keep(const Result<ColumnView>& view) const {
+    if (view.ok()) return *view;
+    if (status_.ok()) status_ = view.status();
+    return {};
+  }
+
   const Segment& segment_;
   uint32_t first_row_;
   uint32_t rows_;

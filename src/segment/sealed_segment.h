@@ -39,6 +39,15 @@ class SealedSegment final : public Segment {
   [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
     return file_->View(field_id, first_row, rows);
   }
+  [[nodiscard]] Result<ColumnView> JsonPath(int64_t field_id, std::span<const std::string> keys, uint32_t first_row,
+                                            uint32_t rows) const override {
+    QUIVER_ASSIGN_OR_RETURN(const storage::SegmentColumn* column, file_->FindJsonPath(field_id, keys));
+    if (column == nullptr) return ColumnView();
+    return file_->View(column->field_id, first_row, rows);
+  }
+  [[nodiscard]] Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
+    return file_->Validity(field_id, first_row, rows);
+  }
   uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
   [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;

@@ -82,6 +82,17 @@ class Segment {
   /// sealed one gives any range. A field added after this segment was made gives a view that is not present().
   [[nodiscard]] virtual Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const = 0;
 
+  /// What JSON field `field_id` holds under nested keys, as expr::ColumnSource::json_path; not present() where the
+  /// segment does not keep that as a column.
+  [[nodiscard]] virtual Result<ColumnView> JsonPath(int64_t /*field_id*/, std::span<const std::string> /*keys*/,
+                                                    uint32_t /*first_row*/, uint32_t /*rows*/) const {
+    return ColumnView();
+  }
+  /// As View, but only which rows are null may be asked of it.
+  [[nodiscard]] virtual Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const {
+    return View(field_id, first_row, rows);
+  }
+
   /// Fills mask bits of rows [page * kPageRows, ...) that are visible; returns how many. `mask` has kPageWords words
   /// and is overwritten; bits past the end are zero.
   virtual uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const = 0;

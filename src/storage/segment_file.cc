@@ -7,7 +7,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
+#include "storage/internal/json_paths.h"
 #include "storage/internal/segment_format.h"
 
 #define XXH_INLINE_ALL
@@ -39,11 +41,13 @@ struct ColumnSections {
   const SectionEntry* codes = nullptr;
   const SectionEntry* dictionary_offsets = nullptr;
   const SectionEntry* dictionary_bytes = nullptr;
+  const SectionEntry* json_path = nullptr;
   ColumnDictionary dictionary;  // its bytes are to be touched before use
 
   /// Whether there is exactly one form of values for a column of this kind, whole.
   [[nodiscard]] bool Complete(const SegmentColumn& column, uint64_t rows) const {
     const bool any_dictionary = codes != nullptr || dictionary_offsets != nullptr || dictionary_bytes != nullptr;
+    if ((json_path != nullptr) != internal::IsJsonPathColumn(column.field_id)) return false;
     if (column.width != 0) {
       return fixed != nullptr && offsets == nullptr && offsets32 == nullptr && blob == nullptr && !any_dictionary;
     }
@@ -156,7 +160,8 @@ struct SegmentFile::State {
   std::shared_ptr<const io::MappedFile> file;
   internal::SegmentHeader header{};
   internal::FooterHeader footer{};
-  std::vector<SegmentColumn> columns;
+  std::vector<SegmentColumn> columns;  // fields first, JSON paths behind them
+  size_t fields = 0;
   std::vector<ColumnSections> column_sections;  // as `columns`
   std::vector<SectionEntry> sections;
   std::vector<PartitionRun> partitions;
@@ -165,6 +170,9 @@ struct SegmentFile::State {
   std::optional<PkBound> max_pk;
   DataType pk_type = DataType::kNone;
   int64_t partition_key_field_id = 0;
+  mutable std::once_flag paths_once;
+  mutable std::vector<SegmentJsonPath> paths;
+  mutable Status paths_status;
   const SectionEntry* timestamps = nullptr;
   const SectionEntry* pk_keys = nullptr;
   const SectionEntry* pk_rows = nullptr;
@@ -207,6 +215,7 @@ struct SegmentFile::State {
   [[nodiscard]] uint64_t ExpectedLength(const SectionEntry& section, uint32_t width) const;
   Status VerifyChunk(const SectionEntry& section, uint64_t chunk) const;
   Status VerifyFacts(const SegmentColumn& column, const ColumnView& view) const;
+  Status ReadJsonPaths() const;
 
   /// Makes sure that bytes [begin, end) of the section are sound.
   Status Touch(const SectionEntry& section, uint64_t begin, uint64_t end) const {
@@ -282,6 +291,14 @@ Status SegmentFile::State::ReadFooter() {
         entry.null_count > header.rows || ColumnIndex(entry.field_id) >= 0) {
       return Damaged(fmt::format("the description of field {} does not hold together", entry.field_id));
     }
+    if (internal::IsJsonPathColumn(entry.field_id)) {
+      const bool known = type == DataType::kVarChar || type == DataType::kInt64 || type == DataType::kDouble;
+      if (!known || header.version < 3) {
+        return Damaged(fmt::format("the description of field {} does not hold together", entry.field_id));
+      }
+    } else if (fields++ < columns.size()) {
+      return Damaged(fmt::format("field {} stands behind JSON paths", entry.field_id));
+    }
     columns.push_back({.field_id = entry.field_id,
                        .type = type,
                        .element_type = static_cast<DataType>(entry.element_type),
@@ -341,7 +358,8 @@ uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_
     case SectionKind::kBlob:
     case SectionKind::kCodes:
     case SectionKind::kDictionaryOffsets:
-    case SectionKind::kDictionaryBytes: return UINT64_MAX;
+    case SectionKind::kDictionaryBytes:
+    case SectionKind::kJsonPath: return UINT64_MAX;
     case SectionKind::kValid: return rows;
     case SectionKind::kPageStatistics: return pages * sizeof(PageStatistics);
     case SectionKind::kTextStatistics: return pages * sizeof(TextStatistics);
@@ -389,6 +407,7 @@ Status SegmentFile::State::IndexSections() {
       case SectionKind::kCodes: place = &of->codes; break;
       case SectionKind::kDictionaryOffsets: place = &of->dictionary_offsets; break;
       case SectionKind::kDictionaryBytes: place = &of->dictionary_bytes; break;
+      case SectionKind::kJsonPath: place = &of->json_path; break;
       case SectionKind::kInsertTimestamps: place = &timestamps; break;
       case SectionKind::kPkKeys: place = &pk_keys; break;
       case SectionKind::kPkRows: place = &pk_rows; break;
@@ -513,7 +532,9 @@ int64_t SegmentFile::partition_key_field_id() const { return state_->partition_k
 uint32_t SegmentFile::format_version() const { return state_->header.version; }
 uint64_t SegmentFile::min_timestamp() const { return state_->footer.min_timestamp; }
 uint64_t SegmentFile::max_timestamp() const { return state_->footer.max_timestamp; }
-std::span<const SegmentColumn> SegmentFile::columns() const { return state_->columns; }
+std::span<const SegmentColumn> SegmentFile::columns() const {
+  return std::span<const SegmentColumn>(state_->columns).first(state_->fields);
+}
 std::span<const PartitionRun> SegmentFile::partitions() const { return state_->partitions; }
 const std::optional<SegmentFile::PkBound>& SegmentFile::min_pk() const { return state_->min_pk; }
 const std::optional<SegmentFile::PkBound>& SegmentFile::max_pk() const { return state_->max_pk; }
@@ -586,6 +607,59 @@ Result<ColumnView> SegmentFile::View(int64_t field_id, uint32_t first_row, uint3
   }
   QUIVER_RETURN_IF_ERROR(state.Touch(*sections.blob, begin, end));
   return view;
+}
+
+Result<ColumnView> SegmentFile::Validity(int64_t field_id, uint32_t first_row, uint32_t row_count) const {
+  const State& state = *state_;
+  const std::ptrdiff_t index = state.ColumnIndex(field_id);
+  if (index < 0) return ColumnView();
+  const SegmentColumn& column = state.columns[static_cast<size_t>(index)];
+  const SectionEntry* valid = state.column_sections[static_cast<size_t>(index)].valid;
+  ColumnView view;
+  view.type = column.type;
+  view.element_type = column.element_type;
+  view.rows = row_count;
+  if (valid == nullptr) return view;
+  if (first_row > rows() || row_count > rows() - first_row) return View(field_id, first_row, row_count);
+  QUIVER_RETURN_IF_ERROR(state.Touch(*valid, first_row, uint64_t{first_row} + row_count));
+  view.valid = state.Data<uint8_t>(*valid) + first_row;
+  return view;
+}
+
+Status SegmentFile::State::ReadJsonPaths() const {
+  for (size_t i = fields; i < columns.size(); ++i) {
+    const SectionEntry& section = *column_sections[i].json_path;
+    QUIVER_RETURN_IF_ERROR(TouchAll(section));
+    ByteReader reader({Data<char>(section), section.length});
+    SegmentJsonPath path{.field_id = reader.Value<int64_t>(), .keys = {}, .column = &columns[i]};
+    const auto count = reader.Value<uint32_t>();
+    for (uint32_t key = 0; reader.ok() && key < count; ++key) path.keys.emplace_back(reader.Bytes());
+    const std::ptrdiff_t of = ColumnIndex(path.field_id);
+    if (!reader.ok() || !reader.AtEnd() || count == 0 || of < 0 ||
+        columns[static_cast<size_t>(of)].type != DataType::kJson) {
+      return DamagedSection(section, "it names no place in a JSON field");
+    }
+    paths.push_back(std::move(path));
+  }
+  return Status::Ok();
+}
+
+Result<std::span<const SegmentJsonPath>> SegmentFile::json_paths() const {
+  std::call_once(state_->paths_once, [this] {
+    state_->paths_status = state_->ReadJsonPaths();
+    if (!state_->paths_status.ok()) state_->paths.clear();
+  });
+  QUIVER_RETURN_IF_ERROR(state_->paths_status);
+  return std::span<const SegmentJsonPath>(state_->paths);
+}
+
+Result<const SegmentColumn*> SegmentFile::FindJsonPath(int64_t field_id, std::span<const std::string> keys) const {
+  if (state_->fields == state_->columns.size()) return nullptr;
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const SegmentJsonPath> paths, json_paths());
+  for (const SegmentJsonPath& path : paths) {
+    if (path.field_id == field_id && std::ranges::equal(path.keys, keys)) return path.column;
+  }
+  return nullptr;
 }
 
 Result<std::span<const uint64_t>> SegmentFile::insert_timestamps() const {
@@ -713,7 +787,7 @@ SegmentSection Describe(const SectionEntry& section) {
           .field_id = section.field_id,
           .offset = section.offset,
           .length = section.length,
-          .derived = internal::IsDerived(kind)};
+          .derived = internal::IsDerived(kind, section.field_id)};
 }
 
 }  // namespace
@@ -856,6 +930,22 @@ Status SegmentFile::VerifyAll() const {
       return state.Remember(state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls)));
     }
     QUIVER_RETURN_IF_ERROR(state.VerifyFacts(column, view));
+  }
+  QUIVER_ASSIGN_OR_RETURN(const std::span<const SegmentJsonPath> paths, json_paths());
+  for (const SegmentJsonPath& path : paths) {
+    // Null where the document is, or has nothing at the place: who reads the column relies on both.
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView documents, View(path.field_id, 0, rows()));
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView values, View(path.column->field_id, 0, rows()));
+    internal::JsonPathReader reader(std::span(&path.keys, 1));
+    for (uint32_t row = 0; row < rows(); ++row) {
+      std::string_view value;
+      if (!documents.IsNull(row)) reader.Read(documents.Bytes(row), std::span(&value, 1));
+      if (!internal::HoldsJsonValue(values, row, value)) {
+        return state.Remember(
+            state.Damaged(fmt::format("the JSON path column {} does not agree with field {} at row {}",
+                                      path.column->field_id, path.field_id, row)));
+      }
+    }
   }
   QUIVER_ASSIGN_OR_RETURN(const std::span<const uint64_t> stamps, insert_timestamps());
   for (const uint64_t stamp : stamps) {

@@ -111,6 +111,13 @@ struct SegmentColumn {
   std::optional<ColumnSummary> summary = std::nullopt;
 };
 
+/// What a JSON column holds at one place, kept as a column.
+struct SegmentJsonPath {
+  int64_t field_id = 0;  ///< of the JSON column
+  std::vector<std::string> keys;
+  const SegmentColumn* column = nullptr;
+};
+
 /// Rows [first_row, first_row + rows).
 struct RowRange {
   uint32_t first_row = 0;
@@ -147,6 +154,8 @@ struct SegmentFileOptions {
   /// The column (INT64 or VARCHAR) by which the rows of each partition are sorted, nulls as 0 or the empty string;
   /// 0 = none.
   int64_t partition_key_field_id = 0;
+  /// From so many rows on, frequent places of JSON columns become columns; below, reading the documents is as fast.
+  uint64_t min_json_path_rows = 1024;
 };
 
 /// The pages of one column, one behind another, for writing; all of one type.
@@ -154,8 +163,8 @@ class ColumnPages {
  public:
   virtual ~ColumnPages() = default;
   [[nodiscard]] virtual size_t count() const = 0;
-  /// The values of page `index`; valid until the next call. Pages are asked for in order, variable-length columns
-  /// twice.
+  /// The values of page `index`; valid until the next call. Pages are asked for in order, those of
+  /// variable-length columns several times.
   [[nodiscard]] virtual Result<ColumnView> Page(size_t index) = 0;
 };
 
@@ -240,6 +249,17 @@ class SegmentFile {
   /// sparse index.
   [[nodiscard]] Result<std::optional<std::vector<RowRange>>> FindPartitionKey(
       const PartitionKey& key, std::span<const int64_t> partition_ids = {}) const;
+
+  /// The column of what each row of JSON column `field_id` holds under nested keys, or nullptr where the file has none.
+  /// View gives its values by its own field_id (a negative one): null where the row is null or has nothing there;
+  ///   INT64, DOUBLE  numbers, of exactly this kind;
+  ///   VARCHAR        JSON values as they are written.
+  /// columns() does not tell such columns.
+  [[nodiscard]] Result<const SegmentColumn*> FindJsonPath(int64_t field_id, std::span<const std::string> keys) const;
+  /// All of them.
+  [[nodiscard]] Result<std::span<const SegmentJsonPath>> json_paths() const;
+  /// As View, but only which rows are null may be asked of it: values are not touched.
+  [[nodiscard]] Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t row_count) const;
 
   /// Returns the row of the newest version of the key (greatest insert timestamp, then greatest row), or nothing.
   [[nodiscard]] Result<std::optional<uint32_t>> FindPk(int64_t pk) const;

@@ -31,6 +31,7 @@ std::string MakeSoundFile(bool string_pk) {
   Column number = Column::Make(102, DataType::kFloat);
   Column tenant = Column::Make(103, string_pk ? DataType::kVarChar : DataType::kInt64);
   Column category = Column::Make(104, DataType::kVarChar);
+  Column document = Column::Make(105, DataType::kJson);
   std::vector<uint64_t> timestamps;
   for (uint32_t row = 0; row < kRows; ++row) {
     if (string_pk) {
@@ -40,6 +41,7 @@ std::string MakeSoundFile(bool string_pk) {
     }
     row % 4 == 0 ? text.AppendNull() : text.Append(std::string(row, 't'));
     number.AppendValue(static_cast<float>(row));
+    document.Append(fmt::format(R"({{"n":{},"x":{}.5,"s":{{"t":"{}"}}}})", row, row, row % 2));
     category.Append(row % 3 == 0 ? "one of very few categories" : "another one of them");
     if (string_pk) {
       tenant.Append(fmt::format("tenant{}", row < 5 ? row / 2 : row / 10));
@@ -54,10 +56,12 @@ std::string MakeSoundFile(bool string_pk) {
                                            .collection_id = 1,
                                            .segment_id = 2,
                                            .schema_version = 3,
-                                           .partition_key_field_id = 103});
+                                           .partition_key_field_id = 103,
+                                           .min_json_path_rows = 1});
   Require(writer.ok());
   Require((*writer)->AddColumn(pk).ok() && (*writer)->AddColumn(text).ok() && (*writer)->AddColumn(number).ok() &&
-          (*writer)->AddColumn(tenant).ok() && (*writer)->AddColumn(category).ok());
+          (*writer)->AddColumn(tenant).ok() && (*writer)->AddColumn(category).ok() &&
+          (*writer)->AddColumn(document).ok());
   const PartitionRun runs[] = {{1, 0, 5}, {2, 5, kRows - 5}};
   Require((*writer)->Finish(timestamps, runs).ok());
   return *fs.ReadFile("d/s");
@@ -128,6 +132,13 @@ void ReadEverything(const SegmentFile& segment) {
     }
     if (const auto pages = segment.text_statistics(column.field_id); pages.ok()) {
       for (const TextStatistics& page : *pages) sum += page.MayHold("a", "b") ? page.max().size() : page.min().size();
+    }
+  }
+  if (const auto paths = segment.json_paths(); paths.ok()) {
+    for (const SegmentJsonPath& path : *paths) {
+      const auto view = segment.View(path.column->field_id, 0, std::min(segment.rows(), 9U));
+      if (!view.ok()) continue;
+      for (uint32_t row = 0; row < view->rows; ++row) sum += view->Bytes(row).size() + path.keys.size();
     }
   }
   if (const auto stamps = segment.insert_timestamps(); stamps.ok()) {

@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 
+#include "expr/json_scan.h"
 #include "io/fault_file_system.h"
 #include "storage/internal/segment_format.h"
 
@@ -28,6 +29,7 @@ constexpr int64_t kText = 102;
 constexpr int64_t kNumber = 103;
 constexpr int64_t kFlag = 104;
 constexpr int64_t kCategory = 105;
+constexpr int64_t kDocument = 106;
 
 struct Content {
   std::vector<Column> columns;
@@ -41,6 +43,25 @@ struct Content {
 };
 
 /// Rows with every kind of column; about every third key has an older version in the segment.
+/// Places of several kinds: always integers, always reals, few texts, mixed, nested, often absent, below arrays, named
+/// with an escape, twice.
+std::string RandomDocument(std::mt19937_64& random) {
+  const auto number = static_cast<int64_t>(random() % 2000) - 1000;
+  std::string text = fmt::format(R"({{ "n": {}, "x" : {}.25, "color":"c{}")", number, number, random() % 7);
+  switch (random() % 5) {
+    case 0: text += R"(,"mixed":"a \"quoted\" word")"; break;
+    case 1: text += R"(,"mixed":null)"; break;
+    case 2: text += fmt::format(R"(,"mixed":{})", number); break;
+    case 3: text += R"(,"mixed":[1, {"deep": 2}])"; break;
+    default: text += R"(,"mixed":{"deep":true})";
+  }
+  text += fmt::format(R"(, "shop": {{"city": "{}", "place": {{"row": {}}}}})", random() % 3, number * 1000003);
+  if (random() % 2 == 0) text += fmt::format(R"(,"sometimes":{})", random() % 2 == 0);
+  if (random() % 3 == 0) text += fmt::format(R"(,"n":"again")");
+  if (random() % 3 == 0) text += fmt::format(R"(,"\u006eame":{})", number);
+  return text + "}";
+}
+
 Content MakeContent(uint32_t rows, bool string_pk, uint64_t seed = 1, int64_t dim = 13) {
   std::mt19937_64 random(seed);
   Content content;
@@ -50,6 +71,7 @@ Content MakeContent(uint32_t rows, bool string_pk, uint64_t seed = 1, int64_t di
   Column number = Column::Make(kNumber, DataType::kDouble);
   Column flag = Column::Make(kFlag, DataType::kBool);
   Column category = Column::Make(kCategory, DataType::kVarChar);
+  Column document = Column::Make(kDocument, DataType::kJson);
   for (uint32_t row = 0; row < rows; ++row) {
     const auto key = static_cast<int64_t>(random() % (rows * 2 + 1)) - rows;
     if (string_pk) {
@@ -76,13 +98,23 @@ Content MakeContent(uint32_t rows, bool string_pk, uint64_t seed = 1, int64_t di
     } else {
       category.Append(fmt::format("category {}", random() % 30));
     }
+    if (row % 31 == 7) {
+      document.AppendNull();
+    } else {
+      document.Append(RandomDocument(random));
+    }
     content.timestamps.push_back(1000 + random() % 500);
   }
-  content.columns = {std::move(pk),     std::move(vector), std::move(text),
-                     std::move(number), std::move(flag),   std::move(category)};
+  content.columns = {std::move(pk),   std::move(vector),   std::move(text),    std::move(number),
+                     std::move(flag), std::move(category), std::move(document)};
   const uint32_t cut = rows / 3;
   content.partitions = {{7, 0, cut}, {9, cut, rows - cut}};
-  content.options = {.rows = rows, .pk_field_id = kPk, .collection_id = 5, .segment_id = 77, .schema_version = 3};
+  content.options = {.rows = rows,
+                     .pk_field_id = kPk,
+                     .collection_id = 5,
+                     .segment_id = 77,
+                     .schema_version = 3,
+                     .min_json_path_rows = 1};
   return content;
 }
 
@@ -341,6 +373,71 @@ TEST_P(SegmentFileTest, KeepsRepeatedTextsInADictionary) {
     ASSERT_TRUE((*writer)->Finish(content.timestamps, content.partitions).ok());
     EXPECT_EQ(*fs_.ReadFile("d/copy"), *fs_.ReadFile("d/s"));
   }
+}
+
+TEST_P(SegmentFileTest, KeepsFrequentPlacesOfJsonAsColumns) {
+  constexpr uint32_t kRows = 9000;
+  const Content content = MakeContent(kRows, GetParam());
+  ASSERT_TRUE(Write(fs_, "d/s", content).ok());
+  const auto segment = MustOpen(fs_, "d/s");
+  EXPECT_EQ(segment->columns().size(), content.columns.size()) << "places are no fields";
+  const Column& documents = content.columns.back();
+  const std::map<std::vector<std::string>, DataType> expected = {{{"n"}, DataType::kInt64},
+                                                                 {{"x"}, DataType::kDouble},
+                                                                 {{"color"}, DataType::kVarChar},
+                                                                 {{"mixed"}, DataType::kVarChar},
+                                                                 {{"shop", "city"}, DataType::kVarChar},
+                                                                 {{"shop", "place", "row"}, DataType::kInt64},
+                                                                 {{"sometimes"}, DataType::kVarChar}};
+  const auto paths = segment->json_paths();
+  ASSERT_TRUE(paths.ok()) << paths.status().ToString();
+  EXPECT_EQ(paths->size(), expected.size());
+  for (const auto& [keys, type] : expected) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(keys, ".")));
+    const auto column = segment->FindJsonPath(kDocument, keys);
+    ASSERT_TRUE(column.ok());
+    ASSERT_NE(*column, nullptr);
+    EXPECT_EQ((*column)->type, type);
+    const auto view = segment->View((*column)->field_id, 0, kRows);
+    ASSERT_TRUE(view.ok()) << view.status().ToString();
+    std::vector<expr::PathStep> steps;
+    for (const std::string& key : keys) steps.push_back({.key = key});
+    for (uint32_t row = 0; row < kRows; ++row) {
+      expr::JsonValue value;
+      if (!documents.IsNull(row)) value = expr::FindJson(documents.Bytes(row), steps);
+      ASSERT_EQ(view->IsNull(row), value.type == expr::JsonType::kMissing) << row;
+      if (view->IsNull(row)) continue;
+      if (type == DataType::kInt64) {
+        ASSERT_EQ(fmt::to_string(view->Get<int64_t>(row)), value.text);
+      } else if (type == DataType::kDouble) {
+        ASSERT_EQ(view->Get<double>(row), std::stod(std::string(value.text)));
+      } else {
+        const std::string text(value.text);
+        ASSERT_EQ(view->Bytes(row), value.type == expr::JsonType::kString ? "\"" + text + "\"" : text);
+      }
+    }
+  }
+  const auto rare = segment->FindJsonPath(kDocument, std::vector<std::string>{"mixed", "deep"});
+  ASSERT_TRUE(rare.ok());
+  EXPECT_EQ(*rare, nullptr);
+  const auto other = segment->FindJsonPath(kText, std::vector<std::string>{"n"});
+  ASSERT_TRUE(other.ok());
+  EXPECT_EQ(*other, nullptr);
+  const auto validity = segment->Validity(kDocument, 31, 40);
+  ASSERT_TRUE(validity.ok());
+  EXPECT_TRUE(validity->present());
+  for (uint32_t row = 0; row < 40; ++row) EXPECT_EQ(validity->IsNull(row), documents.IsNull(31 + row));
+  const Status verified = segment->VerifyAll();
+  EXPECT_TRUE(verified.ok()) << verified.ToString();
+}
+
+TEST_P(SegmentFileTest, SmallSegmentsKeepNoPlacesOfJson) {
+  Content content = MakeContent(1023, GetParam());
+  content.options.min_json_path_rows = SegmentFileOptions{}.min_json_path_rows;
+  ASSERT_TRUE(Write(fs_, "d/s", content).ok());
+  const auto paths = MustOpen(fs_, "d/s")->json_paths();
+  ASSERT_TRUE(paths.ok());
+  EXPECT_TRUE(paths->empty());
 }
 
 TEST_P(SegmentFileTest, SummarisesColumns) {

@@ -8,9 +8,12 @@
 #include <optional>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/crc32c.h"
+#include "expr/json_scan.h"
 #include "storage/internal/dictionary_builder.h"
 #include "storage/internal/distinct_counter.h"
+#include "storage/internal/json_paths.h"
 #include "storage/internal/segment_format.h"
 #include "storage/segment_file.h"
 
@@ -202,6 +205,22 @@ class FactCollector {
   std::string max_text_;
 };
 
+/// Documents that are looked at for places, about.
+constexpr uint64_t kJsonSampleRows = 4096;
+/// Bytes of path columns that are gathered at a time.
+constexpr uint64_t kJsonGroupBytes = uint64_t{64} << 20;
+
+/// Pages that are there already.
+class GivenPages final : public ColumnPages {
+ public:
+  explicit GivenPages(std::vector<ColumnView> views) : views_(std::move(views)) {}
+  [[nodiscard]] size_t count() const override { return views_.size(); }
+  [[nodiscard]] Result<ColumnView> Page(size_t index) override { return views_[index]; }
+
+ private:
+  std::vector<ColumnView> views_;
+};
+
 }  // namespace
 
 struct SegmentFileWriter::State {
@@ -220,6 +239,8 @@ struct SegmentFileWriter::State {
 
   std::vector<internal::ColumnEntry> columns;
   std::vector<internal::SummaryEntry> summaries;  // as `columns`
+  std::vector<internal::ColumnEntry> path_columns;
+  std::vector<internal::SummaryEntry> path_summaries;  // as `path_columns`
   std::vector<internal::SectionEntry> sections;
   std::vector<uint32_t> checksums;
 
@@ -311,12 +332,21 @@ struct SegmentFileWriter::State {
     uint64_t null_count = 0;
     std::vector<char> valid;  ///< empty = no nulls
     std::optional<FactCollector> collector;
+    uint64_t bytes = 0;                               ///< of a variable-length column
+    std::optional<internal::JsonPathSampler> places;  ///< of JSON
+  };
+  /// A place in JSON that becomes a column.
+  struct PathPlan {
+    internal::JsonKeys keys;
+    internal::JsonColumnPlan column;
   };
   Status PutVariable(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
   template <typename T>
   Status PutOffsets(SectionKind kind, int64_t field_id, std::span<const uint32_t> lengths);
   Status PutDictionary(int64_t field_id, internal::DictionaryBuilder&& dictionary);
   Status PutFixed(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
+  Status PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts);
+  Status PutJsonPathColumns(int64_t field_id, ColumnPages& pages, std::span<const PathPlan> plans);
   Status TakeFacts(const ColumnView& view, ColumnFacts& facts);
   [[nodiscard]] Status CheckRows(const ColumnFacts& facts) const;
   Status KeepKeys(const ColumnView& view);
@@ -334,6 +364,9 @@ Status SegmentFileWriter::State::PutVariable(int64_t field_id, ColumnPages& page
   std::optional<internal::DictionaryBuilder> dictionary;
   // Primary keys do not repeat often enough.
   if (facts.type == DataType::kVarChar && field_id != options.pk_field_id && options.rows > 0) dictionary.emplace();
+  if (facts.type == DataType::kJson && options.rows >= options.min_json_path_rows && options.rows > 0)
+    facts.places.emplace();
+  const uint64_t sample_step = options.rows / kJsonSampleRows + 1;
   for (size_t i = 0; i < pages.count(); ++i) {
     QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
     QUIVER_RETURN_IF_ERROR(TakeFacts(view, facts));
@@ -341,10 +374,12 @@ Status SegmentFileWriter::State::PutVariable(int64_t field_id, ColumnPages& page
       const std::string_view value = view.Bytes(row);
       lengths.push_back(static_cast<uint32_t>(value.size()));
       total += value.size();
+      if (facts.places && lengths.size() % sample_step == 0 && !view.IsNull(row)) facts.places->Add(value);
       if (dictionary && !dictionary->Add(value)) dictionary.reset();
     }
   }
   QUIVER_RETURN_IF_ERROR(CheckRows(facts));
+  facts.bytes = total;
   if (dictionary) {
     // Reading through codes costs a step more, so they have to save a quarter.
     const uint64_t plain = (options.rows + 1) * sizeof(uint32_t) + total;
@@ -369,6 +404,107 @@ Status SegmentFileWriter::State::PutVariable(int64_t field_id, ColumnPages& page
     }
   }
   return EndSection();
+}
+
+/// Reads the places of all documents and hands each row's values on.
+template <typename Take>
+Status ReadJsonPaths(ColumnPages& pages, std::span<const internal::JsonKeys> paths, const Take& take) {
+  internal::JsonPathReader reader(paths);
+  std::vector<std::string_view> values(paths.size());
+  for (size_t i = 0; i < pages.count(); ++i) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
+    for (size_t row = 0; row < view.rows; ++row) {
+      if (view.IsNull(row)) {
+        std::fill(values.begin(), values.end(), std::string_view());
+      } else {
+        reader.Read(view.Bytes(row), values);
+      }
+      take(values);
+    }
+  }
+  return Status::Ok();
+}
+
+/// Keeps what the documents of a JSON column have at frequent places as columns of their own.
+Status SegmentFileWriter::State::PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts) {
+  if (!facts.places) return Status::Ok();
+  const std::vector<internal::JsonKeys> keys = facts.places->Frequent();
+  if (keys.empty()) return Status::Ok();
+  std::vector<PathPlan> plans;
+  for (const internal::JsonKeys& path : keys) plans.push_back({.keys = path, .column = {}});
+  QUIVER_RETURN_IF_ERROR(ReadJsonPaths(pages, keys, [&](std::span<const std::string_view> values) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].data() != nullptr) plans[i].column.Add(values[i]);
+    }
+  }));
+  // Together the texts may take as much room again as the documents, the short ones first.
+  std::vector<size_t> order(plans.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return plans[i].column.text_bytes(); });
+  uint64_t room = facts.bytes;
+  std::vector<PathPlan> group;
+  uint64_t group_bytes = 0;
+  for (const size_t i : order) {
+    const internal::JsonColumnPlan& column = plans[i].column;
+    const bool texts = column.form() == internal::JsonColumnForm::kTexts;
+    const uint64_t bytes =
+        texts ? column.text_bytes() + options.rows * sizeof(uint32_t) : options.rows * sizeof(int64_t);
+    if (column.values() == 0 || (texts && bytes > room)) continue;
+    if (texts) room -= bytes;
+    if (!group.empty() && group_bytes + bytes > kJsonGroupBytes) {
+      QUIVER_RETURN_IF_ERROR(PutJsonPathColumns(field_id, pages, group));
+      group.clear();
+      group_bytes = 0;
+    }
+    group.push_back(plans[i]);
+    group_bytes += bytes;
+  }
+  return group.empty() ? Status::Ok() : PutJsonPathColumns(field_id, pages, group);
+}
+
+/// Gathers the values of some places in one reading, and writes them.
+Status SegmentFileWriter::State::PutJsonPathColumns(int64_t field_id, ColumnPages& pages,
+                                                    std::span<const PathPlan> plans) {
+  std::vector<internal::JsonKeys> keys;
+  std::vector<Column> gathered;
+  for (const PathPlan& plan : plans) {
+    keys.push_back(plan.keys);
+    const auto id = -static_cast<int64_t>(path_columns.size() + gathered.size() + 1);
+    switch (plan.column.form()) {
+      case internal::JsonColumnForm::kIntegers: gathered.push_back(Column::Make(id, DataType::kInt64)); break;
+      case internal::JsonColumnForm::kReals: gathered.push_back(Column::Make(id, DataType::kDouble)); break;
+      case internal::JsonColumnForm::kTexts: gathered.push_back(Column::Make(id, DataType::kVarChar)); break;
+    }
+  }
+  QUIVER_RETURN_IF_ERROR(ReadJsonPaths(pages, keys, [&](std::span<const std::string_view> values) {
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i].data() == nullptr) {
+        gathered[i].AppendNull();
+      } else if (gathered[i].type == DataType::kVarChar) {
+        gathered[i].Append(values[i]);
+      } else {
+        expr::JsonNumber number;
+        expr::ReadJsonNumber(values[i], &number);
+        if (gathered[i].type == DataType::kInt64) {
+          gathered[i].AppendValue(number.integer);
+        } else {
+          gathered[i].AppendValue(number.real);
+        }
+      }
+    }
+  }));
+  for (size_t i = 0; i < gathered.size(); ++i) {
+    GivenPages given(std::vector{ViewOf(gathered[i])});
+    QUIVER_RETURN_IF_ERROR(PutColumn(gathered[i].field_id, given));
+    ByteWriter name;
+    name.Value(field_id);
+    name.Value(static_cast<uint32_t>(keys[i].size()));
+    for (const std::string& key : keys[i]) name.Bytes(key);
+    const std::string bytes = name.Take();
+    QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kJsonPath, gathered[i].field_id, std::span<const char>(bytes)));
+    gathered[i] = Column();
+  }
+  return Status::Ok();
 }
 
 template <typename T>
@@ -488,16 +624,19 @@ Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages)
     pk_type = model.type;
   }
   QUIVER_RETURN_IF_ERROR(model.width == 0 ? PutVariable(field_id, pages, facts) : PutFixed(field_id, pages, facts));
-  columns.push_back({.field_id = field_id,
-                     .type = static_cast<int32_t>(facts.type),
-                     .element_type = static_cast<int32_t>(facts.element_type),
-                     .width = static_cast<uint32_t>(facts.width),
-                     .reserved = 0,
-                     .null_count = facts.null_count});
+  const bool is_path = internal::IsJsonPathColumn(field_id);
+  (is_path ? path_columns : columns)
+      .push_back({.field_id = field_id,
+                  .type = static_cast<int32_t>(facts.type),
+                  .element_type = static_cast<int32_t>(facts.element_type),
+                  .width = static_cast<uint32_t>(facts.width),
+                  .reserved = 0,
+                  .null_count = facts.null_count});
   if (!facts.valid.empty()) {
     QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kValid, field_id, std::span<const char>(facts.valid)));
   }
-  internal::SummaryEntry& summary = summaries.emplace_back();
+  internal::SummaryEntry& summary = (is_path ? path_summaries : summaries).emplace_back();
+  if (facts.type == DataType::kJson) return PutJsonPaths(field_id, pages, facts);
   if (!facts.collector) return Status::Ok();
   facts.collector->Finish();
   summary = facts.collector->Summary();
@@ -587,6 +726,8 @@ Status SegmentFileWriter::State::PutRest(std::span<const uint64_t> insert_timest
   const std::vector<uint32_t> filter = MakeFilter();
   QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kPkFilter, options.pk_field_id, std::span<const uint32_t>(filter)));
 
+  columns.insert(columns.end(), path_columns.begin(), path_columns.end());
+  summaries.insert(summaries.end(), path_summaries.begin(), path_summaries.end());
   internal::FooterHeader header{};
   header.column_count = static_cast<uint32_t>(columns.size());
   header.section_count = static_cast<uint32_t>(sections.size());
@@ -668,21 +809,13 @@ Status SegmentFileWriter::AddColumn(const Column& column) {
 }
 
 Status SegmentFileWriter::AddColumn(int64_t field_id, std::span<const ColumnView> pages) {
-  class Given final : public ColumnPages {
-   public:
-    explicit Given(std::span<const ColumnView> views) : views_(views) {}
-    [[nodiscard]] size_t count() const override { return views_.size(); }
-    [[nodiscard]] Result<ColumnView> Page(size_t index) override { return views_[index]; }
-
-   private:
-    std::span<const ColumnView> views_;
-  };
-  Given given(pages);
+  GivenPages given({pages.begin(), pages.end()});
   return AddColumn(field_id, given);
 }
 
 Status SegmentFileWriter::AddColumn(int64_t field_id, ColumnPages& pages) {
   QUIVER_RETURN_IF_ERROR(state_->failed);
+  if (internal::IsJsonPathColumn(field_id)) return InvalidParameter("a segment's column cannot have id {}", field_id);
   state_->failed = state_->PutColumn(field_id, pages);
   return state_->failed;
 }

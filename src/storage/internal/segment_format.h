@@ -37,6 +37,7 @@ enum class SectionKind : uint32_t {
   kCodes = 12,
   kDictionaryOffsets = 13,
   kDictionaryBytes = 14,
+  kJsonPath = 15,
 };
 
 /// Most entries of a dictionary: what a code of two bytes can name.
@@ -48,16 +49,19 @@ constexpr uint64_t CodeWidth(uint64_t entries) { return entries <= 256 ? 1 : 2; 
 constexpr bool OfColumn(SectionKind kind) {
   return kind <= SectionKind::kPageStatistics || kind >= SectionKind::kTextStatistics;
 }
-/// Sections of these kinds can be made again from the others.
-constexpr bool IsDerived(SectionKind kind) {
-  return kind == SectionKind::kPageStatistics || kind == SectionKind::kTextStatistics || kind == SectionKind::kPkKeys ||
-         kind == SectionKind::kPkRows || kind == SectionKind::kPkFilter;
+/// Columns with such ids hold what a JSON column has at one place.
+constexpr bool IsJsonPathColumn(int64_t field_id) { return field_id < 0; }
+/// Sections of these kinds, and those of JSON path columns, can be made again from the others.
+constexpr bool IsDerived(SectionKind kind, int64_t field_id) {
+  return (OfColumn(kind) && IsJsonPathColumn(field_id)) || kind == SectionKind::kPageStatistics ||
+         kind == SectionKind::kTextStatistics || kind == SectionKind::kPkKeys || kind == SectionKind::kPkRows ||
+         kind == SectionKind::kPkFilter;
 }
 /// The first version that has sections of this kind; 0 = no version has.
 constexpr uint32_t FirstVersion(SectionKind kind) {
   if (kind >= SectionKind::kFixed && kind <= SectionKind::kPkFilter) return 1;
   if (kind == SectionKind::kTextStatistics) return 2;
-  return kind >= SectionKind::kOffsets32 && kind <= SectionKind::kDictionaryBytes ? 3 : 0;
+  return kind >= SectionKind::kOffsets32 && kind <= SectionKind::kJsonPath ? 3 : 0;
 }
 
 constexpr std::string_view SectionName(SectionKind kind) {
@@ -76,6 +80,7 @@ constexpr std::string_view SectionName(SectionKind kind) {
     case SectionKind::kCodes: return "codes";
     case SectionKind::kDictionaryOffsets: return "dictionary offsets";
     case SectionKind::kDictionaryBytes: return "dictionary bytes";
+    case SectionKind::kJsonPath: return "json path";
   }
   return "unknown";
 }
