@@ -45,6 +45,7 @@ struct CollectionModel {
   std::set<std::string> aliases;
   std::string property;
   bool loaded = false;
+  std::string index;  ///< type of the vector index; empty = none
   /// By primary key; with auto ids by the field "tag", which no two writes share.
   std::map<std::string, RowModel> rows;
   std::map<std::string, SnapshotModel> snapshots;
@@ -114,6 +115,9 @@ inline std::string Difference(const Model& expected, const Model& actual) {
     if (found.property != want.property) {
       return fmt::format("{}: property '{}' instead of '{}'", name, found.property, want.property);
     }
+    if (found.index != want.index) {
+      return fmt::format("{}: vector index '{}' instead of '{}'", name, found.index, want.index);
+    }
     if (found.loaded != want.loaded) return fmt::format("{}: loaded {}, not {}", name, found.loaded, want.loaded);
     if (std::string difference = RowDifference(name, want.rows, found.rows); !difference.empty()) return difference;
     for (const auto& [snapshot, content] : want.snapshots) {
@@ -152,6 +156,7 @@ enum class StepKind : uint8_t {
   kCompact,
   kTruncate,
   kSnapshot,  ///< creates, drops or restores one
+  kIndex,     ///< creates or drops a vector index, whose building goes on beside the next steps
   kArm,       ///< a later I/O operation is the last one before a power loss
 };
 
@@ -181,6 +186,7 @@ inline constexpr std::array kStepKinds{
     StepKindInfo{StepKind::kCompact, "compact", 6},
     StepKindInfo{StepKind::kTruncate, "truncate", 1},
     StepKindInfo{StepKind::kSnapshot, "snapshot", 6},
+    StepKindInfo{StepKind::kIndex, "vector index", 4},
     StepKindInfo{StepKind::kArm, "arm a crash", 8},
 };
 

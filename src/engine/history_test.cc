@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <future>
 #include <optional>
@@ -21,6 +22,7 @@
 #include "engine/engine.h"
 #include "engine/history_model.h"
 #include "engine/shared_meta.h"
+#include "index/vector_index.h"
 #include "io/fault_file_system.h"
 #include "schema/default_column.h"
 #include "segment/segment.h"
@@ -114,6 +116,8 @@ class Runner {
     options.flush_min_bytes = 0;
     options.auto_load = true;  // released collections are read too
     options.retention_seconds = options_.seed % 3 == 0 ? 1000 : 0;
+    options.index_min_rows = 1;
+    options.index_build_threads = 1;
     options.max_log_bytes = 40'000;
     options.log_file_bytes = 12'000;
     options.log_preallocate_bytes = 4096;
@@ -201,6 +205,8 @@ class Runner {
     model.aliases.insert(info.aliases.begin(), info.aliases.end());
     if (const std::string* value = FindValue(info.properties, "note"); value != nullptr) model.property = *value;
     model.loaded = info.load.loaded;
+    if (!info.indexes.empty()) model.index = info.indexes.front().index_type;
+    QUIVER_RETURN_IF_ERROR(SearchIndexes(view));
     for (const FieldSchema& field : info.schema->fields) model.fields.push_back(field.name);
     std::map<std::string, int64_t> counts;
     QUIVER_RETURN_IF_ERROR(ReadRows(view, partitions, model, counts));
@@ -230,6 +236,50 @@ class Runner {
       }
     }
     return model;
+  }
+
+  /// Each built index finds as many of the rows that are visible as there are, with their true scores.
+  static Status SearchIndexes(const ReadView& view) {
+    if (view.info->indexes.empty()) return Status::Ok();
+    const IndexInfo& info = view.info->indexes.front();
+    const float query[kDim] = {10, 20, 30, 40};
+    QUIVER_ASSIGN_OR_RETURN(
+        const auto queries,
+        index::FlatQueries::Make(DataType::kFloatVector, kDim, ParseMetricType(info.metric_type),
+                                 {std::string_view(reinterpret_cast<const char*>(query), sizeof(query))}));
+    for (const auto& segment : view.segments) {
+      const auto found = segment->FindIndex(info.id);
+      if (found == nullptr) continue;
+      QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment->View(info.field_id, 0, segment->row_count()));
+      std::vector<uint64_t> mask(size_t{segment->page_count()} * segment::kPageWords);
+      uint64_t visible = 0;
+      for (uint32_t page = 0; page < segment->page_count(); ++page) {
+        visible += segment->FillVisible(page, {.timestamp = view.timestamp}, mask.data() + page * segment::kPageWords);
+      }
+      constexpr size_t kWanted = 5;
+      index::TopK hits(kWanted, queries.metric());
+      index::IndexScratch scratch;
+      index::IndexCounters counters;
+      QUIVER_RETURN_IF_ERROR(found->index().Search(queries, 0, vectors, {mask.data(), visible}, {.k = kWanted}, 0, hits,
+                                                   scratch, counters));
+      const std::vector<index::Hit> sorted = hits.TakeSorted();
+      std::set<uint64_t> rows;
+      for (const index::Hit& hit : sorted) {
+        const auto row = static_cast<uint32_t>(hit.row);
+        float score = 0;
+        index::ScoreRows(queries, 0, vectors, std::span(&row, 1), &score);
+        const bool there = row < segment->row_count() && (mask[row / 64] >> (row % 64) & 1) != 0;
+        if (!there || score != hit.score || !rows.insert(row).second) {
+          return Error(StatusCode::kInternal, "{}: an index finds row {}, which is not to be found", view.info->name(),
+                       row);
+        }
+      }
+      if (sorted.size() != std::min<uint64_t>(kWanted, visible)) {
+        return Error(StatusCode::kInternal, "{}: an index finds {} of {} rows", view.info->name(), sorted.size(),
+                     visible);
+      }
+    }
+    return Status::Ok();
   }
 
   static Status ReadRows(const ReadView& view, const std::map<int64_t, std::string>& partitions, CollectionModel& model,
@@ -344,6 +394,7 @@ class Runner {
       case StepKind::kCompact: return Compact();
       case StepKind::kTruncate: return Truncate();
       case StepKind::kSnapshot: return ChangeSnapshot();
+      case StepKind::kIndex: return ChangeIndex();
       case StepKind::kArm:
         variant_ = random_();
         if (!files_.crashed()) files_.CrashAt(files_.operations() + Below(Below(2) == 0 ? 12 : 80));
@@ -419,6 +470,22 @@ class Runner {
       collection.rows = content.rows;
       collection.partitions.insert(content.partitions.begin(), content.partitions.end());
     });
+  }
+
+  std::string ChangeIndex() {
+    auto* const picked = Pick();
+    if (picked == nullptr) return {};
+    const std::string name = picked->first;
+    if (!picked->second.index.empty()) {
+      if (picked->second.loaded) return {};  // refused then
+      return Finish(engine_->DropIndex(std::string(kDatabase), name, "vector", ""),
+                    [name](Model& model) { model.collections.at(name).index.clear(); });
+    }
+    const std::string type = std::array{"IVF_FLAT", "IVF_SQ8", "HNSW"}[Below(3)];
+    const std::string metric = std::array{"L2", "IP", "COSINE"}[Below(3)];
+    const Status status = engine_->CreateIndex(std::string(kDatabase), name, "vector",
+                                               {.index_type = type, .metric_type = metric, .params = {}});
+    return Finish(status, [name, type](Model& model) { model.collections.at(name).index = type; });
   }
 
   struct Sent {
@@ -873,6 +940,7 @@ TEST_F(HistoryTest, EveryIoOperationMayBeTheLast) {
   for (const StepKind kind : {StepKind::kCreateCollection,
                               StepKind::kInsert,
                               StepKind::kCreatePartition,
+                              StepKind::kIndex,
                               StepKind::kBurst,
                               StepKind::kFlush,
                               StepKind::kUpsert,

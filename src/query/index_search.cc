@@ -1,7 +1,6 @@
 #include "query/index_search.h"
 
 #include <algorithm>
-#include <cmath>
 #include <mutex>
 #include <string>
 
@@ -14,8 +13,6 @@ namespace quiver::query {
 namespace {
 
 using index::FlatQueries;
-using index::IndexRecipe;
-using index::IndexStructure;
 using index::TopK;
 using segment::kPageRows;
 using segment::kPageWords;
@@ -24,12 +21,9 @@ using segment::kPageWords;
 constexpr uint64_t kAlwaysScan = 2000;
 /// Pages of a mask made as one piece.
 constexpr uint32_t kPagesPerMaskPiece = 32;
-/// Candidates that a graph walk keeps where the request does not say.
-constexpr double kUsualCandidates = 128;
-/// Rows scored per candidate of a graph walk: the neighbours not seen before.
-constexpr double kRowsPerCandidate = 12;
-/// A code of a row that a walk jumps to costs about as much as a whole vector that a scan streams over.
-constexpr double kScanRowCost = 1.0;
+/// What a search aims at that says neither how hard to search nor how well. The curves that indexes measure on their
+/// own rows promise a little more than queries from elsewhere find.
+constexpr double kUsualRecall = 0.98;
 /// Queries that one thread takes at a time.
 constexpr size_t kQueriesPerPiece = 8;
 
@@ -74,10 +68,12 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
   if (!vectors.present()) return true;
   thread_local index::IndexScratch scratch;
   index::IndexCounters counters;
+  const IndexUse& use = *request.index;
+  const bool nothing_said = use.ef == 0 && use.nprobe == 0 && use.recall == 0;
   const index::IndexSearchOptions options{.k = keep,
-                                          .ef = request.index->ef,
-                                          .nprobe = request.index->nprobe,
-                                          .recall = request.index->recall,
+                                          .ef = use.ef,
+                                          .nprobe = use.nprobe,
+                                          .recall = nothing_said ? kUsualRecall : use.recall,
                                           .cancelled = request.cancelled};
   const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
   const Status status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0),
@@ -96,19 +92,9 @@ bool IndexPlan::any() const {
   return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.index != nullptr; });
 }
 
-bool ScanIsCheaper(const IndexRecipe& recipe, uint64_t rows, uint64_t matches, size_t keep, const IndexUse& use) {
-  if (matches <= std::max<uint64_t>(kAlwaysScan, 2 * keep)) return true;
-  const auto all = static_cast<double>(rows);
-  const auto kept = static_cast<double>(matches);
-  if (recipe.structure == IndexStructure::kGraph) {
-    // A walk among rows of which a share matches sees that many times as many until it has its candidates.
-    const double candidates =
-        std::max(use.ef != 0 ? static_cast<double>(use.ef) : kUsualCandidates, static_cast<double>(keep));
-    return kept * kScanRowCost <= candidates * kRowsPerCandidate * all / kept;
-  }
-  // Lists cost their centroids, and of the rows that match those in the lists that are visited.
-  const double lists = recipe.nlist != 0 ? recipe.nlist : std::sqrt(all);
-  return kept <= 2 * lists;
+bool ScanIsCheaper(uint64_t matches, size_t keep) {
+  // Beyond these the index judges for itself: it knows what its walk costs under a mask.
+  return matches <= std::max<uint64_t>(kAlwaysScan, 2 * keep);
 }
 
 Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadPool* parallel) {
@@ -123,13 +109,12 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
     SegmentPlan& chosen = plan.segments[i];
     auto index = segment.FindIndex(request.index->index_id);
     if (index == nullptr || index->index().recipe().metric != request.metric) continue;
-    const IndexRecipe& recipe = index->index().recipe();
-    if (ScanIsCheaper(recipe, segment.row_count(), segment.row_count(), keep, *request.index)) continue;
+    if (ScanIsCheaper(segment.row_count(), keep)) continue;
     if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
       chosen.rows = segment.row_count();
     } else {
       QUIVER_RETURN_IF_ERROR(FillMask(request, i, parallel, chosen));
-      if (ScanIsCheaper(recipe, segment.row_count(), chosen.rows, keep, *request.index)) continue;
+      if (ScanIsCheaper(chosen.rows, keep)) continue;
     }
     chosen.index = std::move(index);
   }

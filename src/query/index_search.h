@@ -37,9 +37,8 @@ struct IndexPlan {
   [[nodiscard]] bool any() const;
 };
 
-/// Returns whether scoring `matches` rows of a segment of `rows` directly costs no more than asking its index for
-/// `keep` of them, with a margin in favour of the exact answer.
-bool ScanIsCheaper(const index::IndexRecipe& recipe, uint64_t rows, uint64_t matches, size_t keep, const IndexUse& use);
+/// Returns whether so few rows are better scored directly than through any index, when `keep` of them are wanted.
+bool ScanIsCheaper(uint64_t matches, size_t keep);
 
 /// Chooses for each segment. Requests that promise exact answers (ranges, groups, iterators, filters that name keys)
 /// have no IndexUse or get no index here. Errors: those of filters and of segments.

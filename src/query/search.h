@@ -28,7 +28,7 @@ namespace quiver::query {
 /// Gives up work early: called between blocks of rows; returning true ends the request with kCancelled.
 using Cancelled = std::function<bool()>;
 
-/// A vector index that a search may use, and how hard it is to search. 0 = the index's own choice.
+/// A vector index that a search may use, and how hard it is to search. 0 = not said.
 struct IndexUse {
   int64_t index_id = 0;  ///< of the catalog; segments that lack it are scanned
   uint32_t ef = 0;

@@ -1,0 +1,143 @@
+"""Vector indexes at a size at which they are built: recall against numpy, filters, deletes, progress, restart."""
+
+import time
+
+import numpy as np
+import pytest
+from pymilvus import DataType, MilvusClient
+from pymilvus.grpc_gen import milvus_pb2
+
+from collections_under_test import Collections, count, stub
+from server_process import ServerProcess
+
+ROWS, DIM, NQ, K = 100_000, 64, 50, 10
+BATCH = 10_000
+
+
+def clustered(rows, seed):
+    """Vectors in 200 clusters, as embeddings are, and not as easy as a few."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).standard_normal((200, DIM), dtype=np.float32)
+    noise = rng.standard_normal((rows, DIM), dtype=np.float32)
+    return centres[rng.integers(0, 200, rows)] + 0.7 * noise
+
+
+DATA = clustered(ROWS, 2)
+QUERIES = clustered(NQ, 3)
+
+
+def scores(metric, rows):
+    """Smaller is better."""
+    if metric == "L2":
+        return (rows**2).sum(1)[None, :] - 2 * QUERIES @ rows.T
+    if metric == "IP":
+        return -(QUERIES @ rows.T)
+    return -(QUERIES / np.linalg.norm(QUERIES, axis=1, keepdims=True)) @ (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
+
+
+def nearest(metric, keep):
+    """Keys of the K nearest rows of `keep` (a mask over all rows), per query."""
+    keys = np.flatnonzero(keep)
+    table = scores(metric, DATA[keys])
+    best = np.argpartition(table, K, axis=1)[:, :K]
+    return [set(keys[row].tolist()) for row in best]
+
+
+def recall(client, name, metric, keep, **options):
+    hits = client.search(name, data=QUERIES.tolist(), anns_field="vector", limit=K, **options)
+    found = [[hit["id"] for hit in answer] for answer in hits]
+    assert all(len(answer) == K and len(set(answer)) == K for answer in found)
+    assert all(keep[key] for answer in found for key in answer), "a row that is deleted or does not match"
+    return sum(len(want & set(answer)) for want, answer in zip(nearest(metric, keep), found)) / (K * len(found))
+
+
+def wait_for_index(client, name, seconds=400):
+    """As clients wait: until nothing is pending."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        told = client.describe_index(name, "vector")
+        assert told["indexed_rows"] + told["pending_index_rows"] == told["total_rows"]
+        assert told["state"] in ("InProgress", "Finished"), told
+        if told["state"] == "Finished":
+            assert told["pending_index_rows"] == 0
+            return told
+        time.sleep(0.1)
+    raise AssertionError(f"still building: {told}")
+
+
+def built(server):
+    return int(float(next(line.split()[-1] for line in server.http("/metrics")[1].splitlines()
+                          if line.startswith("quiver_indexes "))))
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory):
+    """A server of its own with 100,000 rows in one sealed segment, without an index."""
+    with ServerProcess(data=tmp_path_factory.mktemp("vector_index") / "data") as running:
+        client = MilvusClient(uri=running.uri)
+        made = Collections(client)
+        made.create("big", [("number", DataType.INT64), ("vector", DataType.FLOAT_VECTOR, {"dim": DIM})], index=False,
+                    load=False)
+        for begin in range(0, ROWS, BATCH):
+            client.insert("big", [{"id": i, "number": i % 1000, "vector": DATA[i].tolist()}
+                                  for i in range(begin, begin + BATCH)])
+        client.flush("big")
+        yield running, client, made
+        client.close()
+
+
+CASES = [("IVF_FLAT", "L2", {}, {}), ("IVF_FLAT", "COSINE", {"nlist": 256}, {"nprobe": 64}),
+         ("IVF_SQ8", "L2", {}, {}), ("IVF_RABITQ", "IP", {}, {}), ("HNSW", "L2", {"M": 16, "efConstruction": 100}, {}),
+         ("HNSW", "IP", {"M": 16, "efConstruction": 100}, {"ef": 200}), ("AUTOINDEX", "COSINE", {}, {})]
+
+
+@pytest.mark.parametrize("index_type,metric,params,search", CASES, ids=[f"{c[0]}-{c[1]}" for c in CASES])
+def test_recall(big, index_type, metric, params, search):
+    server, client, made = big
+    assert built(server) == 0
+    made.index("big", "vector", metric=metric, index_type=index_type, **params)
+    told = wait_for_index(client, "big")
+    assert told["index_type"] == index_type and told["indexed_rows"] == ROWS
+    client.load_collection("big")
+    try:
+        if built(server) == 0:
+            pytest.skip("no structure serves it yet")
+        everything = np.ones(ROWS, dtype=bool)
+        options = {"search_params": {"params": search}}
+        assert recall(client, "big", metric, everything, **options) >= 0.95
+        numbers = np.arange(ROWS) % 1000
+        assert recall(client, "big", metric, numbers < 500, filter="number < 500", **options) >= 0.95
+        assert recall(client, "big", metric, numbers == 5, filter="number == 5", **options) == 1
+        segments = stub(client).GetQuerySegmentInfo(
+            milvus_pb2.GetQuerySegmentInfoRequest(collectionName="big")).infos
+        assert [s.index_name for s in segments] == ["vector"]
+    finally:
+        client.release_collection("big")
+        client.drop_index("big", "vector")
+        while built(server) != 0:
+            time.sleep(0.05)
+
+
+def test_life_of_an_index(big):
+    """Deletes, upserts and a restart on an indexed collection; the index comes back without being built."""
+    server, client, made = big
+    made.index("big", "vector", metric="L2", index_type="IVF_FLAT")
+    wait_for_index(client, "big")
+    client.load_collection("big")
+    if built(server) == 0:
+        pytest.skip("no structure serves it yet")
+    keep = np.ones(ROWS, dtype=bool)
+    keep[1000:3000] = False
+    client.delete("big", filter="id >= 1000 and id < 3000")
+    assert recall(client, "big", "L2", keep) >= 0.95
+    wait_for_index(client, "big")
+    client.close()
+    server.restart()
+    client = MilvusClient(uri=server.uri)
+    assert built(server) >= 1, "mapped at once"
+    assert count(client, "big") == ROWS - 2000
+    assert recall(client, "big", "L2", keep) >= 0.95
+    client.insert("big", [{"id": i, "number": i % 1000, "vector": DATA[i].tolist()} for i in range(1000, 3000)])
+    assert recall(client, "big", "L2", np.ones(ROWS, dtype=bool)) >= 0.95, "growing rows are scanned beside it"
+    assert client.describe_index("big", "vector")["state"] == "Finished"
+    client.close()
