@@ -498,8 +498,11 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const uint64_t matches = filter.bits == nullptr ? header_.listed : std::min<uint64_t>(filter.count, header_.listed);
   // Where the rows that match lie away from the query, its nearest lists hold few of them: then more lists are looked
   // at until as many matching rows were seen as would have been in places like any other.
-  const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
-  const uint64_t needed = std::min(matches, std::max<uint64_t>(options.k, static_cast<uint64_t>(usual)));
+  uint64_t needed = std::min<uint64_t>(options.k, matches);
+  if (filter.bits != nullptr) {
+    const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
+    needed = std::min(matches, std::max(needed, static_cast<uint64_t>(usual)));
+  }
   RankCentres(state, buffers);
   size_t done = 0;
   for (size_t wanted = nprobe; done < header_.nlist; wanted = std::min<size_t>(2 * wanted, header_.nlist)) {
