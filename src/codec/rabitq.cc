@@ -81,62 +81,36 @@ void RabitqEncoder::EncodeBlock(const float* residuals, size_t count, const floa
 }
 
 void RabitqQuery::Prepare(const RabitqShape& shape, const float* query) {
+  const ListKernels& kernels = *simd::Kernels().lists;
   const size_t dim = shape.dim;
   const size_t groups = dim / 4;
   lookup.resize(groups * 16);
   codes.resize(dim);
-  float most = 0;
+  largest = 0;
   float widest = 0;
-  double least_sum = 0, total = 0, norm2 = 0;
+  float magnitude = 0;
   for (size_t g = 0; g < groups; ++g) {
-    float least = 0;
-    float range = 0;
-    for (size_t j = 0; j < 4; ++j) {
-      const float value = query[4 * g + j];
-      const float size = std::abs(value);
-      most = std::max(most, size);
-      range += size;
-      least += std::min(value, 0.0f);
-      total += static_cast<double>(value);
-      norm2 += static_cast<double>(value) * static_cast<double>(value);
-    }
+    const float* four = query + 4 * g;
+    const float a = std::abs(four[0]), b = std::abs(four[1]), c = std::abs(four[2]), d = std::abs(four[3]);
+    const float range = (a + b) + (c + d);
+    largest = std::max(std::max(largest, std::max(a, b)), std::max(c, d));
     widest = std::max(widest, range);
-    least_sum += static_cast<double>(least);
+    magnitude += range;
   }
-  norm = static_cast<float>(std::sqrt(norm2));
+  float norm2 = 0;
+  simd::Kernels().f32.norm({reinterpret_cast<const std::byte*>(query), dim * sizeof(float), 1, nullptr}, dim, &norm2);
+  norm = std::sqrt(norm2);
+
   const float lookup_step = widest > 1e-30f ? widest / ListKernels::kLookupMax : 1.0f;
-  const float lookup_inverse = 1 / lookup_step;
-  for (size_t g = 0; g < groups; ++g) {
-    const float* q = query + 4 * g;
-    float sums[16];
-    // Half a step more, so that truncation rounds.
-    sums[0] = 0.5f;
-    for (size_t j = 0; j < 4; ++j) sums[0] -= std::min(q[j], 0.0f) * lookup_inverse;
-    for (size_t j = 0; j < 4; ++j) {
-      const float value = q[j] * lookup_inverse;
-      for (size_t i = 0; i < size_t{1} << j; ++i) sums[(size_t{1} << j) + i] = sums[i] + value;
-    }
-    uint8_t* out = lookup.data() + g * 16;
-    // Rounding may leave the range by an ulp or so.
-    for (size_t i = 0; i < 16; ++i) {
-      out[i] = static_cast<uint8_t>(
-          static_cast<int32_t>(std::clamp(sums[i], 0.0f, static_cast<float>(ListKernels::kLookupMax))));
-    }
-  }
+  kernels.build_lookup(query, groups, 1 / lookup_step, lookup.data());
+  // <s, q> = 2 (sum of lookups + sum of the negative values) - sum of all.
   scale = 2 * lookup_step;
-  offset = static_cast<float>(2 * least_sum - total);
+  offset = -magnitude;
   // Roundings are uniform within half a step and independent.
   lookup_error = 2 * lookup_step * std::sqrt(static_cast<float>(groups) / 12.0f);
 
-  step = most > 1e-30f ? most / 127 : 1.0f;
-  const float inverse = 1 / step;
-  int32_t sum = 0;
-  for (size_t d = 0; d < dim; ++d) {
-    const float scaled = query[d] * inverse;
-    const auto code = static_cast<int32_t>(scaled < 0 ? scaled - 0.5f : scaled + 0.5f);
-    codes[d] = static_cast<int8_t>(code);
-    sum += code;
-  }
+  step = largest > 1e-30f ? largest / 127 : 1.0f;
+  const int32_t sum = kernels.quantise(query, dim, 1 / step, codes.data());
   shift = -step * (static_cast<float>(size_t{1} << shape.bits) - 1) / 2 * static_cast<float>(sum);
   code_error = step / std::sqrt(12.0f);
 }

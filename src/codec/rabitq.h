@@ -80,6 +80,7 @@ struct RabitqQuery {
   float shift = 0;       ///< <y, q> = step * (code . codes) + shift
   float code_error = 0;  ///< deviation of <y, q> per unit of |y|, from rounding the query
   float norm = 0;        ///< |q|
+  float largest = 0;     ///< largest magnitude of a coordinate
 
   /// Prepares the rotated query. Buffers grow with first use.
   void Prepare(const RabitqShape& shape, const float* query);

@@ -235,7 +235,7 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
   const size_t padded = (header.nlist + kListBlock - 1) / kListBlock * kListBlock;
   const auto [least, most] = std::minmax_element(centres.begin(), centres.end());
   const float low = *least;
-  header.centre_step = std::max((*most - low) / 127, 1e-30f);
+  header.centre_step = std::max((*most - low) / simd::ListKernels::kByteMax, 1e-30f);
   std::vector<uint8_t> codes(padded * dim, 0);
   std::vector<float> norms(header.nlist);
   std::vector<float> adds(padded, std::numeric_limits<float>::infinity());
@@ -245,7 +245,8 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
       const float value = centres[c * dim + d];
       norm += static_cast<double>(value) * static_cast<double>(value);
       codes[c / kListBlock * kListBlock * dim + d / 4 * 4 * kListBlock + c % kListBlock * 4 + d % 4] =
-          static_cast<uint8_t>(std::clamp((value - low) / header.centre_step + 0.5f, 0.0f, 127.0f));
+          static_cast<uint8_t>(std::clamp((value - low) / header.centre_step + 0.5f, 0.0f,
+                                          static_cast<float>(simd::ListKernels::kByteMax)));
     }
     norms[c] = static_cast<float>(norm);
     adds[c] = form == codec::KeyForm::kL2 ? norms[c] : 0.0f;

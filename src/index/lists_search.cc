@@ -5,6 +5,7 @@
 #include <limits>
 #include <mutex>
 #include <numeric>
+#include <utility>
 
 #include "codec/rotation.h"
 #include "index/internal/index_scratch.h"
@@ -26,6 +27,8 @@ constexpr float kCodeDeviations = 2.5f;
 constexpr float kQueryDeviations = 2.0f;
 /// Blocks between two looks at the limit.
 constexpr size_t kBlocksAtOnce = 8;
+/// Bytes of a row's code that are fetched ahead of the second look; the rest follows in sequence.
+constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
 constexpr size_t kRowsAtOnce = 64;
 constexpr double kDefaultRecall = 0.95;
@@ -81,9 +84,10 @@ class Lists final : public VectorIndex {
   void RankCentres(const ListsQuery& state, ListsScratch& scratch) const;
   void ChooseNearest(size_t count, ListsScratch& scratch) const;
   void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
+  void PrefetchList(uint32_t list) const;
   void ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const;
   void ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) const;
-  void LookCloser(const Task& task, const ListsProbe& probe, size_t first_place, size_t count, ListsQuery& state) const;
+  void LookCloser(const Task& task, ListsQuery& state) const;
   const uint32_t* Alive(const Task& task, uint32_t list, ListsQuery& state) const;
   void ScoreCandidates(const Task& task, ListsQuery& state) const;
   void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
@@ -259,9 +263,12 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
 void Lists::RankCentres(const ListsQuery& state, ListsScratch& scratch) const {
   const size_t padded = centre_adds_.size();
   const float weight = file_.recipe().metric == MetricType::kIp ? -1.0f : -2.0f;
-  simd::Kernels().lists->scan_bytes(centre_codes_.data(), padded / kListBlock, state.coded.codes.data(), header_.dim,
-                                    centre_adds_.data(), weight * state.coded.step * header_.centre_step,
-                                    Sized(scratch.centre_keys, padded));
+  const float step = state.coded.largest > 1e-30f ? state.coded.largest / ListKernels::kByteQueryMax : 1.0f;
+  int8_t* query = Sized(scratch.centre_query, header_.dim);
+  simd::Kernels().lists->quantise(state.rotated.data(), header_.dim, 1 / step, query);
+  simd::Kernels().lists->scan_bytes(centre_codes_.data(), padded / kListBlock, query, header_.dim, centre_adds_.data(),
+                                    weight * step * header_.centre_step, Sized(scratch.centre_keys, padded),
+                                    Sized(scratch.block_keys, padded / kListBlock));
 }
 
 /// Puts the `count` lists with the smallest keys into scratch.chosen, smallest first, ties by number.
@@ -270,25 +277,31 @@ void Lists::ChooseNearest(size_t count, ListsScratch& scratch) const {
   const float* keys = scratch.centre_keys.data();
   auto& nearest = scratch.nearest;
   nearest.clear();
-  if (count >= nlist) {
-    for (uint32_t l = 0; l < nlist; ++l) nearest.emplace_back(keys[l], l);
-  } else {
-    // Keys above the bound are passed over; the bound follows each time the buffer is full.
-    const size_t room = std::max<size_t>(2 * count, count + 64);
-    float bound = kInfinity;
-    for (uint32_t l = 0; l < nlist; ++l) {
-      if (!(keys[l] <= bound)) continue;
-      nearest.emplace_back(keys[l], l);
-      if (nearest.size() < room) continue;
-      std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
-      nearest.resize(count);
-      bound = nearest.back().first;
-    }
-    if (nearest.size() > count) {
-      std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
-      nearest.resize(count);
-    }
+  const size_t blocks = centre_adds_.size() / kListBlock;
+  // Each of the `count` blocks with the smallest keys holds one at least, so the nearest lie below the last of these.
+  float bound = kInfinity;
+  if (count <= blocks / 2) {
+    scratch.block_order.assign(scratch.block_keys.begin(),
+                               scratch.block_keys.begin() + static_cast<std::ptrdiff_t>(blocks));
+    const auto last = scratch.block_order.begin() + static_cast<std::ptrdiff_t>(count - 1);
+    std::nth_element(scratch.block_order.begin(), last, scratch.block_order.end());
+    bound = *last;
   }
+  const size_t room = std::max<size_t>(4 * count, count + 256);
+  const auto prune = [&] {
+    std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
+    nearest.resize(count);
+    bound = nearest.back().first;
+  };
+  for (uint32_t b = 0; b < blocks; ++b) {
+    if (!(scratch.block_keys[b] <= bound)) continue;
+    const auto end = static_cast<uint32_t>(std::min<size_t>(nlist, (b + 1) * kListBlock));
+    for (auto l = static_cast<uint32_t>(b * kListBlock); l < end; ++l) {
+      if (keys[l] <= bound) nearest.emplace_back(keys[l], l);
+    }
+    if (nearest.size() >= room) prune();
+  }
+  if (nearest.size() > count) prune();
   std::sort(nearest.begin(), nearest.end());
   scratch.chosen.clear();
   for (const auto& [key, list] : nearest) scratch.chosen.push_back(list);
@@ -364,6 +377,15 @@ void Lists::ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) 
   ScoreRowsOf(task, rows, count);
 }
 
+/// Asks for the blocks of the list that comes next: lists lie apart, and the processor does not know the next.
+void Lists::PrefetchList(uint32_t list) const {
+  if (raw()) return;
+  constexpr size_t kMostBytes = 12 * 1024;
+  const std::byte* at = blocks_.data() + begin_[list] * shape_.block_bytes();
+  const size_t bytes = std::min((begin_[list + 1] - begin_[list]) * shape_.block_bytes(), kMostBytes);
+  for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(at + byte);
+}
+
 void Lists::ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const {
   ++task.counters.expansions;
   const uint32_t* alive = Alive(task, probe.list, state);
@@ -376,31 +398,46 @@ void Lists::ScanList(const Task& task, const ListsProbe& probe, ListsQuery& stat
   // Factors are negative: the bound's slack counts as a larger product.
   query.offset = state.coded.offset + std::sqrt(deviation * deviation + rounding * rounding);
   uint32_t* masks = Sized(task.scratch.masks, kBlocksAtOnce);
-  uint32_t* places = Sized(task.scratch.places, kBlocksAtOnce * kListBlock);
+  ListsPending& pending = task.scratch.pending;
+  const size_t stride = shape_.row_bytes();
   for (size_t b = 0; b < count;) {
     // Without a limit every row is kept; one block is enough to get one.
-    const size_t some = std::min(count - b, state.limit > kLargest ? 1 : kBlocksAtOnce);
+    const bool open = state.limit > kLargest;
+    if (open) LookCloser(task, state);
+    const size_t some = std::min(count - b, open ? 1 : kBlocksAtOnce);
     query.limit = std::min(state.limit - probe.base, kLargest);
     simd::Kernels().lists->scan_bits(query, blocks_.data() + (first + b) * shape_.block_bytes(), shape_.block_bytes(),
                                      some, alive == nullptr ? nullptr : alive + b, masks);
     task.counters.code_distances += some * kListBlock;
+    const size_t first_place = (first + b) * kListBlock;
+    const size_t buffer = 1 - pending.buffer;
+    uint32_t* places = Sized(task.scratch.places[buffer], kBlocksAtOnce * kListBlock);
     size_t kept = 0;
     for (size_t i = 0; i < some; ++i) {
       for (uint32_t mask = masks[i]; mask != 0; mask &= mask - 1) {
-        places[kept++] = static_cast<uint32_t>(i * kListBlock + static_cast<size_t>(std::countr_zero(mask)));
+        const size_t place = i * kListBlock + static_cast<size_t>(std::countr_zero(mask));
+        const std::byte* row = rows_.data() + (first_place + place) * stride;
+        for (size_t byte = 0; byte < std::min<size_t>(stride, kPrefetchBytes); byte += 64)
+          __builtin_prefetch(row + byte);
+        places[kept++] = static_cast<uint32_t>(place);
       }
     }
-    if (kept != 0) LookCloser(task, probe, (first + b) * kListBlock, kept, state);
     b += some;
+    if (kept == 0) continue;
+    LookCloser(task, state);
+    pending = {probe, first_place, kept, buffer};
   }
 }
 
-/// Estimates the rows at first_place + scratch.places[i] by their full codes; keeps those that may be hits.
-void Lists::LookCloser(const Task& task, const ListsProbe& probe, size_t first_place, size_t count,
-                       ListsQuery& state) const {
+/// Estimates the pending rows by their full codes and keeps those that may be hits.
+void Lists::LookCloser(const Task& task, ListsQuery& state) const {
+  ListsPending& pending = task.scratch.pending;
+  const size_t count = std::exchange(pending.count, 0);
+  if (count == 0) return;
+  const ListsProbe& probe = pending.probe;
   const size_t stride = shape_.row_bytes();
-  const std::byte* rows = rows_.data() + first_place * stride;
-  const uint32_t* places = task.scratch.places.data();
+  const std::byte* rows = rows_.data() + pending.first_place * stride;
+  const uint32_t* places = task.scratch.places[pending.buffer].data();
   int32_t* dots = Sized(task.scratch.dots, kBlocksAtOnce * kListBlock);
   simd::Kernels().lists->dot_codes[header_.bits](rows + codec::RabitqShape::kRowFactorBytes, stride, places, count,
                                                  state.coded.codes.data(), header_.dim, dots);
@@ -503,6 +540,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
     const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
     needed = std::min(matches, std::max(needed, static_cast<uint64_t>(usual)));
   }
+  buffers.pending.count = 0;
   RankCentres(state, buffers);
   size_t done = 0;
   for (size_t wanted = nprobe; done < header_.nlist; wanted = std::min<size_t>(2 * wanted, header_.nlist)) {
@@ -510,7 +548,11 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
     // The nearest come first whatever their number, so those of the rounds before keep their places.
     ChooseNearest(wanted, buffers);
     MeasureProbes(state, done, wanted, buffers);
-    for (const ListsProbe& probe : buffers.probes) ScanList(task, probe, state);
+    for (size_t i = 0; i < buffers.probes.size(); ++i) {
+      if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
+      ScanList(task, buffers.probes[i], state);
+    }
+    LookCloser(task, state);
     ScoreCandidates(task, state);
     done = wanted;
     if (state.examined >= needed) break;

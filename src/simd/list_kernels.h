@@ -58,10 +58,20 @@ struct ListKernels {
   void (*nearest)(const FloatRows& rows, const CentrePanels& centres, size_t dim, uint32_t first, uint32_t* best,
                   float* best_score) = nullptr;
 
-  /// Blocks of 32 rows of codes in [0, 127], blocks[block][dim / 4][32 rows][4], against one int8 query in [-127, 127]:
-  /// out[row] = add[row] + scale * (code . query). `dim` is a multiple of 4, below 65536.
+  /// Blocks of 32 rows of codes in [0, 63], blocks[block][dim / 4][32 rows][4], against one query of codes in [-31,
+  /// 31]: out[row] = add[row] + scale * (code . query), least[block] = the smallest of the block. `dim` is a multiple
+  /// of 64, below 65536.
+  static constexpr int kByteMax = 63;
+  static constexpr int kByteQueryMax = 31;
   void (*scan_bytes)(const uint8_t* blocks, size_t block_count, const int8_t* query, size_t dim, const float* add,
-                     float scale, float* out) = nullptr;
+                     float scale, float* out, float* least) = nullptr;
+
+  /// out[d] = query[d] * inverse_step, rounded to the nearest (magnitudes below 128); returns their sum.
+  int32_t (*quantise)(const float* query, size_t dim, float inverse_step, int8_t* out) = nullptr;
+  /// Lookups of one-bit codes: entry i of group g is (sum of query[4 g + j] over the bits j of i, less the least such
+  /// sum)
+  /// * inverse_step, rounded, at most kLookupMax. Levels may round differently.
+  void (*build_lookup)(const float* query, size_t groups, float inverse_step, uint8_t* lookup) = nullptr;
 
   /// masks[b]: the rows of block b that are kept (see BitQuery). A block lies at blocks + b * block_bytes:
   ///   codes[groups / 2][32]: byte j of pair p: row j % 16 (low nibble) and row j % 16 + 16 (high) of group 2p + j / 16

@@ -51,29 +51,102 @@ struct Panel {
   }
 };
 
+float Least(__m256 v) {
+  __m128 half = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  half = _mm_min_ps(half, _mm_movehl_ps(half, half));
+  return _mm_cvtss_f32(_mm_min_ss(half, _mm_movehdup_ps(half)));
+}
+
 void ScanBytes(const uint8_t* blocks, size_t block_count, const int8_t* query, size_t dim, const float* add,
-               float scale, float* out) {
+               float scale, float* out, float* least) {
   const __m256i ones = _mm256_set1_epi16(1);
   const __m256 scales = _mm256_set1_ps(scale);
+  // 63 * 31 * 2 fits 16 bits eight times.
+  constexpr size_t kStepsBeforeWidening = 8;
+  static_assert(2 * ListKernels::kByteMax * ListKernels::kByteQueryMax * static_cast<int>(kStepsBeforeWidening) <=
+                32767);
   for (size_t b = 0; b < block_count; ++b) {
     const uint8_t* codes = blocks + b * ListKernels::kBlock * dim;
     __m256i sums[4];
     for (auto& sum : sums) sum = _mm256_setzero_si256();
-    for (size_t d = 0; d < dim; d += 4) {
-      int32_t four;
-      __builtin_memcpy(&four, query + d, sizeof(four));
-      const __m256i broadcast = _mm256_set1_epi32(four);
+    for (size_t d = 0; d < dim; d += 4 * kStepsBeforeWidening) {
+      __m256i narrow[4];
+      for (auto& sum : narrow) sum = _mm256_setzero_si256();
+#pragma GCC unroll 8
+      for (size_t step = 0; step < kStepsBeforeWidening; ++step) {
+        int32_t four;
+        __builtin_memcpy(&four, query + d + 4 * step, sizeof(four));
+        const __m256i broadcast = _mm256_set1_epi32(four);
+        for (size_t part = 0; part < 4; ++part) {
+          const __m256i products = _mm256_maddubs_epi16(Load(codes + (d + 4 * step) * 32 + part * 32), broadcast);
+          narrow[part] = _mm256_add_epi16(narrow[part], products);
+          // Pins the order: compilers otherwise regroup these sums into trees and spill.
+          asm("" : "+x"(narrow[part]));
+        }
+      }
       for (size_t part = 0; part < 4; ++part) {
-        // 127 * 127 * 2 fits 16 bits.
-        const __m256i products = _mm256_maddubs_epi16(Load(codes + d * 32 + part * 32), broadcast);
-        sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(products, ones));
+        sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(narrow[part], ones));
       }
     }
+    __m256 smallest = _mm256_set1_ps(__builtin_inff());
     for (size_t part = 0; part < 4; ++part) {
       const size_t at = b * ListKernels::kBlock + part * 8;
       const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[part]), scales);
-      _mm256_storeu_ps(out + at, _mm256_add_ps(_mm256_loadu_ps(add + at), product));
+      const __m256 key = _mm256_add_ps(_mm256_loadu_ps(add + at), product);
+      _mm256_storeu_ps(out + at, key);
+      smallest = _mm256_min_ps(smallest, key);
     }
+    least[b] = Least(smallest);
+  }
+}
+
+int32_t SumLanes(__m256i v) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return _mm_cvtsi128_si32(sum);
+}
+
+int32_t Quantise(const float* query, size_t dim, float inverse_step, int8_t* out) {
+  const __m256 inverse = _mm256_set1_ps(inverse_step);
+  __m256i sums = _mm256_setzero_si256();
+  size_t d = 0;
+  for (; d + 8 <= dim; d += 8) {
+    const __m256i codes = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(query + d), inverse));
+    sums = _mm256_add_epi32(sums, codes);
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + d), _mm_packs_epi16(words, words));
+  }
+  return SumLanes(sums) + QuantisePlain<Panel>(query + d, dim - d, inverse_step, out + d);
+}
+
+void BuildLookup(const float* query, size_t groups, float inverse_step, uint8_t* lookup) {
+  const __m256 bit0 = _mm256_castsi256_ps(_mm256_setr_epi32(0, -1, 0, -1, 0, -1, 0, -1));
+  const __m256 bit1 = _mm256_castsi256_ps(_mm256_setr_epi32(0, 0, -1, -1, 0, 0, -1, -1));
+  const __m256 bit2 = _mm256_castsi256_ps(_mm256_setr_epi32(0, 0, 0, 0, -1, -1, -1, -1));
+  const __m128i most = _mm_set1_epi8(static_cast<char>(ListKernels::kLookupMax));
+  for (size_t g = 0; g < groups; ++g) {
+    const __m128 four = _mm_mul_ps(_mm_loadu_ps(query + 4 * g), _mm_set1_ps(inverse_step));
+    __m128 negative = _mm_min_ps(four, _mm_setzero_ps());
+    negative = _mm_add_ps(negative, _mm_movehl_ps(negative, negative));
+    negative = _mm_add_ss(negative, _mm_movehdup_ps(negative));
+    const __m256 first = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_broadcastss_ps(negative));
+    const __m256 q0 = _mm256_broadcastss_ps(four);
+    const __m256 q1 = _mm256_broadcastss_ps(_mm_shuffle_ps(four, four, 0x55));
+    const __m256 q2 = _mm256_broadcastss_ps(_mm_shuffle_ps(four, four, 0xaa));
+    const __m256 q3 = _mm256_broadcastss_ps(_mm_shuffle_ps(four, four, 0xff));
+    __m256 low = _mm256_add_ps(first, _mm256_and_ps(bit0, q0));
+    low = _mm256_add_ps(low, _mm256_and_ps(bit1, q1));
+    low = _mm256_add_ps(low, _mm256_and_ps(bit2, q2));
+    const __m256 high = _mm256_add_ps(low, q3);
+    const __m256i entries_low = _mm256_cvtps_epi32(low);
+    const __m256i entries_high = _mm256_cvtps_epi32(high);
+    const __m128i words_low =
+        _mm_packs_epi32(_mm256_castsi256_si128(entries_low), _mm256_extracti128_si256(entries_low, 1));
+    const __m128i words_high =
+        _mm_packs_epi32(_mm256_castsi256_si128(entries_high), _mm256_extracti128_si256(entries_high, 1));
+    const __m128i entries = _mm_min_epu8(_mm_packus_epi16(words_low, words_high), most);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(lookup + g * 16), entries);
   }
 }
 
@@ -139,13 +212,6 @@ void ScanBits(const BitQuery& query, const std::byte* blocks, size_t block_bytes
       masks[b] = alive[b] == 0 ? 0 : alive[b] & ScanBlock(query, blocks + b * block_bytes);
     }
   }
-}
-
-int32_t SumLanes(__m256i v) {
-  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
-  return _mm_cvtsi128_si32(sum);
 }
 
 /// Codes of dims 0-31 and 32-63 of one group of 64.
@@ -254,6 +320,8 @@ uint32_t TestIds(const uint32_t* ids, const uint64_t* bits) {
 constexpr ListKernels MakeKernels() {
   ListKernels kernels = MakeListKernels<Panel, Panel>();
   kernels.scan_bytes = &ScanBytes;
+  kernels.quantise = &Quantise;
+  kernels.build_lookup = &BuildLookup;
   kernels.scan_bits = &ScanBits;
   kernels.dot_codes[1] = &DotCodes<1>;
   kernels.dot_codes[2] = &DotCodes<2>;

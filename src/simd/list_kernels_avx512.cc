@@ -30,7 +30,7 @@ struct Panel {
 };
 
 void ScanBytes(const uint8_t* blocks, size_t block_count, const int8_t* query, size_t dim, const float* add,
-               float scale, float* out) {
+               float scale, float* out, float* least) {
   const __m512 scales = _mm512_set1_ps(scale);
   for (size_t b = 0; b < block_count; ++b) {
     const uint8_t* codes = blocks + b * ListKernels::kBlock * dim;
@@ -44,10 +44,42 @@ void ScanBytes(const uint8_t* blocks, size_t block_count, const int8_t* query, s
       high = _mm512_dpbusd_epi32(high, _mm512_loadu_si512(codes + d * 32 + 64), broadcast);
     }
     const size_t at = b * ListKernels::kBlock;
-    _mm512_storeu_ps(out + at,
-                     _mm512_add_ps(_mm512_loadu_ps(add + at), _mm512_mul_ps(_mm512_cvtepi32_ps(low), scales)));
-    _mm512_storeu_ps(out + at + 16,
-                     _mm512_add_ps(_mm512_loadu_ps(add + at + 16), _mm512_mul_ps(_mm512_cvtepi32_ps(high), scales)));
+    const __m512 first = _mm512_add_ps(_mm512_loadu_ps(add + at), _mm512_mul_ps(_mm512_cvtepi32_ps(low), scales));
+    const __m512 second =
+        _mm512_add_ps(_mm512_loadu_ps(add + at + 16), _mm512_mul_ps(_mm512_cvtepi32_ps(high), scales));
+    _mm512_storeu_ps(out + at, first);
+    _mm512_storeu_ps(out + at + 16, second);
+    least[b] = _mm512_reduce_min_ps(_mm512_min_ps(first, second));
+  }
+}
+
+int32_t Quantise(const float* query, size_t dim, float inverse_step, int8_t* out) {
+  const __m512 inverse = _mm512_set1_ps(inverse_step);
+  __m512i sums = _mm512_setzero_si512();
+  size_t d = 0;
+  for (; d + 16 <= dim; d += 16) {
+    const __m512i codes = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(query + d), inverse));
+    sums = _mm512_add_epi32(sums, codes);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + d), _mm512_cvtsepi32_epi8(codes));
+  }
+  return _mm512_reduce_add_epi32(sums) + QuantisePlain<Panel>(query + d, dim - d, inverse_step, out + d);
+}
+
+void BuildLookup(const float* query, size_t groups, float inverse_step, uint8_t* lookup) {
+  for (size_t g = 0; g < groups; ++g) {
+    const __m128 four = _mm_mul_ps(_mm_loadu_ps(query + 4 * g), _mm_set1_ps(inverse_step));
+    __m128 negative = _mm_min_ps(four, _mm_setzero_ps());
+    negative = _mm_add_ps(negative, _mm_movehl_ps(negative, negative));
+    negative = _mm_add_ss(negative, _mm_movehdup_ps(negative));
+    __m512 sums = _mm512_sub_ps(_mm512_setzero_ps(), _mm512_broadcastss_ps(negative));
+    sums = _mm512_mask_add_ps(sums, 0xaaaa, sums, _mm512_broadcastss_ps(four));
+    sums = _mm512_mask_add_ps(sums, 0xcccc, sums, _mm512_broadcastss_ps(_mm_shuffle_ps(four, four, 0x55)));
+    sums = _mm512_mask_add_ps(sums, 0xf0f0, sums, _mm512_broadcastss_ps(_mm_shuffle_ps(four, four, 0xaa)));
+    sums = _mm512_mask_add_ps(sums, 0xff00, sums, _mm512_broadcastss_ps(_mm_shuffle_ps(four, four, 0xff)));
+    const __m512i entries = _mm512_max_epi32(_mm512_cvtps_epi32(sums), _mm512_setzero_si512());
+    const __m512i most = _mm512_set1_epi32(ListKernels::kLookupMax);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(lookup + g * 16),
+                     _mm512_cvtepi32_epi8(_mm512_min_epi32(entries, most)));
   }
 }
 
@@ -172,6 +204,8 @@ uint32_t TestIds(const uint32_t* ids, const uint64_t* bits) {
 constexpr ListKernels MakeKernels() {
   ListKernels kernels = MakeListKernels<Panel, Panel>();
   kernels.scan_bytes = &ScanBytes;
+  kernels.quantise = &Quantise;
+  kernels.build_lookup = &BuildLookup;
   kernels.scan_bits = &ScanBits;
   kernels.dot_codes[1] = &DotCodes<1>;
   kernels.dot_codes[2] = &DotCodes<2>;

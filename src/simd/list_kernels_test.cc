@@ -110,20 +110,22 @@ TEST_P(ListKernelsTest, NearestKeepsWhatIsBetterAlready) {
 }
 
 TEST_P(ListKernelsTest, ScanBytesIsExact) {
-  for (const size_t dim : {4u, 8u, 64u, 132u, 4096u}) {
+  for (const size_t dim : {64u, 128u, 192u, 4096u}) {
     for (const size_t blocks : {1u, 3u}) {
       std::mt19937 random(static_cast<unsigned>(dim + blocks));
       std::vector<uint8_t> codes(blocks * kBlock * dim);
-      for (uint8_t& code : codes) code = static_cast<uint8_t>(random() % 128);
+      for (uint8_t& code : codes) code = static_cast<uint8_t>(random() % 64);
       std::vector<int8_t> query = RandomQuery(dim, 3);
+      for (int8_t& value : query) value = static_cast<int8_t>(value / 4);
       // The extremes: all largest.
       if (blocks == 3) {
-        std::fill(query.begin(), query.end(), int8_t{-127});
-        std::fill(codes.begin(), codes.begin() + static_cast<std::ptrdiff_t>(kBlock * dim), uint8_t{127});
+        std::fill(query.begin(), query.end(), int8_t{-31});
+        std::fill(codes.begin(), codes.begin() + static_cast<std::ptrdiff_t>(kBlock * dim), uint8_t{63});
       }
       const std::vector<float> add = RandomFloats(blocks * kBlock, 5);
       std::vector<float> out(blocks * kBlock);
-      kernels_->scan_bytes(codes.data(), blocks, query.data(), dim, add.data(), 0.5f, out.data());
+      std::vector<float> least(blocks);
+      kernels_->scan_bytes(codes.data(), blocks, query.data(), dim, add.data(), 0.5f, out.data(), least.data());
       for (size_t r = 0; r < blocks * kBlock; ++r) {
         int64_t sum = 0;
         for (size_t d = 0; d < dim; ++d) {
@@ -131,6 +133,46 @@ TEST_P(ListKernelsTest, ScanBytesIsExact) {
         }
         ASSERT_EQ(out[r], add[r] + 0.5f * static_cast<float>(sum));
       }
+      for (size_t b = 0; b < blocks; ++b) {
+        const auto first = out.begin() + static_cast<std::ptrdiff_t>(b * kBlock);
+        ASSERT_EQ(least[b], *std::min_element(first, first + kBlock));
+      }
+    }
+  }
+}
+
+TEST_P(ListKernelsTest, QuantiseRoundsToTheNearest) {
+  for (const size_t dim : {1u, 7u, 16u, 64u, 100u}) {
+    const std::vector<float> query = RandomFloats(dim, static_cast<unsigned>(dim));
+    std::vector<int8_t> out(dim + 1, 55);
+    const int32_t sum = kernels_->quantise(query.data(), dim, 20.0f, out.data());
+    int32_t expected = 0;
+    for (size_t d = 0; d < dim; ++d) {
+      ASSERT_EQ(out[d], std::nearbyint(query[d] * 20.0f));
+      expected += out[d];
+    }
+    EXPECT_EQ(sum, expected);
+    EXPECT_EQ(out[dim], 55);
+  }
+}
+
+TEST_P(ListKernelsTest, LookupsAreSumsOfTheirBits) {
+  constexpr size_t kGroups = 48;
+  std::vector<float> query = RandomFloats(4 * kGroups, 1);
+  std::fill_n(query.begin(), 4, 4.0f);  // the widest group
+  const float inverse = ListKernels::kLookupMax / 16.0f;
+  std::vector<uint8_t> lookup(kGroups * 16);
+  kernels_->build_lookup(query.data(), kGroups, inverse, lookup.data());
+  for (size_t g = 0; g < kGroups; ++g) {
+    for (size_t i = 0; i < 16; ++i) {
+      float sum = 0;
+      for (size_t j = 0; j < 4; ++j) {
+        const float value = query[4 * g + j];
+        sum += ((i >> j) & 1) != 0 ? value : 0.0f;
+        sum -= std::min(value, 0.0f);
+      }
+      ASSERT_NEAR(lookup[g * 16 + i], sum * inverse, 0.501);
+      ASSERT_LE(lookup[g * 16 + i], ListKernels::kLookupMax);
     }
   }
 }

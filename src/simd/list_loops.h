@@ -68,7 +68,7 @@ void Nearest(const FloatRows& rows, const CentrePanels& centres, size_t dim, uin
 
 template <class Tag>
 void ScanBytesPlain(const uint8_t* blocks, size_t block_count, const int8_t* query, size_t dim, const float* add,
-                    float scale, float* out) {
+                    float scale, float* out, float* least) {
   constexpr size_t kBlock = ListKernels::kBlock;
   for (size_t b = 0; b < block_count; ++b) {
     int32_t sums[kBlock] = {};
@@ -78,8 +78,52 @@ void ScanBytesPlain(const uint8_t* blocks, size_t block_count, const int8_t* que
         for (size_t j = 0; j < 4; ++j) sums[r] += codes[d * kBlock + r * 4 + j] * query[d + j];
       }
     }
+    float smallest = __builtin_inff();
     for (size_t r = 0; r < kBlock; ++r) {
-      out[b * kBlock + r] = add[b * kBlock + r] + scale * static_cast<float>(sums[r]);
+      const float key = add[b * kBlock + r] + scale * static_cast<float>(sums[r]);
+      out[b * kBlock + r] = key;
+      smallest = key < smallest ? key : smallest;
+    }
+    least[b] = smallest;
+  }
+}
+
+/// Rounds to the nearest integer, ties to even, for magnitudes below 2^22.
+template <class Tag>
+inline int32_t Nearest(float value) {
+  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: its units are integers
+  return static_cast<int32_t>((value + kShift) - kShift);
+}
+
+template <class Tag>
+int32_t QuantisePlain(const float* query, size_t dim, float inverse_step, int8_t* out) {
+  int32_t sum = 0;
+  for (size_t d = 0; d < dim; ++d) {
+    const int32_t code = Nearest<Tag>(query[d] * inverse_step);
+    out[d] = static_cast<int8_t>(code);
+    sum += code;
+  }
+  return sum;
+}
+
+template <class Tag>
+void BuildLookupPlain(const float* query, size_t groups, float inverse_step, uint8_t* lookup) {
+  for (size_t g = 0; g < groups; ++g) {
+    float sums[16];
+    float four[4];
+    float first = 0;
+    for (size_t j = 0; j < 4; ++j) {
+      four[j] = query[4 * g + j] * inverse_step;
+      first -= four[j] < 0 ? four[j] : 0.0f;
+    }
+    sums[0] = first;
+    for (size_t j = 0; j < 4; ++j) {
+      for (size_t i = 0; i < size_t{1} << j; ++i) sums[(size_t{1} << j) + i] = sums[i] + four[j];
+    }
+    for (size_t i = 0; i < 16; ++i) {
+      const int32_t entry = Nearest<Tag>(sums[i]);
+      const int32_t most = ListKernels::kLookupMax;
+      lookup[g * 16 + i] = static_cast<uint8_t>(entry < 0 ? 0 : entry > most ? most : entry);
     }
   }
 }
@@ -231,6 +275,8 @@ constexpr ListKernels MakeListKernels() {
   kernels.scores = &Scores<Panel>;
   kernels.nearest = &Nearest<Panel>;
   kernels.scan_bytes = &ScanBytesPlain<Tag>;
+  kernels.quantise = &QuantisePlain<Tag>;
+  kernels.build_lookup = &BuildLookupPlain<Tag>;
   kernels.scan_bits = &ScanBitsPlain<Tag>;
   kernels.dot_codes[1] = &DotCodesPlain<Tag, 1>;
   kernels.dot_codes[2] = &DotCodesPlain<Tag, 2>;

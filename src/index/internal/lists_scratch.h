@@ -38,14 +38,24 @@ struct ListsProbe {
   float reach = 0;  ///< distance from the query to the centre
 };
 
+/// Rows that passed the first look and wait for the second; their codes are on the way into the cache.
+struct ListsPending {
+  ListsProbe probe;
+  size_t first_place = 0;
+  size_t count = 0;   ///< 0: none
+  size_t buffer = 0;  ///< which of the scratch's `places`
+};
+
 struct ListsScratch {
+  ListsPending pending;
   std::vector<ListsQuery> queries;
-  std::vector<float> centre_keys;
+  std::vector<float> centre_keys, block_keys, block_order;
+  std::vector<int8_t> centre_query;
   std::vector<std::pair<float, uint32_t>> nearest;
   std::vector<uint32_t> chosen;
   std::vector<float> chosen_keys;
   std::vector<ListsProbe> probes;
-  std::vector<uint32_t> masks, alive, places;
+  std::vector<uint32_t> masks, alive, places[2];
   std::vector<int32_t> dots;
   std::vector<uint32_t> rows;
   std::vector<float> scores;
