@@ -29,4 +29,21 @@ Sq8Factors EncodeSq8(const float* vector, size_t dim, int8_t* codes) {
           static_cast<float>(static_cast<double>(scale) * static_cast<double>(scale) * static_cast<double>(squares))};
 }
 
+float SplitSq8(const int8_t* codes, size_t dim, uint8_t* coarse, uint8_t* fine) {
+  int64_t squares = 0;  // of twice the coarse values, which are whole numbers
+  for (size_t block = 0; block < dim; block += 64, coarse += 32, fine += 32, codes += 64) {
+    for (size_t j = 0; j < 32; ++j) {
+      const int low = codes[j] + 128;
+      const int high = codes[32 + j] + 128;
+      coarse[j] = static_cast<uint8_t>((low >> 4) | (high & 0xf0));
+      fine[j] = static_cast<uint8_t>((low & 15) | ((high & 15) << 4));
+      for (const int code : {low, high}) {
+        const int doubled = 2 * (16 * ((code >> 4) - 8)) + 15;
+        squares += doubled * doubled;
+      }
+    }
+  }
+  return static_cast<float>(squares) / 4;
+}
+
 }  // namespace quiver::codec

@@ -41,6 +41,25 @@ TEST(Sq8Test, ZeroAndVanishingVectorsGiveZeroCodesAndFactors) {
   EXPECT_EQ(EncodeSq8(vector.data(), 128, codes.data()), Sq8Factors{});
 }
 
+TEST(Sq8Test, HalvesMakeUpTheCode) {
+  std::mt19937 random(4);
+  constexpr size_t kDim = 192;
+  std::vector<int8_t> codes(kDim);
+  for (int8_t& code : codes) code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+  std::vector<uint8_t> coarse(kDim / 2), fine(kDim / 2);
+  const float squares = SplitSq8(codes.data(), kDim, coarse.data(), fine.data());
+  double expected = 0;
+  for (size_t d = 0; d < kDim; ++d) {
+    const size_t at = d / 64 * 32 + d % 32;
+    const int shift = d % 64 < 32 ? 0 : 4;
+    const int high = (coarse[at] >> shift) & 15;
+    const int low = (fine[at] >> shift) & 15;
+    ASSERT_EQ(codes[d], 16 * (high - 8) + low);
+    expected += std::pow(16.0 * (high - 8) + static_cast<double>(kSq8FineMiddle), 2);
+  }
+  EXPECT_NEAR(squares, expected, 1e-6 * expected);
+}
+
 TEST(Sq8Test, RotationKeepsSkewedVectorsApart) {
   // One coordinate in a hundred holds nearly all energy; neighbours differ in the others only.
   std::mt19937 random(2);

@@ -333,7 +333,7 @@ TEST(GraphTest, QueriesThatCodesCannotHoldAreScannedExactly) {
   table.AddQuery(query);
   for (const MetricType metric : kMetrics) {
     const Opened opened = Build(table, RecipeFor(table, metric));
-    EXPECT_GE(Recall(*opened.index, table, metric, Options(10)), 0.9);
+    EXPECT_GE(Recall(*opened.index, table, metric, Options(10, 200)), 0.9);
   }
 }
 

@@ -6,6 +6,8 @@
 //   Bytes: { kStep (bytes per vector); Acc; Query (what is kept of kStep query bytes while rows pass);
 //            Acc Zero(); Query Load(const int8_t*); void Add(Acc&, Query, const std::byte* row);
 //            int32_t Reduce(Acc); int32_t Correction(const int8_t* query, dim) (added to every product) }
+//   Halves: { Acc; Query; Zero; Query Load(const int8_t* query) (of 64 dimensions); void Add(Acc&, Query,
+//            const std::byte* row, size_t block) (32 bytes); int32_t Reduce(Acc) }, block counts the blocks of a row
 //   Floats: { void EightStep(float* eight) (the transform of eight values in place) }
 #pragma once
 
@@ -61,6 +63,43 @@ void ByteDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
     ByteGroup<Bytes, kCount, false>(rows, i, 0, query, dim, correction, out);
   }
   for (; i < rows.count; ++i) ByteGroup<Bytes, 1, false>(rows, i, 0, query, dim, correction, out);
+}
+
+/// As ByteGroup, for rows of half bytes.
+template <class Halves, size_t kCount, bool kPrefetch>
+[[gnu::always_inline]] inline void HalfGroup(const Rows& rows, size_t first, size_t ahead, const int8_t* query,
+                                             size_t dim, int32_t* out) {
+  const std::byte* row[kCount];
+  const std::byte* next[kCount];
+  typename Halves::Acc sums[kCount];
+  for (size_t g = 0; g < kCount; ++g) {
+    row[g] = ByteRow<Halves>(rows, first + g);
+    next[g] = kPrefetch ? ByteRow<Halves>(rows, ahead + g) : nullptr;
+    sums[g] = Halves::Zero();
+  }
+  for (size_t block = 0; block < dim / 64; ++block) {
+    const typename Halves::Query q = Halves::Load(query + block * 64);
+    for (size_t g = 0; g < kCount; ++g) {
+      if constexpr (kPrefetch) {
+        if (block % 2 == 0) __builtin_prefetch(next[g] + block * 32);
+      }
+      Halves::Add(sums[g], q, row[g] + block * 32, block);
+    }
+  }
+  for (size_t g = 0; g < kCount; ++g) out[first + g] = Halves::Reduce(sums[g]);
+}
+
+template <class Halves>
+void HalfDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
+  constexpr size_t kCount = 4;
+  size_t i = 0;
+  if (rows.ids != nullptr) {
+    for (; i + 2 * kCount <= rows.count; i += kCount) {
+      HalfGroup<Halves, kCount, true>(rows, i, i + kCount, query, dim, out);
+    }
+  }
+  for (; i + kCount <= rows.count; i += kCount) HalfGroup<Halves, kCount, false>(rows, i, 0, query, dim, out);
+  for (; i < rows.count; ++i) HalfGroup<Halves, 1, false>(rows, i, 0, query, dim, out);
 }
 
 /// The transform of `count` values, a power of two from 8 on. Sums and differences only, each of the same two values

@@ -116,6 +116,9 @@ struct ByteCodeKernels {
   /// out[i] = sum of query[d] * row_i[d] over `dim` codes, a multiple of kDimMultiple; exact for dim <= 65536. Gathered
   /// rows (rows.ids) are asked for ahead of use, except the first four, which a caller may have asked for.
   void (*dot)(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) = nullptr;
+  /// The same of rows that hold half a byte per dimension, unsigned: of each 64 dimensions byte j holds dimension j in
+  /// its low half and 32 + j in its high half.
+  void (*half_dot)(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) = nullptr;
 };
 
 /// All kernels of one level.

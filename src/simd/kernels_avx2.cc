@@ -263,6 +263,34 @@ struct ByteCodes {
   static int32_t Correction(const int8_t*, size_t) { return 0; }
 };
 
+/// 15 * 127 * 2 fits 16 bits eight times, so four blocks of two products are added up before widening.
+struct HalfCodes {
+  struct Acc {
+    __m256i wide, narrow;
+  };
+  struct Query {
+    __m256i low, high;
+  };
+  static constexpr size_t kBlocksBeforeWidening = 4;
+  static Acc Zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+  static Query Load(const int8_t* at) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32))};
+  }
+  static __m256i Widened(const Acc& acc) {
+    return _mm256_add_epi32(acc.wide, _mm256_madd_epi16(acc.narrow, _mm256_set1_epi16(1)));
+  }
+  static void Add(Acc& acc, Query query, const std::byte* row, size_t block) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(codes, mask), query.low);
+    const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), query.high);
+    acc.narrow = _mm256_add_epi16(acc.narrow, _mm256_add_epi16(low, high));
+    if (block % kBlocksBeforeWidening == kBlocksBeforeWidening - 1) acc = {Widened(acc), _mm256_setzero_si256()};
+  }
+  static int32_t Reduce(const Acc& acc) { return SumLanes(Widened(acc)); }
+};
+
 struct FloatSteps {
   /// v + swapped lanes, with the sign of v where a lane is the right hand of its pair.
   static void EightStep(float* eight) {
@@ -308,6 +336,7 @@ constexpr KernelTable MakeTable() {
   table.binary = MakeBinaryKernels<F32>();
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
+  table.bytes.half_dot = &HalfDots<HalfCodes>;
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

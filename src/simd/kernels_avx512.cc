@@ -216,6 +216,30 @@ struct ByteCodes {
   }
 };
 
+struct HalfCodes {
+  using Acc = __m256i;
+  struct Query {
+    __m256i low, high;
+  };
+  static Acc Zero() { return _mm256_setzero_si256(); }
+  static Query Load(const int8_t* at) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + 32))};
+  }
+  static void Add(Acc& acc, Query query, const std::byte* row, size_t) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row));
+    acc = _mm256_dpbusd_epi32(acc, _mm256_and_si256(codes, mask), query.low);
+    acc = _mm256_dpbusd_epi32(acc, _mm256_and_si256(_mm256_srli_epi16(codes, 4), mask), query.high);
+  }
+  static int32_t Reduce(Acc acc) {
+    __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(acc), _mm256_extracti128_si256(acc, 1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+    return _mm_cvtsi128_si32(sum);
+  }
+};
+
 struct FloatSteps {
   /// v + swapped lanes, with the sign of v where a lane is the right hand of its pair.
   static void EightStep(float* eight) {
@@ -258,6 +282,7 @@ constexpr KernelTable MakeTable() {
   table.binary = MakeBinaryKernels<F32>();
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
+  table.bytes.half_dot = &HalfDots<HalfCodes>;
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

@@ -170,6 +170,34 @@ struct ByteCodes {
   static int32_t Correction(const int8_t*, size_t) { return 0; }
 };
 
+struct HalfCodes {
+  using Acc = Int4;
+  using Query = const int8_t*;
+  static Acc Zero() { return Acc{}; }
+  static Query Load(const int8_t* at) { return at; }
+  static void Add(Acc& acc, Query query, const std::byte* row, size_t) {
+#if defined(__SSE4_1__)
+    const __m128i mask = _mm_set1_epi8(15);
+    for (size_t part = 0; part < 32; part += 16) {
+      const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + part));
+      const __m128i low = LoadAs<__m128i>(query + part);
+      const __m128i high = LoadAs<__m128i>(query + 32 + part);
+      const __m128i products = _mm_add_epi16(_mm_maddubs_epi16(_mm_and_si128(codes, mask), low),
+                                             _mm_maddubs_epi16(_mm_and_si128(_mm_srli_epi16(codes, 4), mask), high));
+      acc += (Acc)_mm_madd_epi16(products, _mm_set1_epi16(1));
+    }
+#else
+    int32_t sum = 0;
+    for (size_t j = 0; j < 32; ++j) {
+      const auto codes = static_cast<int32_t>(row[j]);
+      sum += (codes & 15) * query[j] + (codes >> 4) * query[32 + j];
+    }
+    acc[0] += sum;
+#endif
+  }
+  static int32_t Reduce(Acc acc) { return acc[0] + acc[1] + acc[2] + acc[3]; }
+};
+
 struct FloatSteps {
   static void EightStep(float* eight) {
     for (size_t half = 1; half < 8; half *= 2) {
@@ -210,6 +238,7 @@ constexpr KernelTable MakeTable() {
   table.int8 = MakeDenseKernels<Int8>();
   table.binary = MakeBinaryKernels<F32>();
   table.bytes.dot = &ByteDots<ByteCodes>;
+  table.bytes.half_dot = &HalfDots<HalfCodes>;
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

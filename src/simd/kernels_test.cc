@@ -474,6 +474,43 @@ TEST_P(KernelsTest, ByteDotsAreExactForAllCountsAndGathered) {
   }
 }
 
+TEST_P(KernelsTest, HalfByteDotsAreExactForAllCountsAndGathered) {
+  std::mt19937 random(12);
+  for (size_t dim : {0, 64, 128, 192, 256, 320, 384, 1024, 32768}) {
+    const size_t row_count = dim > 4096 ? 9 : 30;
+    const size_t stride = dim / 2 + 1;
+    std::vector<uint8_t> rows(row_count * stride);
+    std::vector<int8_t> query(dim);
+    for (uint8_t& codes : rows) codes = static_cast<uint8_t>(random());
+    for (int8_t& code : query) code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+    // The largest magnitudes must not saturate.
+    for (size_t d = 0; d < dim; ++d)
+      query[d] = static_cast<int8_t>(d % 5 != 0 ? (dim % 128 == 0 ? 127 : -127) : query[d]);
+    std::fill_n(rows.begin(), stride, uint8_t{0xff});
+    std::vector<int32_t> expected(row_count);
+    for (size_t i = 0; i < row_count; ++i) {
+      for (size_t d = 0; d < dim; ++d) {
+        const uint8_t pair = rows[i * stride + d / 64 * 32 + d % 32];
+        expected[i] += (d % 64 < 32 ? pair & 15 : pair >> 4) * query[d];
+      }
+    }
+    std::vector<uint32_t> ids(100);
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % row_count);
+    const auto* base = reinterpret_cast<const std::byte*>(rows.data());
+    for (size_t count = 0; count <= row_count; ++count) {
+      std::vector<int32_t> out(count + 1, -7);
+      table_->bytes.half_dot({base, stride, count, nullptr}, query.data(), dim, out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[i]) << dim << " row " << i;
+      ASSERT_EQ(out[count], -7) << "wrote past the end";
+    }
+    for (size_t count : {1, 3, 4, 5, 8, 11, 12, 100}) {
+      std::vector<int32_t> out(count);
+      table_->bytes.half_dot({base, stride, count, ids.data()}, query.data(), dim, out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[ids[i]]) << dim << " of " << count;
+    }
+  }
+}
+
 TEST_P(KernelsTest, HadamardMatchesTheMatrixAndAllLevelsGiveTheSameBits) {
   std::mt19937 random(13);
   for (size_t count = 8; count <= 512; count *= 2) {

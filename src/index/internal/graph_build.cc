@@ -158,6 +158,8 @@ class GraphBuilder {
   std::vector<uint32_t> starts_;
 
   HugeArray<int8_t> codes_;
+  HugeArray<uint8_t> coarse_, fine_;
+  HugeArray<CoarseFactors> coarse_factors_;
   HugeArray<codec::Sq8Factors> factors_;
   std::vector<float> shifts_;
   GraphPoints points_;
@@ -468,6 +470,16 @@ void GraphBuilder::Finish() {
   (void)trim(*base_);
   for (const auto& level : upper_) (void)trim(*level);
   Connect(*base_);
+  const size_t half = points_.dim / 2;
+  coarse_ = HugeArray<uint8_t>(vertices_ * half);
+  fine_ = HugeArray<uint8_t>(vertices_ * half);
+  coarse_factors_ = HugeArray<CoarseFactors>(vertices_);
+  for (uint32_t v = 0; v < vertices_; ++v) {
+    const float scale = factors_[v].scale;
+    const float squares =
+        codec::SplitSq8(points_.at(v), points_.dim, coarse_.data() + v * half, fine_.data() + v * half);
+    coarse_factors_[v] = {scale, scale * scale * squares};
+  }
   links_ = HugeArray<uint32_t>(size_t{vertices_} * recipe_.degree, kNoVertex);
   for (uint32_t v = 0; v < vertices_; ++v) {
     for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * recipe_.degree + i] = base_->row(v)[i].id;
@@ -539,7 +551,7 @@ Status GraphBuilder::Measure() {
   constexpr uint32_t kEfs[] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896, 1280, 2048};
   if (vertices_ < 2 * kNearest) return Status::Ok();
   GraphView view;
-  view.points = points_;
+  view.points = {points_.dim, coarse_.data(), fine_.data(), coarse_factors_.data(), factors_.data()};
   view.vertices = vertices_;
   view.degree = recipe_.degree;
   view.links = links_.data();
@@ -580,7 +592,7 @@ Status GraphBuilder::Measure() {
     }
     int8_t* into = codes.data() + s * dim;
     const codec::Sq8Factors factors = codec::EncodeSq8(point.data(), dim, into);
-    queries[s] = {into, space_.TermsOf(factors)};
+    queries[s] = GraphQuery(into, dim, space_.TermsOf(factors));
   }
 
   // The truth, by comparing all codes.
@@ -594,7 +606,7 @@ Status GraphBuilder::Measure() {
     for (uint32_t first = 0; first < vertices_; first += 1024) {
       const uint32_t count = std::min<uint32_t>(1024, vertices_ - first);
       std::iota(ids.begin(), ids.begin() + count, first);
-      points_.Keys(queries[s], ids.data(), count, keys.data());
+      points_.Keys(queries[s].codes, queries[s].terms, ids.data(), count, keys.data());
       for (uint32_t i = 0; i < count; ++i) nearest.Insert(keys[i], ids[i]);
     }
     for (size_t i = 0; i < kNearest; ++i) truth[s * kNearest + i] = nearest.id(i);
@@ -608,6 +620,7 @@ Status GraphBuilder::Measure() {
     IndexCounters counters;
     for (size_t s = 0; s < samples; ++s) {
       WalkGraph(view, queries[s], ef, scratch, counters);
+      RankByWholeCodes(view, queries[s], scratch, counters);
       for (size_t i = 0; i < std::min(kNearest, scratch.pool.size()); ++i) {
         const uint32_t* begin = truth.data() + s * kNearest;
         found += std::find(begin, begin + kNearest, scratch.pool.id(i)) != begin + kNearest ? 1 : 0;
@@ -636,7 +649,9 @@ std::string GraphBuilder::Write() {
   }
   writer.Add(kGraphHead, std::move(head_bytes));
   writer.Add(kGraphSpace, space_.Serialise());
-  writer.AddValues(kGraphCodes, codes_.span());
+  writer.AddValues(kGraphCoarse, coarse_.span());
+  writer.AddValues(kGraphFine, fine_.span());
+  writer.AddValues(kGraphCoarseFactors, coarse_factors_.span());
   writer.AddValues(kGraphFactors, factors_.span());
   writer.AddValues(kGraphLinks, links_.span());
   std::vector<uint32_t> upper(order_.begin(), order_.begin() + (upper_.empty() ? 0 : upper_.back()->size()));

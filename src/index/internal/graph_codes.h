@@ -17,10 +17,17 @@ namespace quiver::index {
 
 /// An encoded query.
 struct GraphQuery {
+  GraphQuery() = default;
+  GraphQuery(const int8_t* query_codes, size_t dim, const QueryTerms& query_terms)
+      : codes(query_codes), code_sum(0), terms(query_terms) {
+    for (size_t d = 0; d < dim; ++d) code_sum += codes[d];
+  }
   const int8_t* codes = nullptr;
+  int32_t code_sum = 0;
   QueryTerms terms;
 };
 
+/// Codes as building uses them: whole.
 struct GraphPoints {
   const int8_t* codes = nullptr;  ///< vertex v at codes + v * dim
   size_t dim = 0;                 ///< padded
@@ -33,21 +40,20 @@ struct GraphPoints {
   void Prefetch(uint32_t vertex) const {
     const int8_t* row = at(vertex);
     for (size_t d = 0; d < dim; d += 64) __builtin_prefetch(row + d);
-    __builtin_prefetch(factors + vertex);
   }
 
   /// keys[i] of vertex ids[i].
-  void Keys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+  void Keys(const int8_t* query, const QueryTerms& terms, const uint32_t* ids, size_t count, float* keys) const {
     constexpr size_t kAtOnce = 256;
     int32_t dots[kAtOnce];
     const auto dot = simd::Kernels().bytes.dot;
     for (size_t first = 0; first < count; first += kAtOnce) {
       const size_t some = std::min(kAtOnce, count - first);
-      dot({reinterpret_cast<const std::byte*>(codes), dim, some, ids + first}, query.codes, dim, dots);
+      dot({reinterpret_cast<const std::byte*>(codes), dim, some, ids + first}, query, dim, dots);
       for (size_t i = 0; i < some; ++i) {
         const codec::Sq8Factors& point = factors[ids[first + i]];
-        keys[first + i] = query.terms.norm_weight * point.norm -
-                          query.terms.product_weight * point.scale * static_cast<float>(dots[i]);
+        keys[first + i] =
+            terms.norm_weight * point.norm - terms.product_weight * point.scale * static_cast<float>(dots[i]);
       }
     }
   }
@@ -55,14 +61,71 @@ struct GraphPoints {
   void Distances(uint32_t vertex, const uint32_t* ids, size_t count, float* out) const {
     const codec::Sq8Factors& mine = factors[vertex];
     if (shifts == nullptr) {
-      Keys({at(vertex), {1.0f, 2 * mine.scale, true}}, ids, count, out);
+      Keys(at(vertex), {1.0f, 2 * mine.scale, true}, ids, count, out);
       for (size_t i = 0; i < count; ++i) out[i] = std::max(out[i] + mine.norm, 0.0f);
       return;
     }
-    Keys({at(vertex), {0.0f, mine.scale, true}}, ids, count, out);
+    Keys(at(vertex), {0.0f, mine.scale, true}, ids, count, out);
     const float offset = 1.0f - centre_energy - shifts[vertex];
     for (size_t i = 0; i < count; ++i) out[i] = std::max(offset - shifts[ids[i]] + out[i], 0.0f);
   }
+};
+
+/// What turns products of coarse codes into keys: the scale of the code, the squared length of the coarse half.
+struct CoarseFactors {
+  float scale = 0;
+  float norm = 0;
+};
+
+/// Codes as walks use them: the coarse halves, and the fine ones for candidates at the end.
+struct WalkPoints {
+  size_t dim = 0;
+  const uint8_t* coarse = nullptr;  ///< vertex v at coarse + v * dim / 2
+  const uint8_t* fine = nullptr;
+  const CoarseFactors* coarse_factors = nullptr;
+  const codec::Sq8Factors* factors = nullptr;
+
+  void Prefetch(uint32_t vertex) const {
+    const uint8_t* row = coarse + vertex * (dim / 2);
+    for (size_t at = 0; at < dim / 2; at += 64) __builtin_prefetch(row + at);
+  }
+  void PrefetchFactors(uint32_t vertex) const { __builtin_prefetch(coarse_factors + vertex); }
+
+  /// keys[i] of vertex ids[i], by coarse codes.
+  void CoarseKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+    int32_t dots[kAtOnce];
+    const auto dot = simd::Kernels().bytes.half_dot;
+    const float offset = (codec::kSq8FineMiddle - 128) * static_cast<float>(query.code_sum);
+    for (size_t first = 0; first < count; first += kAtOnce) {
+      const size_t some = std::min(kAtOnce, count - first);
+      dot({reinterpret_cast<const std::byte*>(coarse), dim / 2, some, ids + first}, query.codes, dim, dots);
+      for (size_t i = 0; i < some; ++i) {
+        const CoarseFactors& point = coarse_factors[ids[first + i]];
+        const float product = 16 * static_cast<float>(dots[i]) + offset;
+        keys[first + i] = query.terms.norm_weight * point.norm - query.terms.product_weight * point.scale * product;
+      }
+    }
+  }
+  /// The same by whole codes.
+  void WholeKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+    int32_t high[kAtOnce];
+    int32_t low[kAtOnce];
+    const auto dot = simd::Kernels().bytes.half_dot;
+    for (size_t first = 0; first < count; first += kAtOnce) {
+      const size_t some = std::min(kAtOnce, count - first);
+      dot({reinterpret_cast<const std::byte*>(coarse), dim / 2, some, ids + first}, query.codes, dim, high);
+      dot({reinterpret_cast<const std::byte*>(fine), dim / 2, some, ids + first}, query.codes, dim, low);
+      for (size_t i = 0; i < some; ++i) {
+        const codec::Sq8Factors& point = factors[ids[first + i]];
+        const int32_t product = 16 * high[i] + low[i] - 128 * query.code_sum;
+        keys[first + i] = query.terms.norm_weight * point.norm -
+                          query.terms.product_weight * point.scale * static_cast<float>(product);
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kAtOnce = 256;
 };
 
 /// One of the thinned-out levels: its vertex i is vertices[i] of the base; links are positions within the level.
@@ -74,7 +137,7 @@ struct GraphLevel {
 struct GraphView {
   static constexpr size_t kMaxLevels = 8;
 
-  GraphPoints points;
+  WalkPoints points;
   uint32_t vertices = 0;
   uint32_t degree = 0;
   const uint32_t* links = nullptr;  ///< vertices * degree

@@ -24,6 +24,8 @@ constexpr double kRefineFactor = 1.5;
 constexpr size_t kRefineMore = 6;
 constexpr size_t kScoreAtOnce = 64;
 
+size_t RefineCount(size_t k) { return static_cast<size_t>(kRefineFactor * static_cast<double>(k)) + kRefineMore; }
+
 class GraphIndex final : public VectorIndex {
  public:
   explicit GraphIndex(IndexFile file) : file_(std::move(file)), recipe_(file_.recipe()) {}
@@ -86,8 +88,8 @@ class GraphIndex final : public VectorIndex {
   mutable Status prepared_;
   mutable std::atomic<uint64_t> memory_{0};
   mutable std::optional<CodeSpace> space_;
-  mutable HugeArray<int8_t> codes_;
-  mutable HugeArray<codec::Sq8Factors> factors_;
+  mutable HugeArray<uint8_t> coarse_;
+  mutable HugeArray<CoarseFactors> coarse_factors_;
   mutable HugeArray<uint32_t> links_;
   mutable HugeArray<uint32_t> upper_;
   mutable GraphView view_;
@@ -139,7 +141,9 @@ Status GraphIndex::PrepareOnce() const {
   if (!space.ok()) return space.status();
   space_ = *std::move(space);
   if (head_.padded_dim != space_->padded_dim()) return file_.Damaged("its codes have a wrong length");
-  QUIVER_ASSIGN_OR_RETURN(const auto codes, file_.Values<int8_t>(kGraphCodes, vertices * head_.padded_dim));
+  QUIVER_ASSIGN_OR_RETURN(const auto coarse, file_.Values<uint8_t>(kGraphCoarse, vertices * head_.padded_dim / 2));
+  QUIVER_ASSIGN_OR_RETURN(const auto fine, file_.Values<uint8_t>(kGraphFine, vertices * head_.padded_dim / 2));
+  QUIVER_ASSIGN_OR_RETURN(const auto coarse_factors, file_.Values<CoarseFactors>(kGraphCoarseFactors, vertices));
   QUIVER_ASSIGN_OR_RETURN(const auto factors, file_.Values<codec::Sq8Factors>(kGraphFactors, vertices));
   QUIVER_ASSIGN_OR_RETURN(const auto links, file_.Values<uint32_t>(kGraphLinks, vertices * head_.degree));
   const std::string_view sizes = file_.Section(kGraphHead).substr(sizeof(GraphHead));
@@ -188,12 +192,13 @@ Status GraphIndex::PrepareOnce() const {
   const std::string_view curve = file_.Section(kGraphCurve);
   curve_ = {reinterpret_cast<const GraphCurvePoint*>(curve.data()), curve.size() / sizeof(GraphCurvePoint)};
 
-  codes_ = Copied(codes);
-  factors_ = Copied(factors);
+  coarse_ = Copied(coarse);
+  coarse_factors_ = Copied(coarse_factors);
+  // Read at the end of a search only, a few rows at a time: these stay where they are.
   links_ = Copied(links);
   upper_ = Copied(upper);
-  memory_ = codes_.memory_bytes() + factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes();
-  view_.points = {codes_.data(), head_.padded_dim, factors_.data(), nullptr, 0};
+  memory_ = coarse_.memory_bytes() + coarse_factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes();
+  view_.points = {head_.padded_dim, coarse_.data(), fine.data(), coarse_factors_.data(), factors.data()};
   view_.vertices = head_.vertices;
   view_.degree = head_.degree;
   view_.links = links_.data();
@@ -319,7 +324,7 @@ Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query, size_t e
   size_t count = 0;
   size_t blocks = 0;
   const auto flush = [&] {
-    view_.points.Keys(query, ids, count, keys);
+    view_.points.CoarseKeys(query, ids, count, keys);
     call.counters.code_distances += count;
     for (size_t i = 0; i < count; ++i) scratch.pool.Insert(keys[i], ids[i]);
     count = 0;
@@ -349,22 +354,17 @@ Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query, size_t e
 
 /// Scores the best candidates of the pool exactly. Rows of one vertex have one score: it is offered for each of them.
 void GraphIndex::Refine(const Call& call) const {
-  const size_t wanted = static_cast<size_t>(kRefineFactor * static_cast<double>(call.options.k)) + kRefineMore;
+  const size_t wanted = RefineCount(call.options.k);
   GraphScratch& scratch = call.scratch;
   scratch.ids.clear();
-  size_t rows = 0;
   scratch.rows.clear();
-  for (size_t i = 0; i < scratch.pool.size() && rows < wanted; ++i) {
+  for (size_t i = 0; i < scratch.pool.size() && scratch.ids.size() < wanted; ++i) {
     const uint32_t vertex = scratch.pool.id(i);
-    bool any = false;
     for (const uint32_t row : RowsOf(vertex)) {
       if (!call.Matches(row)) continue;
-      if (!any) {
-        scratch.ids.push_back(vertex);
-        scratch.rows.push_back(row);
-      }
-      any = true;
-      ++rows;
+      scratch.ids.push_back(vertex);
+      scratch.rows.push_back(row);
+      break;
     }
   }
   if (scratch.scores.size() < scratch.rows.size()) scratch.scores.resize(scratch.rows.size());
@@ -419,9 +419,9 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   if (buffers.codes.size() < view_.points.dim) buffers.codes.resize(view_.points.dim);
   const QueryTerms terms = space_->EncodeQuery(queries, query, buffers.codes.data(), buffers.work);
   // So few that codes would save nothing.
-  if (!terms.usable || matching <= 2 * options.k + 2 * kRefineMore) return ScanExactly(call, vectors.rows);
+  if (!terms.usable || matching <= 2 * RefineCount(options.k)) return ScanExactly(call, vectors.rows);
 
-  const GraphQuery encoded{buffers.codes.data(), terms};
+  const GraphQuery encoded(buffers.codes.data(), view_.points.dim, terms);
   size_t walk_ef = ef;
   Plan plan = PlanFor(call, static_cast<double>(matching), ef, walk_ef);
   if (plan != Plan::kScan) {
@@ -443,9 +443,10 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
     if (found < options.k) plan = Plan::kScan;
   }
   if (plan == Plan::kScan) {
-    const size_t wanted = static_cast<size_t>(kRefineFactor * static_cast<double>(options.k)) + kRefineMore;
-    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded, std::max(ef, wanted)));
+    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded, std::max(ef, 2 * RefineCount(options.k))));
   }
+  // Where all candidates are scored exactly, their order does not matter.
+  if (buffers.pool.size() > RefineCount(options.k)) RankByWholeCodes(view_, encoded, buffers, counters);
   Refine(call);
   OfferRest(call);
   return Status::Ok();

@@ -10,7 +10,7 @@ namespace quiver::index {
 enum GraphSection : uint32_t {
   kGraphHead = 1,     ///< GraphHead, then upper_levels sizes (u32), largest level first
   kGraphSpace = 2,    ///< CodeSpace::Serialise
-  kGraphCodes = 3,    ///< vertices * padded_dim signed bytes
+  kGraphCoarse = 3,   ///< coarse halves of the codes, vertices * padded_dim / 2 bytes (codec/sq8.h)
   kGraphFactors = 4,  ///< codec::Sq8Factors per vertex
   kGraphLinks = 5,    ///< vertices * degree u32, the rest of a row kNoVertex
   kGraphUpper = 6,    ///< u32: the vertices of the largest upper level, then per level its rows of upper_degree places
@@ -18,7 +18,9 @@ enum GraphSection : uint32_t {
   kGraphStrays = 8,   ///< rows compared exactly, ascending
   kGraphZeros = 9,    ///< COSINE: rows without a direction, ascending
   kGraphCurve = 10,   ///< GraphCurvePoint, by rising ef
-  kGraphStarts = 11,  ///< vertices that every walk begins with, beside the one that the levels lead to
+  kGraphFine = 12,    ///< fine halves, likewise
+  kGraphCoarseFactors = 13,  ///< CoarseFactors per vertex
+  kGraphStarts = 11,         ///< vertices that every walk begins with, beside the one that the levels lead to
 };
 
 struct GraphHead {

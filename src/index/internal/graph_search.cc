@@ -7,8 +7,9 @@ namespace {
 
 /// Expansions between two looks at `cancelled`.
 constexpr size_t kLookEvery = 256;
-/// Rows asked for before the kernel starts; it asks for the others itself.
-constexpr size_t kPrefetchRows = 4;
+/// Rows asked for before the kernel starts, about as many as the processor fetches at once; the kernel asks for the
+/// rest.
+constexpr size_t kPrefetchRows = 16;
 
 template <typename T>
 T* Sized(std::vector<T>& buffer, size_t count) {
@@ -23,23 +24,31 @@ uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& s
   float* keys = Sized(scratch.keys, view.upper_degree);
   uint32_t at = 0;
   float key = 0;
-  view.points.Keys(query, view.upper_vertices, 1, &key);
+  view.points.CoarseKeys(query, view.upper_vertices, 1, &key);
   ++counters.code_distances;
+  // Positions mean the same vertex on all levels, so one set of marks serves them all.
+  scratch.visited.Begin(view.vertices);
+  scratch.visited.Mark(0);
+  uint32_t* positions = Sized(scratch.rows, view.upper_degree);
   for (uint32_t l = 0; l < view.upper_levels; ++l) {
     for (bool moved = true; moved;) {
       moved = false;
       const uint32_t* row = view.upper[l].links + size_t{at} * view.upper_degree;
       size_t count = 0;
-      for (; count < view.upper_degree && row[count] != kNoVertex; ++count) {
-        ids[count] = view.upper_vertices[row[count]];
+      for (size_t i = 0; i < view.upper_degree && row[i] != kNoVertex; ++i) {
+        if (!scratch.visited.Mark(row[i])) continue;
+        positions[count] = row[i];
+        ids[count] = view.upper_vertices[row[i]];
+        view.points.PrefetchFactors(ids[count]);
         if (count < kPrefetchRows) view.points.Prefetch(ids[count]);
+        ++count;
       }
-      view.points.Keys(query, ids, count, keys);
+      view.points.CoarseKeys(query, ids, count, keys);
       counters.code_distances += count;
       for (size_t i = 0; i < count; ++i) {
         if (keys[i] < key) {
           key = keys[i];
-          at = row[i];
+          at = positions[i];
           moved = true;
         }
       }
@@ -55,7 +64,7 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
   WalkPool& pool = scratch.pool;
   pool.Begin(ef);
   if (view.vertices == 0) return true;
-  const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1});
+  const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1}) + 1;
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
   const uint32_t entry = Descend(view, query, scratch, counters);
@@ -67,7 +76,7 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
     if (scratch.visited.Mark(view.starts[i])) ids[count++] = view.starts[i];
   }
   for (size_t step = 1;; ++step) {
-    view.points.Keys(query, ids, count, keys);
+    view.points.CoarseKeys(query, ids, count, keys);
     counters.code_distances += count;
     for (size_t i = 0; i < count; ++i) pool.Insert(keys[i], ids[i]);
     const uint32_t best = pool.Pop();
@@ -77,10 +86,13 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
     const uint32_t* row = view.row(best);
     count = 0;
     for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
-      if (!scratch.visited.Mark(row[i])) continue;
-      if (count < kPrefetchRows) view.points.Prefetch(row[i]);
-      ids[count++] = row[i];
+      // Whether a vertex is new is anybody's guess: counted, not branched on.
+      ids[count] = row[i];
+      count += scratch.visited.Mark(row[i]) ? 1 : 0;
     }
+    const size_t ahead = std::min(count, kPrefetchRows);
+    for (size_t i = 0; i < ahead; ++i) view.points.Prefetch(ids[i]);
+    for (size_t i = 0; i < count; ++i) view.points.PrefetchFactors(ids[i]);
     if (step % kLookEvery == 0 && cancelled && cancelled()) return false;
   }
 }
@@ -106,7 +118,7 @@ bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef
     ids[count++] = vertex;
   };
   const auto score = [&] {
-    view.points.Keys(query, ids, count, keys);
+    view.points.CoarseKeys(query, ids, count, keys);
     counters.code_distances += count;
     for (size_t i = 0; i < count; ++i) pool.Insert(keys[i], ids[i]);
     count = 0;
@@ -135,6 +147,19 @@ bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef
     expand(best);
     if (step % kLookEvery == 0 && cancelled && cancelled()) return false;
   }
+}
+
+void RankByWholeCodes(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters) {
+  std::swap(scratch.pool, scratch.seeds);
+  const WalkPool& coarse = scratch.seeds;
+  const size_t count = coarse.size();
+  uint32_t* ids = Sized(scratch.ids, count);
+  float* keys = Sized(scratch.keys, count);
+  for (size_t i = 0; i < count; ++i) ids[i] = coarse.id(i);
+  view.points.WholeKeys(query, ids, count, keys);
+  counters.code_distances += count;
+  scratch.pool.Begin(std::max<size_t>(count, 1));
+  for (size_t i = 0; i < count; ++i) scratch.pool.Insert(keys[i], ids[i]);
 }
 
 }  // namespace quiver::index

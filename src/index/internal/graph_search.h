@@ -36,4 +36,7 @@ bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef
                        const std::function<bool(uint32_t)>& matches, GraphScratch& scratch, IndexCounters& counters,
                        const std::function<bool()>& cancelled = {});
 
+/// Orders the candidates of the pool, found by coarse codes, by their whole codes.
+void RankByWholeCodes(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters);
+
 }  // namespace quiver::index

@@ -29,9 +29,9 @@ class Visited {
   }
   /// Marks the vertex; returns whether it was new.
   bool Mark(uint32_t vertex) {
-    if (marks_[vertex] == epoch_) return false;
+    const bool fresh = marks_[vertex] != epoch_;
     marks_[vertex] = epoch_;
-    return true;
+    return fresh;
   }
   [[nodiscard]] bool Seen(uint32_t vertex) const { return marks_[vertex] == epoch_; }
 
