@@ -13,7 +13,9 @@ constexpr size_t kPageRows = 4096;
 constexpr size_t kPages = 256;
 
 constexpr int64_t kCoded = kFirstUserFieldId + 8;
+constexpr int64_t kKept = kFirstUserFieldId + 9;
 constexpr uint32_t kCategories = 200;
+constexpr uint32_t kCities = 100;
 
 /// A million rows, page by page, with every kind of column.
 class Pages {
@@ -23,11 +25,24 @@ class Pages {
     ColumnBatch batch;
     std::vector<uint8_t> codes;
     ColumnView coded;
+    std::vector<int64_t> ranks;
+    std::vector<uint8_t> city_codes;
+    ColumnView cities;
     [[nodiscard]] size_t row_count() const override { return batch.rows; }
     [[nodiscard]] ColumnView column(int64_t field_id) const override {
       if (field_id == kCoded) return coded;
       const Column* found = batch.Find(field_id);
       return found == nullptr ? ColumnView{} : ViewOf(*found);
+    }
+    [[nodiscard]] ColumnView json_path(int64_t field_id, std::span<const std::string> keys) const override {
+      if (field_id != kKept || keys.size() != 2 || keys[0] != "shop") return {};
+      if (keys[1] == "city") return cities;
+      ColumnView view;
+      view.type = DataType::kInt64;
+      view.width = sizeof(int64_t);
+      view.rows = ranks.size();
+      view.fixed = reinterpret_cast<const std::byte*>(ranks.data());
+      return view;
     }
   };
 
@@ -50,6 +65,12 @@ class Pages {
     add("j", DataType::kJson);
     add("plain", DataType::kVarChar);
     add("coded", DataType::kVarChar);  // the same values, with a dictionary
+    add("kept", DataType::kJson);      // as j, of which two places are columns
+    for (uint32_t i = 0; i < kCities; ++i) {
+      city_entries += fmt::format("\"c{:02}\"", i);
+      city_offsets.push_back(static_cast<uint32_t>(city_entries.size()));
+    }
+    cities = {.id = 2, .size = kCities, .offsets = city_offsets.data(), .blob = city_entries.data()};
     for (uint32_t i = 0; i < kCategories; ++i) {
       entries += fmt::format("category {:03}", i);
       entry_offsets.push_back(static_cast<uint32_t>(entries.size()));
@@ -77,16 +98,23 @@ class Pages {
         columns[4].AppendValue(static_cast<float>(mixed % 1000));
         columns[5].Append(fmt::format("prefix{}/item-{}", mixed % 1000, mixed));
         columns[6].Append(fmt::format(
-            R"({{"title":"item number {}","tags":["red","green","blue"],"price":{}.5,"shop":{{"city":"c{}","rank":{}}}}})",
+            R"({{"title":"item number {}","tags":["red","green","blue"],"price":{}.5,"shop":{{"city":"c{:02}","rank":{}}}}})",
             mixed, mixed % 500, mixed % 100, mixed));
         columns[7].Append(fmt::format("category {:03}", mixed % kCategories));
         columns[8].AppendNull();
         page->codes.push_back(static_cast<uint8_t>(mixed % kCategories));
+        columns[9].Append("{}");  // only which rows are null may be looked at
+        page->ranks.push_back(static_cast<int64_t>(mixed));
+        page->city_codes.push_back(static_cast<uint8_t>(mixed % kCities));
       }
       page->coded.type = DataType::kVarChar;
       page->coded.rows = kPageRows;
       page->coded.dictionary = &dictionary;
       page->coded.codes8 = page->codes.data();
+      page->cities.type = DataType::kVarChar;
+      page->cities.rows = kPageRows;
+      page->cities.dictionary = &cities;
+      page->cities.codes8 = page->city_codes.data();
       pages.push_back(std::move(page));
     }
   }
@@ -96,6 +124,9 @@ class Pages {
   std::string entries;
   std::vector<uint32_t> entry_offsets{0};
   ColumnDictionary dictionary;
+  std::string city_entries;
+  std::vector<uint32_t> city_offsets{0};
+  ColumnDictionary cities;
 };
 
 const Pages& Data() {
@@ -152,6 +183,9 @@ BENCHMARK_CAPTURE(Evaluate, category_in_codes, "coded in ['category 007', 'categ
 BENCHMARK_CAPTURE(Evaluate, category_regex, "plain =~ '07$'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, category_regex_codes, "coded =~ '07$'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_path, "j[\"shop\"][\"rank\"] == 12345", 1);
+BENCHMARK_CAPTURE(Evaluate, json_path_column, "kept[\"shop\"][\"rank\"] == 12345", 1);
+BENCHMARK_CAPTURE(Evaluate, json_text, "j[\"shop\"][\"city\"] == 'c07'", 10'486);
+BENCHMARK_CAPTURE(Evaluate, json_text_column, "kept[\"shop\"][\"city\"] == 'c07'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_first_key, "j[\"title\"] == 'item number 5'", 1);
 BENCHMARK_CAPTURE(Evaluate, conjunction_of_5,
                   "j[\"price\"] > 100 and s like 'prefix1%' and i8 == 11 and f < 500 and id < 1000", 1);
