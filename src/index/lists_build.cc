@@ -52,6 +52,10 @@ constexpr size_t kCurveDepth = 100;
 
 Status Cancelled() { return Error(StatusCode::kCancelled, "building the index was cancelled"); }
 
+struct ListsPlaces {
+  std::vector<uint32_t> begin, sizes, ids;
+};
+
 struct ListsBuilder {
   const IndexRecipe& recipe;
   const ColumnView& vectors;
@@ -69,7 +73,7 @@ struct ListsBuilder {
   std::vector<float> mean;
   std::vector<float> centres;     ///< rotated
   std::vector<uint32_t> list_of;  ///< of listed[i]
-  std::vector<uint32_t> begin, sizes, ids;
+  ListsPlaces places;
 
   [[nodiscard]] bool cancelled() const { return control.cancelled && control.cancelled(); }
   void Report(double share) const {
@@ -92,7 +96,6 @@ struct ListsBuilder {
   void Sort();
   Status Cluster();
   Status Assign(const codec::KMeans& means);
-  void LayOut();
   Status Encode(IndexFileWriter& writer);
   void AddCentres(IndexFileWriter& writer);
   void AddCurve(IndexFileWriter& writer);
@@ -172,21 +175,27 @@ Status ListsBuilder::Assign(const codec::KMeans& means) {
   return Status::Ok();
 }
 
-/// Gives every listed row its place.
-void ListsBuilder::LayOut() {
-  sizes.assign(header.nlist, 0);
-  for (uint32_t list : list_of) ++sizes[list];
-  begin.assign(header.nlist + 1, 0);
+/// Gives every listed row its place and writes the places.
+void LayOut(const std::vector<uint32_t>& listed, const std::vector<uint32_t>& list_of, ListsHeader& header,
+            ListsPlaces& places) {
+  places.sizes.assign(header.nlist, 0);
+  for (uint32_t list : list_of) ++places.sizes[list];
+  places.begin.assign(header.nlist + 1, 0);
   for (size_t l = 0; l < header.nlist; ++l) {
-    begin[l + 1] = begin[l] + static_cast<uint32_t>((sizes[l] + kListBlock - 1) / kListBlock);
+    places.begin[l + 1] = places.begin[l] + static_cast<uint32_t>((places.sizes[l] + kListBlock - 1) / kListBlock);
   }
-  ids.assign(begin.back() * kListBlock, 0);
+  places.ids.assign(places.begin.back() * kListBlock, 0);
   std::vector<size_t> at(header.nlist);
-  for (size_t l = 0; l < header.nlist; ++l) at[l] = begin[l] * kListBlock;
-  for (size_t i = 0; i < listed.size(); ++i) ids[at[list_of[i]]++] = listed[i];
-  header.blocks = begin.back();
+  for (size_t l = 0; l < header.nlist; ++l) at[l] = places.begin[l] * kListBlock;
+  for (size_t i = 0; i < listed.size(); ++i) places.ids[at[list_of[i]]++] = listed[i];
+  header.blocks = places.begin.back();
   header.listed = static_cast<uint32_t>(listed.size());
-  header.loose = static_cast<uint32_t>(loose.size());
+}
+
+void AddPlaces(const ListsPlaces& places, IndexFileWriter& writer) {
+  writer.AddValues<uint32_t>(kListsBegin, places.begin);
+  writer.AddValues<uint32_t>(kListsSizes, places.sizes);
+  writer.AddValues<uint32_t>(kListsIds, places.ids);
 }
 
 Status ListsBuilder::Encode(IndexFileWriter& writer) {
@@ -204,15 +213,15 @@ Status ListsBuilder::Encode(IndexFileWriter& writer) {
     std::vector<float> residuals(kListBlock * dim);
     for (size_t l = run * kListsAtOnce; l < std::min<size_t>(header.nlist, (run + 1) * kListsAtOnce); ++l) {
       const float* centre = centres.data() + l * dim;
-      for (size_t b = begin[l]; b < begin[l + 1]; ++b) {
-        const size_t count = std::min<size_t>(kListBlock, sizes[l] - (b - begin[l]) * kListBlock);
+      for (size_t b = places.begin[l]; b < places.begin[l + 1]; ++b) {
+        const size_t count = std::min<size_t>(kListBlock, places.sizes[l] - (b - places.begin[l]) * kListBlock);
         for (size_t r = 0; r < count; ++r) {
           float* residual = residuals.data() + r * dim;
-          ReadShifted(ids[b * kListBlock + r], row.data());
+          ReadShifted(places.ids[b * kListBlock + r], row.data());
           rotation.Apply(row.data(), residual);
           for (size_t d = 0; d < dim; ++d) residual[d] -= centre[d];
         }
-        encoder.EncodeBlock(residuals.data(), count, centre, ids.data() + b * kListBlock,
+        encoder.EncodeBlock(residuals.data(), count, centre, places.ids.data() + b * kListBlock,
                             reinterpret_cast<std::byte*>(blocks.data()) + b * shape.block_bytes(),
                             reinterpret_cast<std::byte*>(rows.data()) + b * kListBlock * shape.row_bytes());
       }
@@ -258,71 +267,82 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
   writer.AddValues<float>(kListsCentreNorms, norms);
 }
 
-/// Measures in how many lists the nearest rows of sampled rows lie (a row is no neighbour of itself).
-void ListsBuilder::AddCurve(IndexFileWriter& writer) {
+/// Measures in how many lists the nearest rows of sampled rows lie (a row is no neighbour of itself). `keys_of` writes
+/// the keys of all lists for a row.
+template <class KeysOf>
+std::vector<CurvePoint> MeasureCurve(const IndexRecipe& recipe, const ColumnView& vectors,
+                                     const std::vector<uint32_t>& listed, const std::vector<uint32_t>& list_of,
+                                     uint32_t nlist, const KeysOf& keys_of) {
   std::vector<CurvePoint> curve;
   const size_t count = std::min(kCurveQueries, listed.size());
-  if (header.nlist > 1 && listed.size() > 2 * kCurveDepth) {
-    std::vector<uint32_t> rows(count);
-    std::vector<std::string_view> raw(count);
-    for (size_t i = 0; i < count; ++i) {
-      rows[i] = listed[(2 * i + 1) * listed.size() / (2 * count)];
-      raw[i] = vectors.Bytes(rows[i]);
-    }
-    auto queries = FlatQueries::Make(recipe.type, recipe.dim, recipe.metric, raw);
-    if (!queries.ok()) return;
-    std::vector<TopK> truth(count, TopK(kCurveDepth + 1, recipe.metric));
-    FlatScratch scratch;
-    FlatScan(*queries, vectors, nullptr, 0, truth, scratch);
+  if (nlist < 2 || listed.size() < 2 * kCurveDepth) return curve;
+  std::vector<uint32_t> rows(count);
+  std::vector<std::string_view> raw(count);
+  for (size_t i = 0; i < count; ++i) {
+    rows[i] = listed[(2 * i + 1) * listed.size() / (2 * count)];
+    raw[i] = vectors.Bytes(rows[i]);
+  }
+  auto queries = FlatQueries::Make(recipe.type, recipe.dim, recipe.metric, raw);
+  if (!queries.ok()) return curve;
+  std::vector<TopK> truth(count, TopK(kCurveDepth + 1, recipe.metric));
+  FlatScratch scratch;
+  FlatScan(*queries, vectors, nullptr, 0, truth, scratch);
 
-    std::vector<uint32_t> list_of_row(vectors.rows, header.nlist);
-    for (size_t i = 0; i < listed.size(); ++i) list_of_row[listed[i]] = list_of[i];
-    // found10[n], found100[n]: neighbours in the list of rank n.
-    std::vector<double> found10(header.nlist + 1), found100(header.nlist + 1);
-    std::vector<float> shifted(field_dim), query(dim), keys(header.nlist);
-    std::vector<uint32_t> order(header.nlist), rank(header.nlist + 1);
-    double total10 = 0, total100 = 0;
-    for (size_t i = 0; i < count; ++i) {
-      reader.Read(rows[i], shifted.data());
-      if (form == codec::KeyForm::kL2) {
-        for (size_t d = 0; d < field_dim; ++d) shifted[d] -= mean[d];
+  std::vector<uint32_t> list_of_row(vectors.rows, nlist);
+  for (size_t i = 0; i < listed.size(); ++i) list_of_row[listed[i]] = list_of[i];
+  // found10[n], found100[n]: neighbours in the list of rank n.
+  std::vector<double> found10(nlist), found100(nlist);
+  std::vector<float> keys(nlist);
+  std::vector<uint32_t> order(nlist), rank(nlist + 1);
+  double total10 = 0, total100 = 0;
+  for (size_t i = 0; i < count; ++i) {
+    keys_of(rows[i], keys.data());
+    std::iota(order.begin(), order.end(), 0u);
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
+    for (uint32_t r = 0; r < nlist; ++r) rank[order[r]] = r;
+    rank[nlist] = 0;  // loose rows are always found
+    size_t taken = 0;
+    for (const Hit& hit : truth[i].TakeSorted()) {
+      if (hit.row == rows[i] || taken == kCurveDepth) continue;
+      const uint32_t at = rank[list_of_row[hit.row]];
+      if (taken++ < 10) {
+        found10[at] += 1;
+        total10 += 1;
       }
-      rotation.Apply(shifted.data(), query.data());
-      const simd::Rows all{reinterpret_cast<const std::byte*>(centres.data()), dim * sizeof(float), header.nlist,
-                           nullptr};
-      if (form == codec::KeyForm::kL2) {
-        simd::Kernels().f32.l2(all, query.data(), dim, keys.data(), nullptr);
-      } else {
-        simd::Kernels().f32.ip(all, query.data(), dim, keys.data(), nullptr);
-        for (float& key : keys) key = -key;
-      }
-      std::iota(order.begin(), order.end(), 0u);
-      std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
-      for (uint32_t r = 0; r < header.nlist; ++r) rank[order[r]] = r;
-      rank[header.nlist] = 0;  // loose rows are always found
-      size_t taken = 0;
-      for (const Hit& hit : truth[i].TakeSorted()) {
-        if (hit.row == rows[i] || taken == kCurveDepth) continue;
-        const uint32_t at = rank[list_of_row[hit.row]];
-        if (taken++ < 10) {
-          found10[at] += 1;
-          total10 += 1;
-        }
-        found100[at] += 1;
-        total100 += 1;
-      }
-    }
-    double sum10 = 0, sum100 = 0;
-    for (uint32_t n = 0; n < header.nlist; ++n) {
-      sum10 += found10[n];
-      sum100 += found100[n];
-      // Points are a tenth apart.
-      const uint32_t nprobe = n + 1;
-      if (!curve.empty() && nprobe < header.nlist && nprobe * 10 < curve.back().nprobe * 11) continue;
-      curve.push_back({nprobe, static_cast<float>(sum10 / std::max(1.0, total10)),
-                       static_cast<float>(sum100 / std::max(1.0, total100))});
+      found100[at] += 1;
+      total100 += 1;
     }
   }
+  double sum10 = 0, sum100 = 0;
+  for (uint32_t n = 0; n < nlist; ++n) {
+    sum10 += found10[n];
+    sum100 += found100[n];
+    // Points are a tenth apart.
+    const uint32_t nprobe = n + 1;
+    if (!curve.empty() && nprobe < nlist && nprobe * 10 < curve.back().nprobe * 11) continue;
+    curve.push_back({nprobe, static_cast<float>(sum10 / std::max(1.0, total10)),
+                     static_cast<float>(sum100 / std::max(1.0, total100))});
+  }
+  return curve;
+}
+
+void ListsBuilder::AddCurve(IndexFileWriter& writer) {
+  std::vector<float> shifted(field_dim), query(dim);
+  const simd::Rows all{reinterpret_cast<const std::byte*>(centres.data()), dim * sizeof(float), header.nlist, nullptr};
+  const auto keys_of = [&](uint32_t row, float* keys) {
+    reader.Read(row, shifted.data());
+    if (form == codec::KeyForm::kL2) {
+      for (size_t d = 0; d < field_dim; ++d) shifted[d] -= mean[d];
+    }
+    rotation.Apply(shifted.data(), query.data());
+    if (form == codec::KeyForm::kL2) {
+      simd::Kernels().f32.l2(all, query.data(), dim, keys, nullptr);
+    } else {
+      simd::Kernels().f32.ip(all, query.data(), dim, keys, nullptr);
+      for (size_t l = 0; l < header.nlist; ++l) keys[l] = -keys[l];
+    }
+  };
+  const std::vector<CurvePoint> curve = MeasureCurve(recipe, vectors, listed, list_of, header.nlist, keys_of);
   header.curve_points = static_cast<uint32_t>(curve.size());
   writer.AddValues<CurvePoint>(kListsCurve, curve);
 }
@@ -333,16 +353,15 @@ Result<std::string> ListsBuilder::Run() {
   Sort();
   if (cancelled()) return Cancelled();
   QUIVER_RETURN_IF_ERROR(Cluster());
-  LayOut();
+  LayOut(listed, list_of, header, places);
+  header.loose = static_cast<uint32_t>(loose.size());
   IndexFileWriter writer(recipe, static_cast<uint32_t>(vectors.rows));
   AddCentres(writer);
   if (header.bits != 0) QUIVER_RETURN_IF_ERROR(Encode(writer));
   Report(0.9);
   if (cancelled()) return Cancelled();
   AddCurve(writer);
-  writer.AddValues<uint32_t>(kListsBegin, begin);
-  writer.AddValues<uint32_t>(kListsSizes, sizes);
-  writer.AddValues<uint32_t>(kListsIds, ids);
+  AddPlaces(places, writer);
   writer.AddValues<uint32_t>(kListsLoose, loose);
   writer.AddValues<ListsHeader>(kListsHeader, std::span(&header, 1));
   if (cancelled()) return Cancelled();
@@ -351,7 +370,121 @@ Result<std::string> ListsBuilder::Run() {
   return file;
 }
 
+// ---------------------------------------------------------------------------------------------------------------------
+// Binary vectors
+
+/// Centres of bits: each bit is that of most of the centre's rows. Distances while clustering are Hamming's for every
+/// metric.
+struct BinaryListsBuilder {
+  const IndexRecipe& recipe;
+  const ColumnView& vectors;
+  const BuildControl& control;
+  size_t width = vectors.width;
+  std::vector<std::byte> centres;
+
+  [[nodiscard]] bool cancelled() const { return control.cancelled && control.cancelled(); }
+  /// The nearest centre of each row, on the build's threads. False where cancelled.
+  bool Assign(const std::vector<uint32_t>& rows, std::vector<uint32_t>& best) const;
+  void MoveCentres(const std::vector<uint32_t>& rows, const std::vector<uint32_t>& best);
+  Result<std::string> Run();
+};
+
+bool BinaryListsBuilder::Assign(const std::vector<uint32_t>& rows, std::vector<uint32_t>& best) const {
+  const size_t nlist = centres.size() / width;
+  best.resize(rows.size());
+  const size_t chunks = (rows.size() + kRowChunk - 1) / kRowChunk;
+  std::atomic<size_t> next{0}, finished{0};
+  const auto work = [&] {
+    std::vector<float> distances(nlist);
+    for (size_t chunk = next.fetch_add(1); chunk < chunks && !cancelled(); chunk = next.fetch_add(1)) {
+      for (size_t i = chunk * kRowChunk; i < std::min(rows.size(), (chunk + 1) * kRowChunk); ++i) {
+        simd::Kernels().binary.hamming({centres.data(), width, nlist, nullptr}, vectors.fixed + rows[i] * width, width,
+                                       distances.data());
+        best[i] = static_cast<uint32_t>(std::min_element(distances.begin(), distances.end()) - distances.begin());
+      }
+      ++finished;
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (size_t t = 1; t < std::min(control.threads, chunks); ++t) helpers.emplace_back(work);
+  work();
+  for (std::thread& helper : helpers) helper.join();
+  return finished == chunks;
+}
+
+void BinaryListsBuilder::MoveCentres(const std::vector<uint32_t>& rows, const std::vector<uint32_t>& best) {
+  const size_t nlist = centres.size() / width;
+  std::vector<std::vector<uint32_t>> members(nlist);
+  for (size_t i = 0; i < rows.size(); ++i) members[best[i]].push_back(rows[i]);
+  std::vector<uint32_t> ones(width * 8);
+  for (size_t l = 0; l < nlist; ++l) {
+    if (members[l].empty()) continue;
+    std::fill(ones.begin(), ones.end(), 0u);
+    for (uint32_t row : members[l]) {
+      const std::byte* bits = vectors.fixed + row * width;
+      for (size_t b = 0; b < width * 8; ++b) ones[b] += (static_cast<uint32_t>(bits[b / 8]) >> (b % 8)) & 1;
+    }
+    for (size_t b = 0; b < width * 8; ++b) {
+      const auto bit = std::byte{1} << (b % 8);
+      std::byte& at = centres[l * width + b / 8];
+      at = 2 * ones[b] > members[l].size() ? at | bit : at & ~bit;
+    }
+  }
+}
+
+Result<std::string> BinaryListsBuilder::Run() {
+  constexpr size_t kRounds = 6;
+  ListsHeader header;
+  std::vector<uint32_t> listed;
+  for (uint32_t row = 0; row < vectors.rows; ++row) {
+    if (!vectors.IsNull(row)) listed.push_back(row);
+  }
+  const size_t nlist = std::clamp<size_t>(ChooseLists(recipe, listed.size()), 1, std::max<size_t>(listed.size(), 1));
+  header.nlist = static_cast<uint32_t>(nlist);
+  centres.resize(nlist * width);
+  for (size_t l = 0; l < nlist && !listed.empty(); ++l) {
+    std::memcpy(centres.data() + l * width, vectors.fixed + listed[l * listed.size() / nlist] * width, width);
+  }
+  std::vector<uint32_t> sample;
+  const size_t wanted = std::min(listed.size(), nlist * kSamplePerList);
+  for (size_t i = 0; i < wanted; ++i) sample.push_back(listed[i * listed.size() / wanted]);
+  std::vector<uint32_t> list_of;
+  for (size_t round = 0; round < kRounds; ++round) {
+    if (!Assign(sample, list_of)) return Cancelled();
+    MoveCentres(sample, list_of);
+    if (control.on_progress) control.on_progress(0.7 * static_cast<double>(round + 1) / kRounds);
+  }
+  if (!Assign(listed, list_of)) return Cancelled();
+  ListsPlaces places;
+  LayOut(listed, list_of, header, places);
+  const auto keys_of = [&](uint32_t row, float* keys) {
+    const simd::BinaryKernels& kernels = simd::Kernels().binary;
+    const auto kernel = recipe.metric == MetricType::kJaccard ? kernels.jaccard : kernels.hamming;
+    kernel({centres.data(), width, nlist, nullptr}, vectors.fixed + row * width, width, keys);
+  };
+  const std::vector<CurvePoint> curve = MeasureCurve(recipe, vectors, listed, list_of, header.nlist, keys_of);
+  if (cancelled()) return Cancelled();
+  header.curve_points = static_cast<uint32_t>(curve.size());
+  IndexFileWriter writer(recipe, static_cast<uint32_t>(vectors.rows));
+  writer.AddValues<std::byte>(kListsCentres, centres);
+  AddPlaces(places, writer);
+  writer.AddValues<uint32_t>(kListsLoose, {});
+  writer.AddValues<CurvePoint>(kListsCurve, curve);
+  writer.AddValues<ListsHeader>(kListsHeader, std::span(&header, 1));
+  std::string file = writer.Take();
+  if (control.on_progress) control.on_progress(1);
+  return file;
+}
+
+/// Binary vectors: dims in bytes, up to the published limit.
+bool ServesBinary(const IndexRecipe& recipe) {
+  return recipe.type == DataType::kBinaryVector && recipe.codec == IndexCodec::kRaw && recipe.dim >= 8 &&
+         recipe.dim % 8 == 0 && recipe.dim <= 262144 &&
+         (recipe.metric == MetricType::kHamming || recipe.metric == MetricType::kJaccard);
+}
+
 Status CheckRecipe(const IndexRecipe& recipe) {
+  if (ServesBinary(recipe)) return Status::Ok();
   const bool dense = recipe.type == DataType::kFloatVector || recipe.type == DataType::kFloat16Vector ||
                      recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
   const bool metric =
@@ -369,6 +502,10 @@ Status CheckRecipe(const IndexRecipe& recipe) {
 
 Result<std::string> BuildLists(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control) {
   QUIVER_RETURN_IF_ERROR(CheckRecipe(recipe));
+  if (recipe.type == DataType::kBinaryVector) {
+    BinaryListsBuilder builder{recipe, vectors, control};
+    return builder.Run();
+  }
   ListsBuilder builder{recipe, vectors, control};
   return builder.Run();
 }

@@ -32,6 +32,11 @@ constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
 constexpr size_t kRowsAtOnce = 64;
 constexpr double kDefaultRecall = 0.95;
+constexpr int64_t kMostDim = 32768;
+/// Batches of at least this many queries go list by list.
+constexpr size_t kLeastBatch = 8;
+/// Queries whose state is kept at once.
+constexpr size_t kMostBatch = 1024;
 
 template <typename T>
 T* Sized(std::vector<T>& buffer, size_t size) {
@@ -44,7 +49,8 @@ class Lists final : public VectorIndex {
   static Result<std::unique_ptr<VectorIndex>> Open(IndexFile file);
   explicit Lists(IndexFile file)
       : file_(std::move(file)),
-        rotation_(static_cast<size_t>(std::max<int64_t>(file_.recipe().dim, 1)), file_.recipe().seed) {}
+        rotation_(binary() ? 1 : static_cast<size_t>(std::clamp<int64_t>(file_.recipe().dim, 1, kMostDim)),
+                  file_.recipe().seed) {}
 
   [[nodiscard]] const IndexRecipe& recipe() const override { return file_.recipe(); }
   [[nodiscard]] uint32_t row_count() const override { return file_.row_count(); }
@@ -56,6 +62,9 @@ class Lists final : public VectorIndex {
   Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
                 const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
                 IndexCounters& counters) const override;
+  Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                     const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
+                     IndexScratch& scratch, IndexCounters& counters) const override;
 
  private:
   /// What a search works on.
@@ -71,17 +80,20 @@ class Lists final : public VectorIndex {
   };
 
   Status Bind();
+  Status BindCentres();
   [[nodiscard]] Status EnsureSound() const;
   [[nodiscard]] Status CheckPlaces() const;
 
   [[nodiscard]] bool raw() const { return header_.bits == 0; }
+  [[nodiscard]] bool binary() const { return file_.recipe().type == DataType::kBinaryVector; }
+  [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
   [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
   [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
   [[nodiscard]] float KeyOf(float score) const;
 
   bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
-  void RankCentres(const ListsQuery& state, ListsScratch& scratch) const;
+  void RankCentres(const Task& task, const ListsQuery& state) const;
   void ChooseNearest(size_t count, ListsScratch& scratch) const;
   void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
   void PrefetchList(uint32_t list) const;
@@ -92,6 +104,12 @@ class Lists final : public VectorIndex {
   void ScoreCandidates(const Task& task, ListsQuery& state) const;
   void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
   void ScoreMatches(const Task& task) const;
+  bool Begin(const Task& task, const IndexSearchOptions& options, uint32_t nprobe, ListsQuery& state) const;
+  [[nodiscard]] uint64_t NeededRows(const RowFilter& filter, const IndexSearchOptions& options, uint32_t nprobe) const;
+  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, size_t done, size_t needed,
+                   ListsQuery& state) const;
+  void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
+                   std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
 
   IndexFile file_;
   codec::Rotation rotation_;
@@ -99,6 +117,7 @@ class Lists final : public VectorIndex {
   codec::RabitqShape shape_;
   std::span<const float> mean_, centres_, centre_adds_, centre_norms_;
   std::span<const uint8_t> centre_codes_;
+  std::span<const std::byte> centre_bits_;  ///< of binary lists
   std::span<const uint32_t> begin_, sizes_, ids_, loose_;
   std::span<const std::byte> blocks_, rows_;
   std::span<const CurvePoint> curve_;
@@ -114,20 +133,13 @@ class Lists final : public VectorIndex {
 Status Lists::Bind() {
   QUIVER_ASSIGN_OR_RETURN(const auto header, file_.Values<ListsHeader>(kListsHeader, 1));
   std::memcpy(&header_, header.data(), sizeof(header_));
-  const auto field_dim = static_cast<size_t>(file_.recipe().dim);
-  if (file_.recipe().dim < 1 || file_.recipe().dim > 32768 || header_.dim != rotation_.padded_dim() ||
-      header_.nlist == 0 || header_.bits > ListKernels::kMaxBits || header_.blocks > file_.row_count()) {
+  if (file_.recipe().dim < 1 || header_.nlist == 0 || header_.bits > ListKernels::kMaxBits ||
+      header_.blocks > file_.row_count()) {
     return file_.Damaged("its header does not fit");
   }
+  QUIVER_RETURN_IF_ERROR(BindCentres());
   const size_t nlist = header_.nlist;
-  const size_t dim = header_.dim;
-  const size_t padded = (nlist + kListBlock - 1) / kListBlock * kListBlock;
-  shape_ = {dim, header_.bits};
-  QUIVER_ASSIGN_OR_RETURN(mean_, file_.Values<float>(kListsMean, field_dim));
-  QUIVER_ASSIGN_OR_RETURN(centres_, file_.Values<float>(kListsCentres, nlist * dim));
-  QUIVER_ASSIGN_OR_RETURN(centre_codes_, file_.Values<uint8_t>(kListsCentreCodes, padded * dim));
-  QUIVER_ASSIGN_OR_RETURN(centre_adds_, file_.Values<float>(kListsCentreAdds, padded));
-  QUIVER_ASSIGN_OR_RETURN(centre_norms_, file_.Values<float>(kListsCentreNorms, nlist));
+  shape_ = {header_.dim, header_.bits};
   QUIVER_ASSIGN_OR_RETURN(begin_, file_.Values<uint32_t>(kListsBegin, nlist + 1));
   QUIVER_ASSIGN_OR_RETURN(sizes_, file_.Values<uint32_t>(kListsSizes, nlist));
   QUIVER_ASSIGN_OR_RETURN(ids_, file_.Values<uint32_t>(kListsIds, size_t{header_.blocks} * kListBlock));
@@ -136,6 +148,24 @@ Status Lists::Bind() {
   if (raw()) return Status::Ok();
   QUIVER_ASSIGN_OR_RETURN(blocks_, file_.Values<std::byte>(kListsBlocks, header_.blocks * shape_.block_bytes()));
   QUIVER_ASSIGN_OR_RETURN(rows_, file_.Values<std::byte>(kListsRows, header_.blocks * kListBlock * shape_.row_bytes()));
+  return Status::Ok();
+}
+
+Status Lists::BindCentres() {
+  const size_t nlist = header_.nlist;
+  const auto field_dim = static_cast<size_t>(file_.recipe().dim);
+  if (binary()) {
+    if (header_.bits != 0 || header_.dim != 0) return file_.Damaged("its header does not fit");
+    QUIVER_ASSIGN_OR_RETURN(centre_bits_, file_.Values<std::byte>(kListsCentres, nlist * (field_dim / 8)));
+    return Status::Ok();
+  }
+  if (field_dim > kMostDim || header_.dim != rotation_.padded_dim()) return file_.Damaged("its header does not fit");
+  const size_t dim = header_.dim;
+  QUIVER_ASSIGN_OR_RETURN(mean_, file_.Values<float>(kListsMean, field_dim));
+  QUIVER_ASSIGN_OR_RETURN(centres_, file_.Values<float>(kListsCentres, nlist * dim));
+  QUIVER_ASSIGN_OR_RETURN(centre_codes_, file_.Values<uint8_t>(kListsCentreCodes, padded_lists() * dim));
+  QUIVER_ASSIGN_OR_RETURN(centre_adds_, file_.Values<float>(kListsCentreAdds, padded_lists()));
+  QUIVER_ASSIGN_OR_RETURN(centre_norms_, file_.Values<float>(kListsCentreNorms, nlist));
   return Status::Ok();
 }
 
@@ -215,8 +245,7 @@ uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& fil
 bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
   if (filter.bits == nullptr) return false;
   const double matches = static_cast<double>(filter.count);
-  const double row =
-      30 + static_cast<double>(file_.recipe().dim) * static_cast<double>(FixedWidth(file_.recipe().type, 1)) / 10;
+  const double row = 30 + static_cast<double>(FixedWidth(file_.recipe().type, file_.recipe().dim)) / 10;
   const double share = matches / std::max(1.0, static_cast<double>(header_.listed));
   const double blocks = static_cast<double>(header_.blocks) * nprobe / header_.nlist;
   const double block_alive = std::min(1.0, share * kListBlock);
@@ -230,6 +259,14 @@ bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
 bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted,
                     ListsQuery& state) const {
   const MetricType metric = file_.recipe().metric;
+  state.limit = KeyOf(result.threshold());
+  const float least = result.least_key();
+  state.floor = metric == MetricType::kCosine ? 2 + 2 * least : least;
+  state.wanted = std::max<size_t>(wanted, 1);
+  state.best.clear();
+  state.candidates.clear();
+  state.examined = 0;
+  if (binary()) return true;
   const size_t field_dim = mean_.size();
   float* plain = Sized(state.plain, field_dim);
   queries.CopyValues(query, plain);
@@ -250,25 +287,31 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
   }
   rotation_.Apply(plain, Sized(state.rotated, header_.dim));
   state.coded.Prepare({header_.dim, std::max<size_t>(header_.bits, 1)}, state.rotated.data());
-  state.limit = KeyOf(result.threshold());
-  const float least = result.least_key();
-  state.floor = cosine ? 2 + 2 * least : least;
-  state.wanted = std::max<size_t>(wanted, 1);
-  state.best.clear();
-  state.candidates.clear();
-  state.examined = 0;
   return true;
 }
 
-void Lists::RankCentres(const ListsQuery& state, ListsScratch& scratch) const {
-  const size_t padded = centre_adds_.size();
+void Lists::RankCentres(const Task& task, const ListsQuery& state) const {
+  ListsScratch& scratch = task.scratch;
+  const size_t padded = padded_lists();
+  float* keys = Sized(scratch.centre_keys, padded);
+  float* block_keys = Sized(scratch.block_keys, padded / kListBlock);
+  if (binary()) {
+    const size_t width = centre_bits_.size() / header_.nlist;
+    const simd::BinaryKernels& kernels = simd::Kernels().binary;
+    const auto kernel = file_.recipe().metric == MetricType::kJaccard ? kernels.jaccard : kernels.hamming;
+    kernel({centre_bits_.data(), width, header_.nlist, nullptr}, task.queries.Bits(task.query), width, keys);
+    std::fill(keys + header_.nlist, keys + padded, kInfinity);
+    for (size_t b = 0; b < padded / kListBlock; ++b) {
+      block_keys[b] = *std::min_element(keys + b * kListBlock, keys + (b + 1) * kListBlock);
+    }
+    return;
+  }
   const float weight = file_.recipe().metric == MetricType::kIp ? -1.0f : -2.0f;
   const float step = state.coded.largest > 1e-30f ? state.coded.largest / ListKernels::kByteQueryMax : 1.0f;
   int8_t* query = Sized(scratch.centre_query, header_.dim);
   simd::Kernels().lists->quantise(state.rotated.data(), header_.dim, 1 / step, query);
   simd::Kernels().lists->scan_bytes(centre_codes_.data(), padded / kListBlock, query, header_.dim, centre_adds_.data(),
-                                    weight * step * header_.centre_step, Sized(scratch.centre_keys, padded),
-                                    Sized(scratch.block_keys, padded / kListBlock));
+                                    weight * step * header_.centre_step, keys, block_keys);
 }
 
 /// Puts the `count` lists with the smallest keys into scratch.chosen, smallest first, ties by number.
@@ -277,7 +320,7 @@ void Lists::ChooseNearest(size_t count, ListsScratch& scratch) const {
   const float* keys = scratch.centre_keys.data();
   auto& nearest = scratch.nearest;
   nearest.clear();
-  const size_t blocks = centre_adds_.size() / kListBlock;
+  const size_t blocks = padded_lists() / kListBlock;
   // Each of the `count` blocks with the smallest keys holds one at least, so the nearest lie below the last of these.
   float bound = kInfinity;
   if (count <= blocks / 2) {
@@ -311,12 +354,16 @@ void Lists::ChooseNearest(size_t count, ListsScratch& scratch) const {
 void Lists::MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const {
   const size_t count = to - from;
   const uint32_t* lists = scratch.chosen.data() + from;
+  scratch.probes.resize(count);
+  if (binary()) {
+    for (size_t i = 0; i < count; ++i) scratch.probes[i] = {lists[i], scratch.centre_keys[lists[i]], 0};
+    return;
+  }
   float* keys = Sized(scratch.chosen_keys, count);
   const simd::Rows rows{reinterpret_cast<const std::byte*>(centres_.data()), header_.dim * sizeof(float), count, lists};
   const bool ip = file_.recipe().metric == MetricType::kIp;
   const auto kernel = ip ? simd::Kernels().f32.ip : simd::Kernels().f32.l2;
   kernel(rows, state.rotated.data(), header_.dim, keys, nullptr);
-  scratch.probes.resize(count);
   for (size_t i = 0; i < count; ++i) {
     ListsProbe& probe = scratch.probes[i];
     probe.list = lists[i];
@@ -515,47 +562,129 @@ void Lists::ScoreMatches(const Task& task) const {
   ScoreRowsOf(task, rows, count);
 }
 
+/// Starts a search by lists: prepares the query, scores loose rows and chooses the first lists (scratch.probes).
+/// Returns false where another way served the query already.
+bool Lists::Begin(const Task& task, const IndexSearchOptions& options, uint32_t nprobe, ListsQuery& state) const {
+  if (ScoringIsCheaper(task.filter, nprobe) || !Prepare(task.queries, task.query, task.result, options.k, state)) {
+    ScoreMatches(task);
+    return false;
+  }
+  for (uint32_t row : loose_) {
+    if (task.filter.bits == nullptr || ((task.filter.bits[row / 64] >> (row % 64)) & 1) != 0)
+      ScoreRowsOf(task, &row, 1);
+  }
+  task.scratch.pending.count = 0;
+  RankCentres(task, state);
+  ChooseNearest(nprobe, task.scratch);
+  MeasureProbes(state, 0, nprobe, task.scratch);
+  return true;
+}
+
+/// Rows of lists that must be looked at. Where the rows that match lie away from the query, its nearest lists hold few
+/// of them: then more lists are looked at until as many matching rows were seen as would have been in places like any
+/// other.
+uint64_t Lists::NeededRows(const RowFilter& filter, const IndexSearchOptions& options, uint32_t nprobe) const {
+  if (filter.bits == nullptr) return std::min<uint64_t>(options.k, header_.listed);
+  const uint64_t matches = std::min<uint64_t>(filter.count, header_.listed);
+  const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
+  return std::min(matches, std::max<uint64_t>(options.k, static_cast<uint64_t>(usual)));
+}
+
+/// Looks at ever more lists, `done` of which were looked at before, until `needed` rows were seen.
+Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, size_t done, size_t needed,
+                        ListsQuery& state) const {
+  ListsScratch& scratch = task.scratch;
+  while (state.examined < needed && done < header_.nlist) {
+    if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
+    // The nearest come first whatever their number, so those of the rounds before keep their places.
+    const size_t wanted = std::min<size_t>(2 * done, header_.nlist);
+    RankCentres(task, state);
+    ChooseNearest(wanted, scratch);
+    MeasureProbes(state, done, wanted, scratch);
+    for (const ListsProbe& probe : scratch.probes) ScanList(task, probe, state);
+    LookCloser(task, state);
+    ScoreCandidates(task, state);
+    done = wanted;
+  }
+  return Status::Ok();
+}
+
 Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
                      const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
                      IndexCounters& counters) const {
   QUIVER_RETURN_IF_ERROR(EnsureSound());
+  if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
   if (filter.bits != nullptr && filter.count == 0) return Status::Ok();
   ListsScratch& buffers = scratch.impl().lists;
   if (buffers.queries.empty()) buffers.queries.resize(1);
   ListsQuery& state = buffers.queries[0];
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
   const uint32_t nprobe = ListsFor(options, filter);
-  if (ScoringIsCheaper(filter, nprobe) || !Prepare(queries, query, result, options.k, state)) {
-    ScoreMatches(task);
-    return Status::Ok();
+  if (!Begin(task, options, nprobe, state)) return Status::Ok();
+  for (size_t i = 0; i < buffers.probes.size(); ++i) {
+    if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
+    ScanList(task, buffers.probes[i], state);
   }
-  for (uint32_t row : loose_) {
-    if (filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0) ScoreRowsOf(task, &row, 1);
-  }
-  const uint64_t matches = filter.bits == nullptr ? header_.listed : std::min<uint64_t>(filter.count, header_.listed);
-  // Where the rows that match lie away from the query, its nearest lists hold few of them: then more lists are looked
-  // at until as many matching rows were seen as would have been in places like any other.
-  uint64_t needed = std::min<uint64_t>(options.k, matches);
-  if (filter.bits != nullptr) {
-    const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
-    needed = std::min(matches, std::max(needed, static_cast<uint64_t>(usual)));
-  }
-  buffers.pending.count = 0;
-  RankCentres(state, buffers);
-  size_t done = 0;
-  for (size_t wanted = nprobe; done < header_.nlist; wanted = std::min<size_t>(2 * wanted, header_.nlist)) {
-    if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
-    // The nearest come first whatever their number, so those of the rounds before keep their places.
-    ChooseNearest(wanted, buffers);
-    MeasureProbes(state, done, wanted, buffers);
-    for (size_t i = 0; i < buffers.probes.size(); ++i) {
-      if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
-      ScanList(task, buffers.probes[i], state);
+  LookCloser(task, state);
+  ScoreCandidates(task, state);
+  return ProbeFrom(task, options, nprobe, NeededRows(filter, options, nprobe), state);
+}
+
+/// Works through scratch.batch, all queries of a list one after another, so that its codes are read once. The nearest
+/// list of each query comes in a round before the others: its rows give the query a limit.
+void Lists::ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                        uint64_t first_row, std::span<TopK> results, ListsScratch& scratch,
+                        IndexCounters& counters) const {
+  std::sort(scratch.batch.begin(), scratch.batch.end(), [](const ListsBatchProbe& a, const ListsBatchProbe& b) {
+    if (a.round != b.round) return a.round < b.round;
+    return a.probe.list != b.probe.list ? a.probe.list < b.probe.list : a.query < b.query;
+  });
+  for (size_t i = 0; i < scratch.batch.size(); ++i) {
+    const ListsBatchProbe& at = scratch.batch[i];
+    if (i + 1 < scratch.batch.size() && scratch.batch[i + 1].probe.list != at.probe.list) {
+      PrefetchList(scratch.batch[i + 1].probe.list);
     }
+    ListsQuery& state = scratch.queries[at.state];
+    const Task task{queries, at.query, vectors, filter, first_row, results[at.query], scratch, counters};
+    ScanList(task, at.probe, state);
     LookCloser(task, state);
-    ScoreCandidates(task, state);
-    done = wanted;
-    if (state.examined >= needed) break;
+  }
+}
+
+Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                          const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
+                          IndexScratch& scratch, IndexCounters& counters) const {
+  if (queries.nq() < kLeastBatch) {
+    return VectorIndex::SearchBatch(queries, vectors, filter, options, first_row, results, scratch, counters);
+  }
+  QUIVER_RETURN_IF_ERROR(EnsureSound());
+  if (filter.bits != nullptr && filter.count == 0) return Status::Ok();
+  ListsScratch& buffers = scratch.impl().lists;
+  const uint32_t nprobe = ListsFor(options, filter);
+  const uint64_t needed = NeededRows(filter, options, nprobe);
+  for (size_t first = 0; first < queries.nq(); first += kMostBatch) {
+    const size_t count = std::min(kMostBatch, queries.nq() - first);
+    if (buffers.queries.size() < count) buffers.queries.resize(count);
+    buffers.batch.clear();
+    buffers.begun.assign(count, 0);
+    const auto task_of = [&](size_t i) {
+      return Task{queries, first + i, vectors, filter, first_row, results[first + i], buffers, counters};
+    };
+    for (size_t i = 0; i < count; ++i) {
+      if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
+      if (!Begin(task_of(i), options, nprobe, buffers.queries[i])) continue;
+      buffers.begun[i] = 1;
+      for (size_t rank = 0; rank < buffers.probes.size(); ++rank) {
+        buffers.batch.push_back(
+            {buffers.probes[rank], static_cast<uint32_t>(first + i), static_cast<uint32_t>(i), rank == 0 ? 0u : 1u});
+      }
+    }
+    ProbeByList(queries, vectors, filter, first_row, results, buffers, counters);
+    for (size_t i = 0; i < count; ++i) {
+      if (buffers.begun[i] == 0) continue;
+      ScoreCandidates(task_of(i), buffers.queries[i]);
+      QUIVER_RETURN_IF_ERROR(ProbeFrom(task_of(i), options, nprobe, needed, buffers.queries[i]));
+    }
   }
   return Status::Ok();
 }

@@ -374,6 +374,107 @@ TEST(ListsTest, EarlierHitsPrune) {
   for (const Hit& hit : result.TakeSorted()) EXPECT_LT(hit.row, kFirstRow);
 }
 
+TEST(ListsTest, BatchesFindWhatSingleQueriesFind) {
+  const Rows rows = MakeRows(12000, 32, Shape::kClustered);
+  const auto values = MakeValues(40, 32, Shape::kClustered, 2);
+  Filter filter(12000);
+  for (size_t row = 0; row < 12000; row += 3) filter.Set(row);
+  for (const IndexCodec codec : {IndexCodec::kRaw, IndexCodec::kRabitq}) {
+    for (const MetricType metric : {MetricType::kL2, MetricType::kCosine, MetricType::kIp}) {
+      const FlatQueries queries = MakeQueries(values, 32, metric);
+      const Built built = Build(ListsRecipe(32, metric, codec), rows.column);
+      for (const RowFilter& view : {RowFilter{}, filter.view()}) {
+        IndexScratch scratch;
+        IndexCounters counters;
+        std::vector<TopK> batch(queries.nq(), TopK(10, metric));
+        ASSERT_TRUE(
+            built.index->SearchBatch(queries, ViewOf(rows.column), view, Probe(12), kFirstRow, batch, scratch, counters)
+                .ok());
+        size_t same = 0, all = 0;
+        for (size_t q = 0; q < queries.nq(); ++q) {
+          TopK single(10, metric);
+          ASSERT_TRUE(
+              built.index
+                  ->Search(queries, q, ViewOf(rows.column), view, Probe(12), kFirstRow, single, scratch, counters)
+                  .ok());
+          const std::vector<Hit> expected = single.TakeSorted();
+          const std::vector<Hit> hits = batch[q].TakeSorted();
+          ASSERT_EQ(hits.size(), expected.size());
+          for (const Hit& hit : expected) {
+            ++all;
+            same += std::find(hits.begin(), hits.end(), hit) != hits.end() ? 1 : 0;
+          }
+        }
+        // Limits come in another order, so that a row beyond its bound may be lost here and kept there.
+        EXPECT_GE(same, all * 99 / 100);
+        if (codec == IndexCodec::kRaw) {
+          EXPECT_EQ(same, all);
+        }
+      }
+    }
+  }
+}
+
+TEST(ListsTest, BinaryListsServeHammingAndJaccard) {
+  constexpr size_t kRows = 6000;
+  constexpr int64_t kDim = 96;
+  std::mt19937 random(4);
+  std::vector<std::string> middles(40, std::string(kDim / 8, '\0'));
+  for (std::string& middle : middles) {
+    for (char& byte : middle) byte = static_cast<char>(random());
+  }
+  const auto make = [&] {
+    std::string bits = middles[random() % middles.size()];
+    for (int flip = 0; flip < 10; ++flip) {
+      const size_t bit = random() % kDim;
+      bits[bit / 8] = static_cast<char>(bits[bit / 8] ^ (1 << (bit % 8)));
+    }
+    return bits;
+  };
+  Column column = Column::Make(1, DataType::kBinaryVector, kDim);
+  for (size_t row = 0; row < kRows; ++row) {
+    if (row % 50 == 7) {
+      column.AppendNull();
+    } else {
+      column.Append(make());
+    }
+  }
+  std::vector<std::string> bytes;
+  for (int q = 0; q < 30; ++q) bytes.push_back(make());
+  for (const MetricType metric : {MetricType::kHamming, MetricType::kJaccard}) {
+    auto queries = FlatQueries::Make(DataType::kBinaryVector, kDim, metric, {bytes.begin(), bytes.end()});
+    ASSERT_TRUE(queries.ok());
+    const Built built = Build(ListsRecipe(kDim, metric, IndexCodec::kRaw, DataType::kBinaryVector), column, 2);
+    ASSERT_NE(built.index, nullptr);
+    IndexScratch scratch;
+    IndexCounters counters;
+    const auto exact = Exact(*queries, column, nullptr, TopK(10, metric));
+    for (size_t q = 0; q < queries->nq(); ++q) {
+      TopK result(10, metric);
+      ASSERT_TRUE(
+          built.index->Search(*queries, q, ViewOf(column), {}, Probe(65536), kFirstRow, result, scratch, counters)
+              .ok());
+      ASSERT_EQ(result.TakeSorted(), exact[q]) << "all lists are the exact answer";
+    }
+    IndexSearchOptions options;
+    options.recall = 0.95;
+    counters = {};
+    EXPECT_GE(RecallOf(built, *queries, column, nullptr, 10, options), 0.92);
+    Filter filter(kRows);
+    for (size_t row = 0; row < kRows; row += 5) filter.Set(row);
+    EXPECT_GE(RecallOf(built, *queries, column, &filter, 10, options), 0.9);
+  }
+  for (const size_t few : {0u, 1u, 3u}) {
+    Column small = Column::Make(1, DataType::kBinaryVector, kDim);
+    for (size_t row = 0; row < few; ++row) small.Append(make());
+    auto queries = FlatQueries::Make(DataType::kBinaryVector, kDim, MetricType::kHamming, {bytes.begin(), bytes.end()});
+    IndexRecipe recipe = ListsRecipe(kDim, MetricType::kHamming, IndexCodec::kRaw, DataType::kBinaryVector);
+    recipe.nlist = 16;
+    const Built built = Build(recipe, small);
+    EXPECT_EQ(RecallOf(built, *queries, small, nullptr, 10, Probe(1)), 1.0);
+  }
+}
+
 TEST(ListsTest, FewRowsAndNullsAndOddOnes) {
   for (const IndexCodec codec : {IndexCodec::kRaw, IndexCodec::kRabitq}) {
     for (const MetricType metric : {MetricType::kL2, MetricType::kIp, MetricType::kCosine}) {

@@ -46,7 +46,17 @@ struct ListsPending {
   size_t buffer = 0;  ///< which of the scratch's `places`
 };
 
+/// A list that a query of a batch looks at.
+struct ListsBatchProbe {
+  ListsProbe probe;
+  uint32_t query = 0;
+  uint32_t state = 0;  ///< of ListsScratch::queries
+  uint32_t round = 0;
+};
+
 struct ListsScratch {
+  std::vector<ListsBatchProbe> batch;
+  std::vector<uint8_t> begun;  ///< queries of the batch that go by lists
   ListsPending pending;
   std::vector<ListsQuery> queries;
   std::vector<float> centre_keys, block_keys, block_order;
