@@ -8,7 +8,11 @@
 
 namespace quiver::segment {
 
+/// The delete timestamps of a page. Reads of the present need not compare them all: `dead` has a bit for each row with
+/// one, `newest` is no less than the greatest of them.
 struct SealedSegment::DeletePage {
+  std::atomic<Timestamp> newest{0};
+  std::array<std::atomic<uint64_t>, kPageWords> dead{};
   std::array<std::atomic<Timestamp>, kPageRows> stamps;
 };
 
@@ -55,9 +59,17 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
     }
   }
   if (const DeletePage* deletes = PageOf(begin); deletes != nullptr) {
-    for (uint32_t row = 0; row < rows; ++row) {
-      if (deletes->stamps[row].load(std::memory_order_acquire) <= visibility.timestamp) {
-        mask[row / 64] &= ~(1ULL << (row % 64));
+    // A writer raises `newest` before it sets a bit: while it stands at or below the moment that is read, no bit seen
+    // belongs to a later delete.
+    uint64_t dead[kPageWords];
+    for (uint32_t word = 0; word < kPageWords; ++word) dead[word] = deletes->dead[word].load(std::memory_order_acquire);
+    if (deletes->newest.load(std::memory_order_acquire) <= visibility.timestamp) {
+      for (uint32_t word = 0; word < kPageWords; ++word) mask[word] &= ~dead[word];
+    } else {
+      for (uint32_t row = 0; row < rows; ++row) {
+        if (deletes->stamps[row].load(std::memory_order_acquire) <= visibility.timestamp) {
+          mask[row / 64] &= ~(1ULL << (row % 64));
+        }
       }
     }
   }
@@ -212,7 +224,10 @@ bool SealedSegment::DeleteRow(uint32_t row, Timestamp timestamp) {
   }
   std::atomic<Timestamp>& stamp = page->stamps[row % kPageRows];
   if (stamp.load(std::memory_order_relaxed) != kNotDeleted) return false;
+  if (page->newest.load(std::memory_order_relaxed) < timestamp) page->newest.store(timestamp);
   stamp.store(timestamp, std::memory_order_release);
+  std::atomic<uint64_t>& dead = page->dead[row % kPageRows / 64];
+  dead.store(dead.load(std::memory_order_relaxed) | 1ULL << (row % 64), std::memory_order_release);
   deleted_count_.fetch_add(1, std::memory_order_release);
   if (journal_) journal_->push_back({row, timestamp});
   return true;
