@@ -12,6 +12,7 @@
 #include <span>
 
 #include "engine/log_record.h"
+#include "index/vector_index.h"
 #include "io/file_system.h"
 #include "io/read_only_file_system.h"
 #include "schema/data_type.h"
@@ -240,6 +241,32 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
   return status.ok() ? file->damage() : status;
 }
 
+Status DumpIndex(Tree& tree, const std::string& path) {
+  QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
+  const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
+  QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
+  const index::IndexRecipe& recipe = opened->recipe();
+  const bool graph = recipe.structure == index::IndexStructure::kGraph;
+  tree.Text("kind", "vector index file");
+  tree.Text("structure", graph ? "graph" : "lists");
+  constexpr std::array kCodecs{"raw", "sq8", "rabitq", "sq4", "pq"};
+  const auto codec = static_cast<size_t>(recipe.codec);
+  tree.Text("codec", codec < kCodecs.size() ? kCodecs[codec] : "unknown");
+  tree.Text("type", DataTypeName(recipe.type));
+  tree.Number("dim", recipe.dim);
+  tree.Text("metric", MetricTypeName(recipe.metric));
+  tree.Count("rows", opened->row_count());
+  if (graph) {
+    tree.Count("degree", recipe.degree);
+    tree.Count("ef_construction", recipe.ef_construction);
+  } else {
+    tree.Count("nlist", recipe.nlist);
+    if (recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
+  }
+  tree.Count("bytes", bytes.size());
+  return Status::Ok();
+}
+
 Status DumpDelta(Tree& tree, const std::string& path, uint64_t rows) {
   QUIVER_ASSIGN_OR_RETURN(const storage::DeltaContent content, storage::ReadDeltaFile(io::PosixFileSystem(), path));
   tree.Text("kind", "delta file");
@@ -376,12 +403,14 @@ int Dump(const std::vector<std::string>& arguments) {
       }
     }
     const std::string_view kind(magic.data(), 7);
-    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG") {
-      return Fail(fmt::format("not a segment, delta or log file, nor a catalog directory: {}", path));
+    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX") {
+      return Fail(fmt::format("not a segment, delta, vector index or log file, nor a catalog directory: {}", path));
     }
     Tree tree(json);
     if (kind == "QUIVSEG") {
       status = DumpSegment(tree, path, rows.value_or(0));
+    } else if (kind == "QUIVVIX") {
+      status = DumpIndex(tree, path);
     } else if (kind == "QUIVDLT") {
       status = DumpDelta(tree, path, rows.value_or(20));
     } else {

@@ -303,7 +303,8 @@ class KillTest:
 
     def __init__(self, options: argparse.Namespace, scratch: Path):
         self.options = options
-        self.server = ServerProcess(options.binary, scratch / "data")
+        # Indexes of small segments, so that the kill meets builds.
+        self.server = ServerProcess(options.binary, scratch / "data", arguments=["--index.min-rows=50"])
         self.workers = [Worker(owner) for owner in range(WORKERS)]
 
     def prepare(self) -> None:

@@ -64,7 +64,7 @@ class Wire:
         self.call("AlterCollection", milvus_pb2.AlterCollectionRequest(collection_name=name, properties=[pair]))
 
     def create_index(self, name: str) -> None:
-        pairs = [common_pb2.KeyValuePair(key=k, value=v) for k, v in (("index_type", "FLAT"), ("metric_type", "L2"))]
+        pairs = [common_pb2.KeyValuePair(key=k, value=v) for k, v in (("index_type", "IVF_FLAT"), ("metric_type", "L2"))]
         self.call("CreateIndex", milvus_pb2.CreateIndexRequest(collection_name=name, field_name="vector", extra_params=pairs))
 
     def drop_index(self, name: str) -> None:

@@ -1,0 +1,241 @@
+// Building of vector indexes as a background task: failures, cancelling, memory, what clients are told. What searches
+// make of the indexes is tested in src/query/index_search_test.cc, crashes in history_test.cc.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+#include "base/logging.h"
+#include "engine/collection.h"
+#include "engine/engine.h"
+#include "engine/shared_meta.h"
+#include "io/fault_file_system.h"
+
+namespace quiver::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr int64_t kPk = 100;
+constexpr int64_t kVector = 101;
+constexpr int64_t kDim = 8;
+
+class IndexBuildTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
+
+  void Open() {
+    engine_.reset();
+    EngineOptions options = options_;
+    options.data_dir = "data";
+    options.flush_min_bytes = 0;
+    options.compaction = false;
+    options.index_min_rows = 100;
+    options.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
+                                 const index::BuildControl& control) -> Result<std::string> {
+      ++started_;
+      if (failures_.fetch_sub(1) > 0) return Error(StatusCode::kInternal, "no luck");
+      while (blocked_) {
+        if (control.cancelled()) {
+          ++cancelled_;
+          return Error(StatusCode::kCancelled, "as asked");
+        }
+        std::this_thread::sleep_for(1ms);
+      }
+      return index::BuildVectorIndex(recipe, vectors, control);
+    };
+    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
+      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
+    };
+    auto opened = Engine::Open(files_, options);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    engine_ = *std::move(opened);
+  }
+  void Create() {
+    CollectionSchema schema;
+    schema.name = "docs";
+    FieldSchema pk;
+    pk.field_id = kPk;
+    pk.name = "id";
+    pk.type = DataType::kInt64;
+    pk.is_primary = true;
+    FieldSchema vector;
+    vector.field_id = kVector;
+    vector.name = "vector";
+    vector.type = DataType::kFloatVector;
+    vector.dim = kDim;
+    schema.fields = {pk, vector};
+    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+  }
+  std::shared_ptr<Collection> Docs() { return *engine_->FindCollection("default", "docs"); }
+  void InsertAndFlush(int64_t from, int64_t to) {
+    ColumnBatch batch;
+    batch.rows = static_cast<size_t>(to - from);
+    batch.columns = {Column::Make(kPk, DataType::kInt64), Column::Make(kVector, DataType::kFloatVector, kDim)};
+    for (int64_t key = from; key < to; ++key) {
+      batch.columns[0].AppendValue(key);
+      float values[kDim] = {static_cast<float>(key % 17), static_cast<float>(key % 5), 1};
+      batch.columns[1].Append({reinterpret_cast<const char*>(values), sizeof(values)});
+    }
+    std::promise<Status> done;
+    engine_->Insert({.collection = Docs(), .batch = std::move(batch)},
+                    [&](Result<WriteResult> result) { done.set_value(result.status()); });
+    ASSERT_TRUE(done.get_future().get().ok());
+    ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  }
+  void CreateIndex(const std::string& type = "IVF_FLAT") {
+    ASSERT_TRUE(engine_->CreateIndex("default", "docs", "vector", {.index_type = type, .metric_type = "L2"}).ok());
+  }
+  IndexProgress Progress(Timestamp until = 0) {
+    const auto info = Docs()->info();
+    return engine_->DescribeProgress(*Docs(), info->indexes.front(), until);
+  }
+  void Await(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+  uint64_t IndexObjects() {
+    uint64_t count = 0;
+    const auto directories = files_.List("data/objects/index");
+    if (!directories.ok()) return 0;
+    for (const auto& directory : *directories) {
+      const auto entries = files_.List("data/objects/index/" + directory.name);
+      if (entries.ok()) count += entries->size();
+    }
+    return count;
+  }
+
+  EngineOptions options_;
+  std::atomic<int> started_{0};
+  std::atomic<int> cancelled_{0};
+  std::atomic<int> failures_{0};
+  std::atomic<bool> blocked_{false};
+  io::FaultFileSystem files_;
+  storage::MemoryMetaStore meta_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(IndexBuildTest, ClientsAreToldWhatIsPending) {
+  Open();
+  Create();
+  CreateIndex();
+  EXPECT_EQ(Progress().state, IndexState::kFinished) << "nothing to build";
+  blocked_ = true;
+  InsertAndFlush(0, 50);  // too few
+  EXPECT_EQ(Progress().state, IndexState::kFinished);
+  EXPECT_EQ(Progress().total_rows, 50);
+  const Timestamp before = engine_->AllocateTimestamp();
+  InsertAndFlush(50, 1050);
+  EXPECT_EQ(Progress().state, IndexState::kInProgress);
+  EXPECT_EQ(Progress().total_rows, 1050);
+  EXPECT_EQ(Progress().pending_rows, 1000);
+  EXPECT_EQ(Progress(before).state, IndexState::kFinished) << "who waits since before is not kept by later rows";
+  blocked_ = false;
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(engine_->statistics().indexes, 1U);
+  EXPECT_EQ(engine_->statistics().index_builds, 1U);
+  EXPECT_GT(engine_->statistics().index_bytes, 0U);
+  size_t listed = 0;
+  for (const SegmentInfo& segment : engine_->ListSegments(*Docs())) listed += segment.index_ids.size();
+  EXPECT_EQ(listed, 1U);
+}
+
+TEST_F(IndexBuildTest, AFailureIsTriedAgain) {
+  Open();
+  Create();
+  failures_ = 1;
+  CreateIndex();
+  InsertAndFlush(0, 1000);
+  Await([&] { return engine_->statistics().index_build_failures == 1; });
+  EXPECT_EQ(Progress().state, IndexState::kInProgress);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(started_, 2);
+}
+
+TEST_F(IndexBuildTest, AFullDiskLeavesNothingBehind) {
+  Open();
+  Create();
+  blocked_ = true;
+  CreateIndex();
+  InsertAndFlush(0, 1000);
+  Await([&] { return started_ == 1; });
+  files_.SetCapacity(0);
+  blocked_ = false;
+  Await([&] { return engine_->statistics().index_build_failures == 1; });
+  EXPECT_EQ(IndexObjects(), 0U);
+  EXPECT_EQ(engine_->statistics().fenced_segments, 0U);
+  EXPECT_TRUE(engine_->health().ok());
+  files_.SetCapacity(std::nullopt);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(IndexObjects(), 1U);
+}
+
+TEST_F(IndexBuildTest, WhatIsNotServedStaysRecordedAndExact) {
+  Open();
+  Create();
+  CreateIndex("SCANN");
+  InsertAndFlush(0, 1000);
+  Await([&] { return started_ == 1 && Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(engine_->statistics().indexes, 0U);
+  EXPECT_EQ(engine_->statistics().index_build_failures, 0U);
+}
+
+TEST_F(IndexBuildTest, ABuildEndsWithTheServerTheIndexAndTheCollection) {
+  blocked_ = true;
+  Open();
+  Create();
+  CreateIndex();
+  InsertAndFlush(0, 1000);
+  Await([&] { return started_ == 1; });
+  engine_.reset();
+  EXPECT_EQ(cancelled_, 1);
+  Open();
+  Await([&] { return started_ == 2; });
+  ASSERT_TRUE(engine_->DropIndex("default", "docs", "vector", "").ok());
+  Await([&] { return cancelled_ == 2; });
+  CreateIndex();
+  Await([&] { return started_ == 3; });
+  ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
+  Await([&] { return cancelled_ == 3; });
+  EXPECT_EQ(IndexObjects(), 0U);
+}
+
+TEST_F(IndexBuildTest, CompactionCancelsTheBuildsOfItsSources) {
+  blocked_ = true;
+  Open();
+  Create();
+  CreateIndex();
+  InsertAndFlush(0, 1000);
+  InsertAndFlush(1000, 2000);
+  Await([&] { return started_ == 1; });
+  const auto id = engine_->Compact(Docs());
+  ASSERT_TRUE(id.ok());
+  Await([&] { return engine_->CompactionState(*id).done; });
+  Await([&] { return cancelled_ == 1 && started_ == 2; });
+  EXPECT_EQ(Progress().pending_rows, 2000);
+  blocked_ = false;
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(engine_->statistics().indexes, 1U);
+  EXPECT_EQ(started_, 2) << "one index over the merged segment";
+}
+
+TEST_F(IndexBuildTest, WaitsForMemory) {
+  options_.memory_limit = 2 << 20;
+  Open();
+  Create();
+  CreateIndex("HNSW");
+  InsertAndFlush(0, 1000);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  const int started = started_;
+  InsertAndFlush(10'000, 15'000);  // its index takes more than the limit allows
+  Await([&] { return engine_->statistics().index_build_failures > 0; });
+  EXPECT_EQ(started_, started) << "not begun";
+  EXPECT_EQ(Progress().state, IndexState::kInProgress);
+}
+
+}  // namespace
+}  // namespace quiver::engine
