@@ -28,9 +28,8 @@ constexpr size_t kUpperEf = 64;
 /// Ordered by product, the best are among the longest vectors, which are nobody's near neighbours: walks begin with so
 /// many of them.
 constexpr size_t kLongestStarts = 64;
-/// A link from p to c is dropped when a kept one is nearer to c, by this factor of squared distances. Above 1 longer
-/// links survive beside short ones; far above it, rows fill up with near ones and clusters lose touch with one another.
-constexpr float kAlpha = 1.1f;
+/// Links that a kept one is nearer to by less than this factor of squared distances fill what room a row has left.
+constexpr float kAlpha = 1.3f;
 /// Rows grow beyond the degree while building, so that a row is pruned once for many new links.
 uint32_t RoomFor(uint32_t degree) { return degree + degree / 2; }
 
@@ -97,7 +96,7 @@ struct Worker {
   WalkPool pool;
   Visited visited;
   std::vector<uint32_t> ids, vertices;
-  std::vector<float> distances;
+  std::vector<float> distances, cover;
   std::vector<Link> candidates, alive, kept;
 };
 
@@ -310,29 +309,51 @@ void GraphBuilder::Walk(Worker& worker, BuildLevel& level, uint32_t target, std:
   }
 }
 
-/// Keeps, of candidates sorted by distance, those that no kept one is clearly nearer to; into worker.kept.
+/// Keeps, of candidates sorted by distance, those that no kept one is nearer to; where room is left, also those that a
+/// kept one is nearer to by less than kAlpha. Into worker.kept. So sparse surroundings get longer links, and dense
+/// ones, where everything is about equally far, do not fill up with their nearest and lose touch with the rest.
 void GraphBuilder::Select(Worker& worker, const BuildLevel& level, std::vector<Link>& candidates, size_t degree) {
   std::vector<Link>& alive = candidates;
+  std::vector<float>& cover = worker.cover;  // of alive[i]: by how much the kept ones are nearer to it, at most
   worker.kept.clear();
   worker.ids.resize(std::max(worker.ids.size(), alive.size()));
   worker.distances.resize(std::max(worker.distances.size(), alive.size()));
-  // Distinct vectors with equal codes are at distance 0 from one another and would all be kept.
+  cover.assign(alive.size(), 0.0f);
   const float alpha = space_.by_product() ? 1.0f : kAlpha;
+  // Distinct vectors with equal codes are at distance 0 from one another and would all be kept.
   const size_t most_equal = std::max<size_t>(1, degree / 4);
-  while (!alive.empty() && worker.kept.size() < degree) {
-    const Link best = alive.front();
-    worker.kept.push_back(best);
-    const size_t count = alive.size() - 1;
-    for (size_t i = 0; i < count; ++i) worker.ids[i] = alive[i + 1].id;
-    Distances(worker, level, best.id, worker.ids.data(), count, worker.distances.data());
-    size_t left = 0;
-    for (size_t i = 0; i < count; ++i) {
-      const Link other = alive[i + 1];
-      const bool covered =
-          alpha * worker.distances[i] < other.distance || (other.distance <= 0 && worker.kept.size() >= most_equal);
-      if (!covered) alive[left++] = other;
+  for (const float limit : {1.0f, alpha}) {
+    size_t at = 0;
+    while (at < alive.size() && worker.kept.size() < degree) {
+      if (cover[at] > limit) {
+        ++at;
+        continue;
+      }
+      const size_t taken = at;
+      const Link best = alive[taken];
+      worker.kept.push_back(best);
+      size_t count = 0;
+      for (size_t i = 0; i < alive.size(); ++i) {
+        if (i != taken) worker.ids[count++] = alive[i].id;
+      }
+      Distances(worker, level, best.id, worker.ids.data(), count, worker.distances.data());
+      size_t left = 0, scored = 0;
+      for (size_t i = 0; i < alive.size(); ++i) {
+        if (i == taken) continue;
+        const Link other = alive[i];
+        const float distance = worker.distances[scored++];
+        const float ratio = distance > 0 ? other.distance / distance : (other.distance > 0 ? 2 * alpha : 0.0f);
+        const float covered = std::max(cover[i], ratio);
+        const bool equal = other.distance <= 0 && worker.kept.size() >= most_equal;
+        if (covered > alpha || equal) {
+          if (i < taken) --at;
+          continue;
+        }
+        alive[left] = other;
+        cover[left++] = covered;
+      }
+      alive.resize(left);
     }
-    alive.resize(left);
   }
 }
 
