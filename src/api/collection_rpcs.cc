@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/handlers.h"
+#include "api/read_options.h"
 #include "api/schema_codec.h"
 #include "base/hybrid_clock.h"
 #include "collection.pb.h"
@@ -16,7 +17,9 @@ namespace quiver::api {
 namespace {
 
 void Describe(const engine::CollectionInfo& info, int64_t db_id, wire::DescribeCollectionResponse* out) {
-  EncodeSchema(*info.schema, out->mutable_schema());
+  // A zone that the machine no longer knows must not hide the collection.
+  const auto zone = ReadTimeZone(info.properties);
+  EncodeSchema(*info.schema, out->mutable_schema(), zone.ok() ? *zone : TimeZone());
   EncodeKeyValues(info.properties, out->mutable_schema()->mutable_properties());
   out->set_collectionid(info.id);
   out->set_collection_name(info.name());
@@ -52,14 +55,20 @@ Status Handlers::CreateCollection(const wire::CreateCollectionRequest& request, 
   QUIVER_RETURN_IF_ERROR(ValidateCollectionName(request.collection_name()));
   engine::CreateCollectionRequest create;
   create.db_name = request.db_name();
-  QUIVER_ASSIGN_OR_RETURN(create.schema, DecodeSchema(request.schema()));
+  create.properties = DecodeKeyValues(request.properties());
+  if (FindValue(create.properties, kTimeZoneKey) == nullptr) {
+    const auto database = engine_.DescribeDatabase(request.db_name());  // a missing one is told by CreateCollection
+    const std::string* name = database.ok() ? FindValue(database->properties, kTimeZoneKey) : nullptr;
+    if (name != nullptr) SetValue(create.properties, kTimeZoneKey, *name);
+  }
+  QUIVER_ASSIGN_OR_RETURN(const TimeZone zone, ReadTimeZone(create.properties));
+  QUIVER_ASSIGN_OR_RETURN(create.schema, DecodeSchema(request.schema(), zone));
   create.schema.name = request.collection_name();
   QUIVER_RETURN_IF_ERROR(ValidateSchema(create.schema));
   QUIVER_RETURN_IF_ERROR(ValidateShardsAndPartitions(create.schema, request.shards_num(), request.num_partitions()));
   create.shards_num = std::max(request.shards_num(), 1);
   create.num_partitions = request.num_partitions();
   create.consistency_level = static_cast<int32_t>(request.consistency_level());
-  create.properties = DecodeKeyValues(request.properties());
   QUIVER_RETURN_IF_ERROR(ValidateProperties(create.schema, create.properties));
   return engine_.CreateCollection(std::move(create));
 }
@@ -194,7 +203,8 @@ Status Handlers::AlterCollectionField(const wire::AlterCollectionFieldRequest& r
 Status Handlers::AddCollectionField(const wire::AddCollectionFieldRequest& request, wire::common::Status*,
                                     const RpcCall&) {
   QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
-  QUIVER_ASSIGN_OR_RETURN(FieldSchema field, DecodeFieldSchema(std::string_view(request.schema())));
+  QUIVER_ASSIGN_OR_RETURN(const TimeZone zone, ReadTimeZone(collection->info()->properties));
+  QUIVER_ASSIGN_OR_RETURN(FieldSchema field, DecodeFieldSchema(std::string_view(request.schema()), zone));
   QUIVER_RETURN_IF_ERROR(ValidateAddedField(*collection->info()->schema, field));
   return engine_.AddCollectionField(request.db_name(), request.collection_name(), std::move(field));
 }

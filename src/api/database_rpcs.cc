@@ -1,6 +1,7 @@
 // Databases.
 
 #include "api/handlers.h"
+#include "api/read_options.h"
 #include "api/schema_codec.h"
 #include "database.pb.h"
 #include "schema/validation.h"
@@ -9,7 +10,9 @@ namespace quiver::api {
 
 Status Handlers::CreateDatabase(const wire::CreateDatabaseRequest& request, wire::common::Status*, const RpcCall&) {
   QUIVER_RETURN_IF_ERROR(ValidateDatabaseName(request.db_name()));
-  return engine_.CreateDatabase(request.db_name(), DecodeKeyValues(request.properties()));
+  const KeyValues properties = DecodeKeyValues(request.properties());
+  QUIVER_RETURN_IF_ERROR(ReadTimeZone(properties).status());
+  return engine_.CreateDatabase(request.db_name(), properties);
 }
 
 Status Handlers::DropDatabase(const wire::DropDatabaseRequest& request, wire::common::Status*, const RpcCall&) {
@@ -32,7 +35,9 @@ Status Handlers::AlterDatabase(const wire::AlterDatabaseRequest& request, wire::
   if (request.properties_size() > 0 && request.delete_keys_size() > 0) {
     return InvalidParameter("cannot provide both DeleteKeys and ExtraParams: invalid parameter");
   }
-  return engine_.AlterDatabase(request.db_name(), DecodeKeyValues(request.properties()),
+  const KeyValues properties = DecodeKeyValues(request.properties());
+  QUIVER_RETURN_IF_ERROR(ReadTimeZone(properties).status());
+  return engine_.AlterDatabase(request.db_name(), properties,
                                {request.delete_keys().begin(), request.delete_keys().end()});
 }
 

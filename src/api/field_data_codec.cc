@@ -11,6 +11,7 @@
 
 #include "api/vector_convert.h"
 #include "schema.pb.h"
+#include "schema/geometry.h"
 
 namespace quiver::api {
 namespace {
@@ -230,7 +231,52 @@ Status TakeArrays(const RepeatedPtrField<ScalarField>& arrays, const FieldSchema
 
 // Scalars -------------------------------------------------------------------------------------------------------------
 
-Status TakeScalars(const ScalarField& scalars, const FieldSchema& field, const RowMarks& marks, Column* column) {
+Status TakeTimestamps(const ScalarField& scalars, const FieldSchema& field, const RowMarks& marks, const TimeZone& zone,
+                      Column* column) {
+  if (scalars.data_case() == ScalarField::kTimestamptzData) {
+    return TakeFixed(scalars.timestamptz_data().data(), field, marks, column);
+  }
+  if (scalars.data_case() != ScalarField::kStringData) return Mismatch(field, "timestamptz ", "need string array");
+  const auto& texts = scalars.string_data().data();
+  std::vector<int64_t> moments;
+  moments.reserve(static_cast<size_t>(texts.size()));
+  for (const std::string& text : texts) {
+    const auto micros = ParseTimestamp(text, zone);
+    if (!micros.ok()) {
+      return InvalidParameter("{}: invalid parameter: field {}, row {}", micros.status().message(), field.name,
+                              moments.size());
+    }
+    moments.push_back(*micros);
+  }
+  return TakeFixed(moments, field, marks, column);
+}
+
+/// WKT, or WKB of any byte order; a column holds WKB of ours.
+Status TakeGeometries(const ScalarField& scalars, const FieldSchema& field, const RowMarks& marks, Column* column) {
+  std::vector<std::string> shapes;
+  const auto take = [&](const auto& values, auto read) -> Status {
+    QUIVER_RETURN_IF_ERROR(CheckCount(field, marks, static_cast<size_t>(values.size())));
+    for (const std::string& value : values) {
+      auto wkb = read(value);
+      if (!wkb.ok()) {
+        return InvalidParameter("geometry field '{}' is illegal, row number: {}, {}: invalid parameter", field.name,
+                                shapes.size(), wkb.status().message());
+      }
+      shapes.push_back(*std::move(wkb));
+    }
+    SpreadVariable(marks, column, [&](int i) { return std::string_view(shapes[static_cast<size_t>(i)]); });
+    return Status::Ok();
+  };
+  switch (scalars.data_case()) {
+    case ScalarField::kGeometryWktData: return take(scalars.geometry_wkt_data().data(), WkbFromWkt);
+    case ScalarField::kStringData: return take(scalars.string_data().data(), WkbFromWkt);
+    case ScalarField::kGeometryData: return take(scalars.geometry_data().data(), NormalizeWkb);
+    default: return Mismatch(field, "geometry ", "need geometry array");
+  }
+}
+
+Status TakeScalars(const ScalarField& scalars, const FieldSchema& field, const RowMarks& marks, const TimeZone& zone,
+                   Column* column) {
   const auto kind = scalars.data_case();
   switch (field.type) {
     case DataType::kBool:
@@ -248,6 +294,8 @@ Status TakeScalars(const ScalarField& scalars, const FieldSchema& field, const R
     case DataType::kInt64:
       if (kind != ScalarField::kLongData) return Mismatch(field, "", "need long int array");
       return TakeFixed(scalars.long_data().data(), field, marks, column);
+    case DataType::kGeometry: return TakeGeometries(scalars, field, marks, column);
+    case DataType::kTimestamptz: return TakeTimestamps(scalars, field, marks, zone, column);
     case DataType::kFloat:
       if (kind != ScalarField::kFloatData) return Mismatch(field, "", "need float32 array");
       return TakeFixed(scalars.float_data().data(), field, marks, column);
@@ -429,7 +477,16 @@ void PutArray(std::string_view bytes, DataType element_type, ScalarField* out) {
   }
 }
 
-void PutScalars(const Column& column, const FieldSchema& field, ScalarField* out) {
+/// Moments leave as text in the zone, which is what clients show.
+void PutTimestamps(const Column& column, const TimeZone& zone, RepeatedPtrField<std::string>* out) {
+  out->Reserve(static_cast<int>(column.rows));
+  for (size_t row = 0; row < column.rows; ++row) {
+    std::string* text = out->Add();
+    if (!column.IsNull(row)) *text = FormatTimestamp(column.Get<int64_t>(row), zone);
+  }
+}
+
+void PutScalars(const Column& column, const FieldSchema& field, const TimeZone& zone, ScalarField* out) {
   switch (column.type) {
     case DataType::kBool: return PutFixed<uint8_t>(column, out->mutable_bool_data()->mutable_data());
     case DataType::kInt8: return PutFixed<int8_t>(column, out->mutable_int_data()->mutable_data());
@@ -438,6 +495,14 @@ void PutScalars(const Column& column, const FieldSchema& field, ScalarField* out
     case DataType::kInt64: return PutFixed<int64_t>(column, out->mutable_long_data()->mutable_data());
     case DataType::kFloat: return PutFixed<float>(column, out->mutable_float_data()->mutable_data());
     case DataType::kDouble: return PutFixed<double>(column, out->mutable_double_data()->mutable_data());
+    case DataType::kTimestamptz: return PutTimestamps(column, zone, out->mutable_string_data()->mutable_data());
+    case DataType::kGeometry: {
+      auto* shapes = out->mutable_geometry_wkt_data()->mutable_data();
+      for (size_t row = 0; row < column.rows; ++row) {
+        *shapes->Add() = column.IsNull(row) ? "" : WktFromWkb(column.Bytes(row));
+      }
+      return;
+    }
     case DataType::kJson: return PutStrings(column, out->mutable_json_data()->mutable_data());
     case DataType::kArray: {
       auto* arrays = out->mutable_array_data();
@@ -509,7 +574,7 @@ std::string SortSparseRow(std::string_view row) {
   return {reinterpret_cast<const char*>(pairs.data()), pairs.size() * sizeof(Pair)};
 }
 
-Result<Column> DecodeColumn(const FieldData& data, const FieldSchema& field, size_t num_rows) {
+Result<Column> DecodeColumn(const FieldData& data, const FieldSchema& field, size_t num_rows, const TimeZone& zone) {
   QUIVER_ASSIGN_OR_RETURN(const RowMarks marks, ReadMarks(data, field, num_rows));
   Column column = Column::Make(field.field_id, field.type, field.dim, field.element_type);
   if (marks.present == 0 && !HasData(data)) {
@@ -517,17 +582,37 @@ Result<Column> DecodeColumn(const FieldData& data, const FieldSchema& field, siz
   } else if (IsVector(field.type)) {
     QUIVER_RETURN_IF_ERROR(TakeVectors(data.vectors(), field, marks, &column));
   } else {
-    QUIVER_RETURN_IF_ERROR(TakeScalars(data.scalars(), field, marks, &column));
+    QUIVER_RETURN_IF_ERROR(TakeScalars(data.scalars(), field, marks, zone, &column));
   }
   return column;
 }
 
 Result<ColumnBatch> DecodeRows(const RepeatedPtrField<FieldData>& columns, const CollectionSchema& schema,
-                               size_t num_rows) {
+                               size_t num_rows, const TimeZone& zone) {
   ColumnBatch batch;
   batch.rows = num_rows;
   batch.columns.reserve(static_cast<size_t>(columns.size()));
+  const auto take = [&](const FieldData& data, const FieldSchema& field) -> Status {
+    if (batch.Find(field.field_id) != nullptr) {
+      return InvalidParameter("duplicated field {}: invalid parameter", field.name);
+    }
+    QUIVER_ASSIGN_OR_RETURN(Column column, DecodeColumn(data, field, num_rows, zone));
+    batch.columns.push_back(std::move(column));
+    return Status::Ok();
+  };
   for (const FieldData& data : columns) {
+    if (schema.FindStructArray(data.field_name()) != nullptr) {
+      for (const FieldData& sub : data.struct_arrays().fields()) {
+        const FieldSchema* field = schema.Find(sub.field_name());
+        if (field == nullptr) field = schema.Find(SubFieldName(data.field_name(), sub.field_name()));
+        if (field == nullptr || field->struct_name != data.field_name()) {
+          return Error(StatusCode::kFieldNotFound, "field not found[field={}]",
+                       SubFieldName(data.field_name(), sub.field_name()));
+        }
+        QUIVER_RETURN_IF_ERROR(take(sub, *field));
+      }
+      continue;
+    }
     const FieldSchema* field = data.is_dynamic() ? schema.dynamic_field() : schema.Find(data.field_name());
     if (field == nullptr) {
       if (data.is_dynamic()) {
@@ -535,16 +620,12 @@ Result<ColumnBatch> DecodeRows(const RepeatedPtrField<FieldData>& columns, const
       }
       return Error(StatusCode::kFieldNotFound, "field not found[field={}]", data.field_name());
     }
-    if (batch.Find(field->field_id) != nullptr) {
-      return InvalidParameter("duplicated field {}: invalid parameter", field->name);
-    }
-    QUIVER_ASSIGN_OR_RETURN(Column column, DecodeColumn(data, *field, num_rows));
-    batch.columns.push_back(std::move(column));
+    QUIVER_RETURN_IF_ERROR(take(data, *field));
   }
   return batch;
 }
 
-void EncodeColumn(const Column& column, const FieldSchema& field, FieldData* out) {
+void EncodeColumn(const Column& column, const FieldSchema& field, FieldData* out, const TimeZone& zone) {
   out->set_type(static_cast<wire::schema::DataType>(field.type));
   out->set_field_name(field.name);
   out->set_field_id(field.field_id);
@@ -557,7 +638,29 @@ void EncodeColumn(const Column& column, const FieldSchema& field, FieldData* out
   if (IsVector(field.type)) {
     PutVectors(column, field, out->mutable_vectors());
   } else {
-    PutScalars(column, field, out->mutable_scalars());
+    PutScalars(column, field, zone, out->mutable_scalars());
+  }
+}
+
+void EncodeColumns(const std::vector<Column>& columns, const std::vector<int64_t>& field_ids,
+                   const CollectionSchema& schema, const TimeZone& zone, RepeatedPtrField<FieldData>* out) {
+  FieldData* open = nullptr;  // the struct array whose sub-fields are being written
+  for (size_t i = 0; i < field_ids.size(); ++i) {
+    const FieldSchema& field = *schema.FindById(field_ids[i]);
+    if (field.struct_name.empty()) {
+      open = nullptr;
+      EncodeColumn(columns[i], field, out->Add(), zone);
+      continue;
+    }
+    if (open == nullptr || open->field_name() != field.struct_name) {
+      open = out->Add();
+      open->set_type(static_cast<wire::schema::DataType>(DataType::kArrayOfStruct));
+      open->set_field_name(field.struct_name);
+      open->set_field_id(schema.FindStructArray(field.struct_name)->field_id);
+    }
+    FieldData* sub = open->mutable_struct_arrays()->add_fields();
+    EncodeColumn(columns[i], field, sub, zone);
+    sub->set_field_name(std::string(ShortSubFieldName(field)));
   }
 }
 

@@ -327,6 +327,92 @@ TEST(FieldDataCodec, RowsAreMatchedByNameAndDynamicMark) {
   EXPECT_EQ(DecodeRows(columns, schema, 1).status().code(), StatusCode::kFieldNotFound);
 }
 
+TEST(FieldDataCodec, MomentsTravelAsTextOfAZone) {
+  FieldData data;
+  for (const char* text : {"2025-01-01T00:00:00Z", "2025-01-01T09:00:00.5"}) {
+    data.mutable_scalars()->mutable_string_data()->add_data(text);
+  }
+  FieldSchema field = MakeField("ts", DataType::kTimestamptz);
+  const TimeZone tokyo = *TimeZone::Load("Asia/Tokyo");
+  const auto column = DecodeColumn(data, field, 2, tokyo);
+  ASSERT_TRUE(column.ok()) << column.status().message();
+  EXPECT_THAT(Values<int64_t>(*column), ElementsAre(1735689600000000, 1735689600500000));
+  FieldData shown;
+  EncodeColumn(*column, field, &shown, tokyo);
+  EXPECT_EQ(shown.type(), wire::schema::Timestamptz);
+  EXPECT_THAT(shown.scalars().string_data().data(),
+              ElementsAre("2025-01-01T09:00:00+09:00", "2025-01-01T09:00:00.5+09:00"));
+
+  FieldData micros;
+  micros.mutable_scalars()->mutable_timestamptz_data()->add_data(5);
+  EXPECT_THAT(Values<int64_t>(*DecodeColumn(micros, field, 1)), ElementsAre(5));
+  data.mutable_scalars()->mutable_string_data()->set_data(1, "soon");
+  EXPECT_THAT(DecodeColumn(data, field, 2).status().message(), HasSubstr("invalid timestamp string: 'soon'"));
+  EXPECT_THAT(DecodeColumn(data, field, 2).status().message(), HasSubstr("field ts, row 1"));
+}
+
+TEST(FieldDataCodec, GeometriesTravelAsWkt) {
+  FieldData data;
+  data.mutable_scalars()->mutable_geometry_wkt_data()->add_data("POINT(1 2)");
+  data.add_valid_data(false);
+  data.add_valid_data(true);
+  FieldSchema field = MakeField("g", DataType::kGeometry);
+  field.nullable = true;
+  const auto column = DecodeColumn(data, field, 2);
+  ASSERT_TRUE(column.ok()) << column.status().message();
+  FieldData shown;
+  EncodeColumn(*column, field, &shown);
+  EXPECT_THAT(shown.scalars().geometry_wkt_data().data(), ElementsAre("", "POINT (1 2)"));
+  EXPECT_THAT(shown.valid_data(), ElementsAre(false, true));
+
+  FieldData binary;
+  binary.mutable_scalars()->mutable_geometry_data()->add_data(std::string(column->Bytes(1)));
+  EXPECT_EQ(DecodeColumn(binary, field, 1)->Bytes(0), column->Bytes(1));
+  binary.mutable_scalars()->mutable_geometry_data()->set_data(0, "junk");
+  EXPECT_THAT(DecodeColumn(binary, field, 1).status().message(), HasSubstr("geometry field 'g' is illegal"));
+  data.mutable_scalars()->mutable_geometry_wkt_data()->set_data(0, "POINT(1");
+  EXPECT_THAT(DecodeColumn(data, field, 2).status().message(), HasSubstr("invalid WKT"));
+}
+
+TEST(FieldDataCodec, StructArraysTravelBySubFields) {
+  CollectionSchema schema;
+  schema.struct_arrays.push_back({.field_id = 105, .name = "r"});
+  FieldSchema number = MakeField("r[n]", DataType::kArray);
+  number.element_type = DataType::kInt64;
+  number.struct_name = "r";
+  FieldSchema text = number;
+  text.field_id = 102;
+  text.name = "r[t]";
+  text.element_type = DataType::kVarChar;
+  schema.fields = {number, text};
+
+  google::protobuf::RepeatedPtrField<FieldData> columns;
+  FieldData* records = columns.Add();
+  records->set_field_name("r");
+  auto* subs = records->mutable_struct_arrays();
+  FieldData* numbers = subs->add_fields();
+  numbers->set_field_name("n");
+  numbers->mutable_scalars()->mutable_array_data()->add_data()->mutable_long_data()->add_data(7);
+  FieldData* texts = subs->add_fields();
+  texts->set_field_name("t");
+  texts->mutable_scalars()->mutable_array_data()->add_data()->mutable_string_data()->add_data("x");
+  const auto batch = DecodeRows(columns, schema, 1);
+  ASSERT_TRUE(batch.ok()) << batch.status().message();
+  ASSERT_NE(batch->Find(102), nullptr);
+
+  google::protobuf::RepeatedPtrField<FieldData> out;
+  EncodeColumns(batch->columns, {101, 102}, schema, {}, &out);
+  ASSERT_EQ(out.size(), 1);
+  EXPECT_EQ(out[0].field_name(), "r");
+  EXPECT_EQ(out[0].type(), wire::schema::ArrayOfStruct);
+  ASSERT_EQ(out[0].struct_arrays().fields_size(), 2);
+  EXPECT_EQ(out[0].struct_arrays().fields(1).field_name(), "t");
+  EXPECT_EQ(out[0].struct_arrays().fields(0).scalars().array_data().data(0).long_data().data(0), 7);
+
+  texts->set_field_name("nobody");
+  EXPECT_EQ(DecodeRows(columns, schema, 1).status().code(), StatusCode::kFieldNotFound);
+}
+
 TEST(FieldDataCodec, IdsOfBothKinds) {
   Column keys = Column::Make(100, DataType::kInt64);
   keys.AppendValue<int64_t>(3);

@@ -161,6 +161,7 @@ class Handlers {
 
   // system_rpcs.cc
   Status Connect(const wire::ConnectRequest&, wire::ConnectResponse*, const RpcCall&);
+  Status RunAnalyzer(const wire::RunAnalyzerRequest&, wire::RunAnalyzerResponse*, const RpcCall&);
   Status GetVersion(const wire::GetVersionRequest&, wire::GetVersionResponse*, const RpcCall&);
   Status CheckHealth(const wire::CheckHealthRequest&, wire::CheckHealthResponse*, const RpcCall&);
   Status AllocTimestamp(const wire::AllocTimestampRequest&, wire::AllocTimestampResponse*, const RpcCall&);

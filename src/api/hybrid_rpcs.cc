@@ -169,7 +169,8 @@ Status RunHybrid(engine::Engine& engine, ThreadPool* parallel, HybridExchange& e
   }
   QUIVER_ASSIGN_OR_RETURN(const query::SearchResult result, query::HybridSearch(plan->request, parallel));
   EncodeResults(result, *plan->info, plan->output, plan->limit, plan->round_decimal,
-                plan->request.group ? &*plan->request.group : nullptr, exchange.response()->mutable_results());
+                plan->request.group ? &*plan->request.group : nullptr, plan->searches.front().zone,
+                exchange.response()->mutable_results());
   exchange.response()->set_collection_name(request.collection_name());
   return Status::Ok();
 }

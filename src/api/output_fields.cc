@@ -27,8 +27,13 @@ Result<OutputFields> ResolveOutputFields(const google::protobuf::RepeatedPtrFiel
     if (name == "*") {
       for (const FieldSchema& field : schema.fields) {
         AddOnce(&out.ids, field.field_id);
-        AddOnce(&out.names, field.name);
+        AddOnce(&out.names, field.struct_name.empty() ? field.name : field.struct_name);
       }
+      continue;
+    }
+    if (schema.FindStructArray(name) != nullptr) {
+      for (const FieldSchema* sub : schema.SubFields(name)) AddOnce(&out.ids, sub->field_id);
+      AddOnce(&out.names, name);
       continue;
     }
     if (const FieldSchema* field = schema.Find(name); field != nullptr) {

@@ -42,6 +42,7 @@ struct QueryPlan {
   std::shared_ptr<const expr::Filter> filter;
   std::vector<std::string> partitions;
   OutputFields output;
+  TimeZone zone;  ///< in which moments are read and shown
   std::optional<Page> page;
   std::vector<query::OrderKey> order;
   // Aggregates.
@@ -192,7 +193,7 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
       shown.name = column.name;
       shown.type = values.type;
       shown.nullable = !values.valid.empty();
-      EncodeColumn(values, shown, response->add_fields_data());
+      EncodeColumn(values, shown, response->add_fields_data(), plan.zone);
       response->add_output_fields(column.name);
     }
     return Status::Ok();
@@ -212,9 +213,7 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
   if (rows.ByteSize() > static_cast<size_t>(max_output_bytes)) {
     return InvalidParameter("query results exceed the maxOutputSize Limit {}: invalid parameter", max_output_bytes);
   }
-  for (size_t i = 0; i < plan.output.ids.size(); ++i) {
-    EncodeColumn(rows.columns[i], *schema.FindById(plan.output.ids[i]), response->add_fields_data());
-  }
+  EncodeColumns(rows.columns, plan.output.ids, schema, plan.zone, response->mutable_fields_data());
   for (const std::string& name : plan.output.names) response->add_output_fields(name);
   response->set_primary_field_name(schema.primary().name);
   return Status::Ok();
@@ -233,6 +232,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     QUIVER_ASSIGN_OR_RETURN(plan->travel,
                             ReadTravelTimestamp(request.travel_timestamp(), params, request.expr_template_values()));
     QUIVER_RETURN_IF_ERROR(CheckCollectionId(params, plan->info->id));
+    QUIVER_ASSIGN_OR_RETURN(plan->zone, ReadTimeZone(plan->info->properties, params));
     plan->iterator = ReadFlag(params, "iterator");
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
       return InvalidParameter(
@@ -258,7 +258,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     }
     if (!blank) {
       QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
-      auto filter = expr::Filter::Compile(request.expr(), schema, templates);
+      auto filter = expr::Filter::Compile(request.expr(), schema, templates, plan->zone);
       if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
       plan->filter = *std::move(filter);
     }

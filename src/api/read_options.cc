@@ -172,6 +172,12 @@ Result<std::optional<query::Grouping>> ReadGrouping(const KeyValues& params, con
   return std::optional<query::Grouping>(std::move(group));
 }
 
+Result<TimeZone> ReadTimeZone(const KeyValues& collection_properties, const KeyValues& params) {
+  const std::string* name = FindValue(params, kTimeZoneKey);
+  if (name == nullptr || name->empty()) name = FindValue(collection_properties, kTimeZoneKey);
+  return name == nullptr ? TimeZone() : TimeZone::Load(*name);
+}
+
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id) {
   const std::string* text = FindValue(params, "collection_id");
   if (text == nullptr) return Status::Ok();

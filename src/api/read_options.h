@@ -12,6 +12,7 @@
 #include "query/grouping.h"
 #include "query/ordering.h"
 #include "schema/collection_schema.h"
+#include "schema/timestamp.h"
 
 namespace quiver::api {
 
@@ -47,6 +48,10 @@ Result<std::vector<query::OrderKey>> ReadOrderBy(const KeyValues& params, const 
 /// nothing: groups are always filled as far as rows exist. Errors: kFieldNotFound, kInvalidParameter for types that do
 /// not group and sizes out of range; kUnimplemented for JSON and dynamic keys.
 Result<std::optional<query::Grouping>> ReadGrouping(const KeyValues& params, const CollectionSchema& schema);
+
+/// The time zone of a request: its parameter `timezone`, else the collection's property, else UTC. Error:
+/// kInvalidParameter for a zone that does not exist.
+Result<TimeZone> ReadTimeZone(const KeyValues& collection_properties, const KeyValues& params = {});
 
 /// Checks `collection_id`, which iterators send so as not to go on in another collection of the same name.
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id);

@@ -31,7 +31,7 @@ Status DefaultTypeMismatch(const wire::schema::FieldSchema& field, ValueField::D
                           DataTypeName(static_cast<DataType>(field.data_type())), field.name(), ValueTypeName(value));
 }
 
-Result<ScalarValue> DecodeDefault(const wire::schema::FieldSchema& field) {
+Result<ScalarValue> DecodeDefault(const wire::schema::FieldSchema& field, const TimeZone& zone) {
   const ValueField& value = field.default_value();
   const auto value_case = value.data_case();
   const auto type = static_cast<DataType>(field.data_type());
@@ -64,6 +64,12 @@ Result<ScalarValue> DecodeDefault(const wire::schema::FieldSchema& field) {
     case DataType::kDouble:
       if (value_case != ValueField::kDoubleData) break;
       return ScalarValue(value.double_data());
+    case DataType::kTimestamptz: {
+      if (value_case == ValueField::kTimestamptzData) return ScalarValue(value.timestamptz_data());
+      if (value_case != ValueField::kStringData) break;
+      QUIVER_ASSIGN_OR_RETURN(const int64_t micros, ParseTimestamp(value.string_data(), zone));
+      return ScalarValue(micros);
+    }
     case DataType::kVarChar:
     case DataType::kText:
       if (value_case != ValueField::kStringData) break;
@@ -75,7 +81,7 @@ Result<ScalarValue> DecodeDefault(const wire::schema::FieldSchema& field) {
   return DefaultTypeMismatch(field, value_case);
 }
 
-void EncodeDefault(const FieldSchema& field, ValueField* out) {
+void EncodeDefault(const FieldSchema& field, const TimeZone& zone, ValueField* out) {
   const ScalarValue& value = *field.default_value;
   switch (field.type) {
     case DataType::kBool: out->set_bool_data(std::get<bool>(value)); break;
@@ -85,11 +91,12 @@ void EncodeDefault(const FieldSchema& field, ValueField* out) {
     case DataType::kInt64: out->set_long_data(std::get<int64_t>(value)); break;
     case DataType::kFloat: out->set_float_data(static_cast<float>(std::get<double>(value))); break;
     case DataType::kDouble: out->set_double_data(std::get<double>(value)); break;
+    case DataType::kTimestamptz: out->set_string_data(FormatTimestamp(std::get<int64_t>(value), zone)); break;
     default: out->set_string_data(std::get<std::string>(value)); break;
   }
 }
 
-void EncodeField(const FieldSchema& field, wire::schema::FieldSchema* out) {
+void EncodeField(const FieldSchema& field, const TimeZone& zone, wire::schema::FieldSchema* out) {
   out->set_fieldid(field.field_id);
   out->set_name(field.name);
   out->set_is_primary_key(field.is_primary);
@@ -99,7 +106,7 @@ void EncodeField(const FieldSchema& field, wire::schema::FieldSchema* out) {
   EncodeKeyValues(field.index_params, out->mutable_index_params());
   out->set_autoid(field.auto_id);
   out->set_element_type(static_cast<wire::schema::DataType>(field.element_type));
-  if (field.default_value) EncodeDefault(field, out->mutable_default_value());
+  if (field.default_value) EncodeDefault(field, zone, out->mutable_default_value());
   out->set_is_dynamic(field.is_dynamic);
   out->set_is_partition_key(field.is_partition_key);
   out->set_is_clustering_key(field.is_clustering_key);
@@ -125,7 +132,7 @@ void EncodeKeyValues(const KeyValues& pairs, google::protobuf::RepeatedPtrField<
   }
 }
 
-Result<FieldSchema> DecodeFieldSchema(const wire::schema::FieldSchema& field) {
+Result<FieldSchema> DecodeFieldSchema(const wire::schema::FieldSchema& field, const TimeZone& zone) {
   if (!field.external_field().empty()) {
     return Error(StatusCode::kUnimplemented, "external fields are not supported yet: field {}", field.name());
   }
@@ -145,31 +152,27 @@ Result<FieldSchema> DecodeFieldSchema(const wire::schema::FieldSchema& field) {
   out.index_params = DecodeKeyValues(field.index_params());
   // An empty ValueField is what some clients send for "no default".
   if (field.has_default_value() && field.default_value().data_case() != ValueField::DATA_NOT_SET) {
-    QUIVER_ASSIGN_OR_RETURN(ScalarValue value, DecodeDefault(field));
+    QUIVER_ASSIGN_OR_RETURN(ScalarValue value, DecodeDefault(field, zone));
     out.default_value = std::move(value);
   }
   return out;
 }
 
-Result<FieldSchema> DecodeFieldSchema(std::string_view bytes) {
+Result<FieldSchema> DecodeFieldSchema(std::string_view bytes, const TimeZone& zone) {
   wire::schema::FieldSchema message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return InvalidParameter("the field schema cannot be decoded: invalid parameter");
   }
-  return DecodeFieldSchema(message);
+  return DecodeFieldSchema(message, zone);
 }
 
-Result<CollectionSchema> DecodeSchema(std::string_view bytes) {
+Result<CollectionSchema> DecodeSchema(std::string_view bytes, const TimeZone& zone) {
   wire::schema::CollectionSchema message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return InvalidParameter("the collection schema cannot be decoded: invalid parameter");
   }
   if (message.functions_size() > 0) {
     return Error(StatusCode::kUnimplemented, "functions are not supported yet: {}", message.functions(0).name());
-  }
-  if (message.struct_array_fields_size() > 0) {
-    return Error(StatusCode::kUnimplemented, "struct array fields are not supported yet: {}",
-                 message.struct_array_fields(0).name());
   }
   if (!message.external_source().empty()) {
     return Error(StatusCode::kUnimplemented, "external collections are not supported yet: {}",
@@ -182,20 +185,48 @@ Result<CollectionSchema> DecodeSchema(std::string_view bytes) {
   out.enable_dynamic_field = message.enable_dynamic_field();
   out.fields.reserve(static_cast<size_t>(message.fields_size()));
   for (const auto& field : message.fields()) {
-    QUIVER_ASSIGN_OR_RETURN(FieldSchema decoded, DecodeFieldSchema(field));
+    QUIVER_ASSIGN_OR_RETURN(FieldSchema decoded, DecodeFieldSchema(field, zone));
     out.fields.push_back(std::move(decoded));
+  }
+  for (const auto& field : message.struct_array_fields()) {
+    StructArraySchema one;
+    one.name = field.name();
+    one.description = field.description();
+    one.nullable = field.nullable();
+    one.type_params = DecodeKeyValues(field.type_params());
+    for (const auto& sub : field.fields()) {
+      QUIVER_ASSIGN_OR_RETURN(FieldSchema decoded, DecodeFieldSchema(sub, zone));
+      decoded.struct_name = one.name;
+      decoded.name = SubFieldName(one.name, decoded.name);
+      decoded.nullable = decoded.nullable || one.nullable;
+      out.fields.push_back(std::move(decoded));
+    }
+    out.struct_arrays.push_back(std::move(one));
   }
   return out;
 }
 
-void EncodeSchema(const CollectionSchema& schema, wire::schema::CollectionSchema* out) {
+void EncodeSchema(const CollectionSchema& schema, wire::schema::CollectionSchema* out, const TimeZone& zone) {
   out->set_name(schema.name);
   out->set_description(schema.description);
   out->set_autoid(schema.auto_id);
   out->set_enable_dynamic_field(schema.enable_dynamic_field);
   out->set_version(schema.version);
   for (const FieldSchema& field : schema.fields) {
-    if (!field.is_dynamic) EncodeField(field, out->add_fields());
+    if (!field.is_dynamic && field.struct_name.empty()) EncodeField(field, zone, out->add_fields());
+  }
+  for (const StructArraySchema& one : schema.struct_arrays) {
+    auto* field = out->add_struct_array_fields();
+    field->set_fieldid(one.field_id);
+    field->set_name(one.name);
+    field->set_description(one.description);
+    field->set_nullable(one.nullable);
+    EncodeKeyValues(one.type_params, field->mutable_type_params());
+    for (const FieldSchema* sub : schema.SubFields(one.name)) {
+      auto* shown = field->add_fields();
+      EncodeField(*sub, zone, shown);
+      shown->set_name(std::string(ShortSubFieldName(*sub)));
+    }
   }
 }
 

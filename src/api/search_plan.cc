@@ -76,6 +76,7 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
   const CollectionSchema& schema = *plan->info->schema;
   QUIVER_RETURN_IF_ERROR(CheckServed(request));
   QUIVER_ASSIGN_OR_RETURN(plan->field, FindVectorField(schema, params));
+  QUIVER_ASSIGN_OR_RETURN(plan->zone, ReadTimeZone(plan->info->properties, params));
   plan->limit = limit;
   plan->request.limit = static_cast<size_t>(limit);
   plan->request.field_id = plan->field->field_id;
@@ -129,7 +130,7 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
   }
   if (!request.dsl().empty()) {
     QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
-    auto filter = expr::Filter::Compile(request.dsl(), schema, templates);
+    auto filter = expr::Filter::Compile(request.dsl(), schema, templates, plan->zone);
     if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
     plan->request.filter = *std::move(filter);
   }
@@ -137,7 +138,7 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
 }
 
 void EncodeResults(const query::SearchResult& result, const engine::CollectionInfo& info, const OutputFields& output,
-                   int64_t limit, int round_decimal, const query::Grouping* group,
+                   int64_t limit, int round_decimal, const query::Grouping* group, const TimeZone& zone,
                    wire::schema::SearchResultData* out) {
   const CollectionSchema& schema = *info.schema;
   out->set_num_queries(static_cast<int64_t>(result.hits_per_query.size()));
@@ -150,12 +151,10 @@ void EncodeResults(const query::SearchResult& result, const engine::CollectionIn
   for (const float score : result.scores) {
     scores->AddAlreadyReserved(round_decimal < 0 ? score : static_cast<float>(std::round(score * scale) / scale));
   }
-  for (size_t i = 0; i < output.ids.size(); ++i) {
-    EncodeColumn(result.output.columns[i], *schema.FindById(output.ids[i]), out->add_fields_data());
-  }
+  EncodeColumns(result.output.columns, output.ids, schema, zone, out->mutable_fields_data());
   for (const std::string& name : output.names) out->add_output_fields(name);
   for (size_t i = 0; i < result.groups.columns.size(); ++i) {
-    EncodeColumn(result.groups.columns[i], *schema.FindById(group->fields[i]), out->add_group_by_field_values());
+    EncodeColumn(result.groups.columns[i], *schema.FindById(group->fields[i]), out->add_group_by_field_values(), zone);
   }
   // Older clients know one field only.
   if (out->group_by_field_values_size() == 1) *out->mutable_group_by_field_value() = out->group_by_field_values(0);

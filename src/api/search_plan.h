@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "engine/collection.h"
 #include "query/search.h"
+#include "schema/timestamp.h"
 
 namespace milvus::proto::schema {
 class SearchResultData;
@@ -33,6 +34,7 @@ struct SearchPlan {
   query::SearchRequest request;  ///< view and queries are filled when it runs
   std::vector<std::string> partitions;
   OutputFields output;
+  TimeZone zone;  ///< in which moments are read and shown
   int64_t limit = 0;
   int round_decimal = -1;
   // Iterators.
@@ -42,13 +44,14 @@ struct SearchPlan {
   std::optional<SearchPosition> position;
 };
 
-/// Fills field, queries, limit and request (but for view, queries, offset and output fields) from a request whose
+/// Fills field, queries, limit, zone and request (but for view, queries, offset and output fields) from a request whose
 /// flattened parameters are `params`; collection and info are set. Errors as published.
 Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, int64_t limit, int64_t max_queries,
                   SearchPlan* plan);
 
-/// Writes an answer: `limit` and `round_decimal` as the client asked for, `info` of the collection.
+/// Writes an answer: `limit` and `round_decimal` as the client asked for, `info` of the collection, moments in `zone`.
 void EncodeResults(const query::SearchResult& result, const engine::CollectionInfo& info, const OutputFields& output,
-                   int64_t limit, int round_decimal, const query::Grouping* group, wire::schema::SearchResultData* out);
+                   int64_t limit, int round_decimal, const query::Grouping* group, const TimeZone& zone,
+                   wire::schema::SearchResultData* out);
 
 }  // namespace quiver::api

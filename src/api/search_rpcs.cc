@@ -191,7 +191,7 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
     }
   }
   EncodeResults(result, *plan->info, plan->output, plan->limit, plan->round_decimal,
-                plan->request.group ? &*plan->request.group : nullptr, response->mutable_results());
+                plan->request.group ? &*plan->request.group : nullptr, plan->zone, response->mutable_results());
   response->set_collection_name(request.collection_name());
   if (plan->iterator) response->set_session_ts(plan->request.view.timestamp);
   return Status::Ok();

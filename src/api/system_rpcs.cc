@@ -6,10 +6,14 @@
 
 #include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "api/handlers.h"
 #include "operation.pb.h"
 #include "rg.pb.h"
+#include "schema/index_params.h"
+#include "text/analyzer.h"
 
 namespace quiver::api {
 namespace {
@@ -168,8 +172,46 @@ Status Handlers::DescribeResourceGroup(const wire::DescribeResourceGroupRequest&
   return Status::Ok();
 }
 
+Status Handlers::RunAnalyzer(const wire::RunAnalyzerRequest& request, wire::RunAnalyzerResponse* response,
+                             const RpcCall&) {
+  if (request.with_hash()) return Error(StatusCode::kUnimplemented, "with_hash in RunAnalyzer is not supported yet");
+  if (request.analyzer_names_size() > 0) {
+    return Error(StatusCode::kUnimplemented, "analyzer_names in RunAnalyzer are not supported yet");
+  }
+  std::string params = request.analyzer_params();
+  if (!request.collection_name().empty()) {
+    QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
+    const auto info = collection->info();
+    const FieldSchema* field = info->schema->Find(request.field_name());
+    if (field == nullptr) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", request.field_name());
+    const std::string* enabled = FindValue(field->type_params, "enable_analyzer");
+    if (enabled == nullptr || !ParseBool(*enabled).value_or(false)) {
+      return InvalidParameter("field {} does not enable analyzer: invalid parameter", request.field_name());
+    }
+    const std::string* of_field = FindValue(field->type_params, "analyzer_params");
+    params = of_field == nullptr ? "" : *of_field;
+  }
+  QUIVER_ASSIGN_OR_RETURN(const auto analyzer, text::Analyzer::Create(params));
+  std::vector<text::Token> tokens;
+  for (const std::string& text : request.placeholder()) {
+    analyzer->Analyze(text, &tokens);
+    auto* result = response->add_results();
+    for (text::Token& token : tokens) {
+      auto* shown = result->add_tokens();
+      shown->set_token(std::move(token.text));
+      if (!request.with_detail()) continue;
+      shown->set_start_offset(static_cast<int64_t>(token.begin));
+      shown->set_end_offset(static_cast<int64_t>(token.end));
+      shown->set_position(token.position);
+      shown->set_position_length(1);
+    }
+  }
+  return Status::Ok();
+}
+
 void Handlers::AddSystemMethods(Handlers* self, std::vector<Method>* out) {
   out->push_back(Sync("Connect", Lane::kAtOnce, self, &Handlers::Connect));
+  out->push_back(Sync("RunAnalyzer", Lane::kControl, self, &Handlers::RunAnalyzer));
   out->push_back(Sync("GetVersion", Lane::kAtOnce, self, &Handlers::GetVersion));
   out->push_back(Sync("CheckHealth", Lane::kAtOnce, self, &Handlers::CheckHealth));
   out->push_back(Sync("AllocTimestamp", Lane::kAtOnce, self, &Handlers::AllocTimestamp));

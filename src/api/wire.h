@@ -117,6 +117,8 @@ class GetRestoreSnapshotStateRequest;
 class GetRestoreSnapshotStateResponse;
 class ListRestoreSnapshotJobsRequest;
 class ListRestoreSnapshotJobsResponse;
+class RunAnalyzerRequest;
+class RunAnalyzerResponse;
 class TruncateCollectionRequest;
 class TruncateCollectionResponse;
 class ManualCompactionRequest;

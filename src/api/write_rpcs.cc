@@ -10,6 +10,7 @@
 #include "api/field_data_codec.h"
 #include "api/handlers.h"
 #include "api/partial_update.h"
+#include "api/read_options.h"
 #include "api/template_codec.h"
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
@@ -52,7 +53,8 @@ Result<engine::WriteRequest> PrepareWrite(const RequestType& request, const RpcC
   }
   QUIVER_RETURN_IF_ERROR(CheckPartition(*info, request.partition_name()));
   engine::WriteRequest write;
-  QUIVER_ASSIGN_OR_RETURN(write.batch, DecodeRows(request.fields_data(), schema, request.num_rows()));
+  QUIVER_ASSIGN_OR_RETURN(const TimeZone zone, ReadTimeZone(info->properties));
+  QUIVER_ASSIGN_OR_RETURN(write.batch, DecodeRows(request.fields_data(), schema, request.num_rows(), zone));
   QUIVER_RETURN_IF_ERROR(ValidateBatch(schema, write.batch,
                                        {.kind = kind,
                                         .allow_insert_auto_id = Flag(info->properties, "allow_insert_auto_id"),
@@ -156,7 +158,9 @@ void Handlers::Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::
   }
   auto templates = DecodeTemplates(request.expr_template_values());
   if (!templates.ok()) return exchange->Finish(templates.status());
-  auto compiled = expr::Filter::Compile(request.expr(), *info->schema, *templates);
+  const auto zone = ReadTimeZone(info->properties);
+  if (!zone.ok()) return exchange->Finish(zone.status());
+  auto compiled = expr::Filter::Compile(request.expr(), *info->schema, *templates, *zone);
   if (!compiled.ok()) {
     return exchange->Finish(compiled.status().WithContext("failed to create delete plan"));
   }

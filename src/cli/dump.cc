@@ -16,6 +16,8 @@
 #include "io/file_system.h"
 #include "io/read_only_file_system.h"
 #include "schema/data_type.h"
+#include "schema/geometry.h"
+#include "schema/timestamp.h"
 #include "storage/delta_file.h"
 #include "storage/log_store.h"
 #include "storage/meta_store.h"
@@ -130,6 +132,9 @@ std::string ValueText(const ColumnView& view, size_t row) {
     case DataType::kInt64: return fmt::to_string(view.Get<int64_t>(row));
     case DataType::kFloat: return fmt::to_string(view.Get<float>(row));
     case DataType::kDouble: return fmt::to_string(view.Get<double>(row));
+    case DataType::kTimestamptz: return FormatTimestamp(view.Get<int64_t>(row), {});
+    case DataType::kGeometry: return WktFromWkb(view.Bytes(row));
+    case DataType::kText:
     case DataType::kVarChar:
     case DataType::kJson: return std::string(view.Bytes(row));
     case DataType::kFloatVector: return Joined<float>(view.Bytes(row));

@@ -38,6 +38,8 @@ bool SameDefinition(const CollectionInfo& info, const CreateCollectionRequest& r
   a.version = b.version = 0;
   for (FieldSchema& field : a.fields) field.field_id = 0;
   for (FieldSchema& field : b.fields) field.field_id = 0;
+  for (StructArraySchema& one : a.struct_arrays) one.field_id = 0;
+  for (StructArraySchema& one : b.struct_arrays) one.field_id = 0;
   return a == b && info.shards_num == request.shards_num && info.consistency_level == request.consistency_level &&
          info.properties == request.properties;
 }
@@ -239,6 +241,9 @@ Status Engine::CreateCollection(CreateCollectionRequest request) {
     }
     for (const FieldSchema& field : request.schema.fields) {
       info.next_field_id = std::max(info.next_field_id, field.field_id + 1);
+    }
+    for (const StructArraySchema& one : request.schema.struct_arrays) {
+      info.next_field_id = std::max(info.next_field_id, one.field_id + 1);
     }
     info.schema = std::make_shared<const CollectionSchema>(request.schema);
     const auto collection = std::make_shared<Collection>(std::make_shared<const CollectionInfo>(std::move(info)));

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <random>
 #include <utility>
 
 #include "expr/constants.h"
 #include "expr/predicate.h"
-#include "expr/time_text.h"
+#include "schema/index_params.h"
 
 namespace quiver::expr {
 namespace {
@@ -54,8 +55,11 @@ DataType ElementTypeOf(const Literal& list) {
 bool ComparableTypes(DataType left, DataType right) {
   if (left == DataType::kBool) return right == DataType::kBool || IsJson(right);
   if (IsNumeric(left)) return IsNumeric(right) || IsJson(right);
+  if (right == DataType::kTimestamptz && IsString(left)) return true;
   if (IsString(left)) return IsString(right) || IsJson(right);
-  return IsJson(left);
+  // Texts stand for moments; see Analyzer::CastTo.
+  if (left == DataType::kTimestamptz) return right == DataType::kTimestamptz || IsString(right);
+  return IsJson(left) && right != DataType::kTimestamptz;
 }
 
 bool CanCalculate(DataType left, DataType right) {
@@ -64,8 +68,16 @@ bool CanCalculate(DataType left, DataType right) {
   return IsJson(left) && IsNumeric(right);
 }
 
-/// Converts a constant so that it fits values of `type`; false where it cannot.
-bool CastTo(DataType type, Literal* literal) {
+/// Converts a constant so that it fits values of `type`; false where it cannot. Texts become moments, those without an
+/// offset in `zone`.
+bool CastTo(DataType type, const TimeZone& zone, Literal* literal) {
+  if (type == DataType::kTimestamptz) {
+    const auto* text = std::get_if<std::string>(&literal->value);
+    if (text == nullptr) return false;
+    const auto micros = ParseTimestamp(*text, zone);
+    if (micros.ok()) literal->value = *micros;
+    return micros.ok();
+  }
   if (IsJson(type)) return true;
   if (type == DataType::kArray) return literal->is_list();
   if (IsString(type)) return literal->is_string();
@@ -195,8 +207,9 @@ std::pair<int64_t, int64_t> IntegerLimits(DataType type) {
 
 class Analyzer {
  public:
-  Analyzer(const SyntaxTree& tree, std::string_view text, const CollectionSchema& schema, const TemplateValues& values)
-      : tree_(tree), text_(text), schema_(schema), values_(values) {}
+  Analyzer(const SyntaxTree& tree, std::string_view text, const CollectionSchema& schema, const TemplateValues& values,
+           const TimeZone& zone)
+      : tree_(tree), text_(text), schema_(schema), values_(values), zone_(zone) {}
 
   Result<PredicatePtr> Run() {
     Operand root;
@@ -241,7 +254,7 @@ class Analyzer {
   }
 
   bool CastConstant(DataType type, Operand* operand) {
-    if (CastTo(type, &operand->constant)) return true;
+    if (CastTo(type, zone_, &operand->constant)) return true;
     const std::string text =
         fmt::format("cannot cast value to {}, value: {}", DataTypeName(type), DescribeLiteral(operand->constant));
     return operand->is_template ? FailBare("{}", text) : Fail("{}", text);
@@ -263,7 +276,16 @@ class Analyzer {
 
   /// Finds a field, or the dynamic field with `name` as the first key.
   bool Resolve(const std::string& name, FieldRef* ref, const FieldSchema** found = nullptr) {
+    if (!element_struct_.empty()) {
+      return Fail("only sub-fields $[name] can be used inside element_filter or MATCH_* expressions, got: {}", name);
+    }
     const FieldSchema* field = schema_.Find(name);
+    if (field == nullptr && schema_.FindStructArray(name) != nullptr) {
+      return Fail(
+          "struct array field {} can only be used by its sub-fields, in element_filter, MATCH_*, array_length "
+          "and is null",
+          name);
+    }
     if (field != nullptr) {
       *ref = RefOf(*field);
     } else {
@@ -280,11 +302,6 @@ class Analyzer {
   bool CheckServed(const FieldRef& ref, const std::string& name) {
     switch (ref.type) {
       case DataType::kText: return Fail("filter on text field ({}) is not supported yet", name);
-      case DataType::kTimestamptz:
-      case DataType::kArrayOfStruct:
-      case DataType::kStruct:
-      case DataType::kArrayOfVector:
-        return NotSupportedYet(fmt::format("filter on {} field ({})", DataTypeName(ref.type), name));
       default: return true;
     }
   }
@@ -306,11 +323,39 @@ class Analyzer {
     return true;
   }
 
-  bool ResolveStructField(const Syntax& node) {
+  /// struct[sub] is the ARRAY of a sub-field, struct[0][sub] an element of it.
+  bool VisitStructField(const Syntax& node, Operand* out) {
     FieldRef ref;
-    if (!Resolve(node.name, &ref)) return false;
-    if (ref.type == DataType::kArrayOfStruct) return NotSupportedYet("access to struct array fields");
-    return Fail("json key must be enclosed in double quotes or single quotes: \"{}\"", node.sub_name);
+    if (schema_.FindStructArray(node.name) == nullptr) {
+      if (!Resolve(node.name, &ref)) return false;
+      return Fail("json key must be enclosed in double quotes or single quotes: \"{}\"", node.sub_name);
+    }
+    const std::string name = SubFieldName(node.name, node.sub_name);
+    if (schema_.Find(name) == nullptr) return Fail("field {} not exist", name);
+    if (!Resolve(name, &ref)) return false;
+    if (node.kind == SyntaxKind::kStructIndexField) ref.path = node.path;
+    return SetColumn(std::move(ref), out);
+  }
+
+  /// $[sub] inside of an element predicate: one value of the sub-field.
+  bool VisitSubField(const Syntax& node, Operand* out) {
+    if (element_struct_.empty()) {
+      return Fail("$[{}] can only be used inside element_filter or MATCH_* expressions", node.sub_name);
+    }
+    const std::string name = SubFieldName(element_struct_, node.sub_name);
+    const FieldSchema* field = schema_.Find(name);
+    if (field == nullptr) return Fail("field {} not exist", name);
+    FieldRef ref;
+    ref.field_id = field->field_id;
+    ref.type = field->element_type;
+    return SetColumn(std::move(ref), out);
+  }
+
+  static bool SetColumn(FieldRef field, Operand* out) {
+    out->kind = Operand::Kind::kColumn;
+    out->type = field.value_type();
+    out->field = std::move(field);
+    return true;
   }
 
   bool VisitColumn(const Syntax& node, Operand* out) {
@@ -333,9 +378,8 @@ class Analyzer {
       case SyntaxKind::kName:
       case SyntaxKind::kPath: return VisitColumn(node, out);
       case SyntaxKind::kStructField:
-      case SyntaxKind::kStructIndexField: return ResolveStructField(node);
-      case SyntaxKind::kSubField:
-        return Fail("$[{}] can only be used inside element_filter or MATCH_* expressions", node.sub_name);
+      case SyntaxKind::kStructIndexField: return VisitStructField(node, out);
+      case SyntaxKind::kSubField: return VisitSubField(node, out);
       case SyntaxKind::kElementSelf: return Fail("$ can only be used inside element_filter or MATCH_* expressions");
       case SyntaxKind::kTemplate: return VisitTemplate(node, out);
       case SyntaxKind::kList: return VisitList(node, out);
@@ -350,7 +394,7 @@ class Analyzer {
       case SyntaxKind::kExists: return VisitExists(node, out);
       case SyntaxKind::kIsNull: return VisitIsNull(node, out);
       case SyntaxKind::kCall: return VisitCall(node, out);
-      case SyntaxKind::kTimestamp: return VisitTimestamp(node);
+      case SyntaxKind::kTimestamp: return VisitTimestamp(node, out);
     }
     return Fail("unsupported expression: {}", tree_.TextOf(node));
   }
@@ -423,6 +467,12 @@ class Analyzer {
     }
     if (node.op == TokenKind::kNot) {
       if (operand.kind != Operand::Kind::kPredicate) return Fail("not op can only be applied on boolean expression");
+      if (Uses(*operand.predicate, IsSample)) {
+        return Fail("random sample expression cannot be used in unary expression");
+      }
+      if (Uses(*operand.predicate, IsElementFilter)) {
+        return Fail("element filter expression cannot be used in unary expression");
+      }
       return SetPredicate(MakeNot(std::move(operand.predicate)), out);
     }
     return Fail("unexpected op: {}", OperatorText(node.op));
@@ -616,6 +666,9 @@ class Analyzer {
     if (IsJson(left.type) || IsJson(right.type)) {
       return Fail("two column comparison with JSON type is not supported");
     }
+    if ((left.type == DataType::kTimestamptz) != (right.type == DataType::kTimestamptz)) {
+      return Fail("comparisons between {} and {} are not supported", TypeName(left), TypeName(right));
+    }
     PredicatePtr predicate = MakePredicate(Predicate::Kind::kCompareFields, std::move(left.field));
     predicate->op = op;
     predicate->right_field = std::move(right.field);
@@ -684,7 +737,7 @@ class Analyzer {
       if (!CastConstant(type, bound)) return false;
     } else if (type == DataType::kBool) {
       return Fail("invalid range operations on boolean expr");
-    } else if (!CastTo(type, &bound->constant)) {
+    } else if (!CastTo(type, zone_, &bound->constant)) {
       return Fail("invalid range operations");
     }
     // Left over: JSON, where anything casts, and templates for booleans.
@@ -735,18 +788,20 @@ class Analyzer {
   }
 
   /// Casts every element for values of `type`; scalar lists end up packed, sorted and without repeats.
-  static bool NormalizeList(DataType type, Literal* list, Literal* offending) {
+  bool NormalizeList(DataType type, Literal* list, Literal* offending) const {
     const size_t size = list->list_size();
     if (IsJson(type)) return true;
     const auto fail = [&](size_t index) {
       *offending = list->Element(index);
       return false;
     };
-    if (IsInteger(type)) {
+    if (IsInteger(type) || type == DataType::kTimestamptz) {
       if (!std::holds_alternative<Literal::Ints>(list->value)) {
         Literal::Ints ints;
+        ints.reserve(size);
         for (size_t i = 0; i < size; ++i) {
-          const Literal element = list->Element(i);
+          Literal element = list->Element(i);
+          if (type == DataType::kTimestamptz && element.is_string() && !CastTo(type, zone_, &element)) return fail(i);
           if (!element.is_int()) return fail(i);
           ints.push_back(std::get<int64_t>(element.value));
         }
@@ -765,7 +820,7 @@ class Analyzer {
       } else {
         for (size_t i = 0; i < size; ++i) {
           Literal element = list->Element(i);
-          if (!CastTo(type, &element)) return fail(i);
+          if (!CastTo(type, zone_, &element)) return fail(i);
           doubles.push_back(std::get<double>(element.value));
         }
       }
@@ -833,6 +888,30 @@ class Analyzer {
     return true;
   }
 
+  static bool IsSample(const Predicate& predicate) { return predicate.kind == Predicate::Kind::kSample; }
+  static bool IsElementFilter(const Predicate& predicate) { return predicate.is_element_filter; }
+  /// Looks below `and`, which is the only place where these may stand.
+  template <typename Is>
+  static bool Uses(const Predicate& predicate, const Is& is) {
+    if (is(predicate)) return true;
+    return predicate.kind == Predicate::Kind::kAnd &&
+           std::any_of(predicate.children.begin(), predicate.children.end(),
+                       [&](const PredicatePtr& child) { return Uses(*child, is); });
+  }
+
+  /// The same as CheckPlacement, for terms in parentheses.
+  bool CheckTerm(const Predicate& term, bool is_and, bool last) {
+    if (Uses(term, IsSample)) {
+      if (!is_and) return Fail("random sample expression cannot be used in logical and expression");
+      if (!last) return Fail("random sample expression can only be the last expression in the logical and expression");
+    }
+    if (Uses(term, IsElementFilter)) {
+      if (!is_and) return Fail("element filter expression cannot be used in logical or expression");
+      if (!last) return Fail("element filter expression can only be the last expression in the logical and expression");
+    }
+    return true;
+  }
+
   bool VisitLogic(const Syntax& node, Operand* out) {
     if (!CheckPlacement(node)) return false;
     const bool is_and = node.kind == SyntaxKind::kAnd;
@@ -847,6 +926,7 @@ class Analyzer {
         term = MakeConstant(std::get<bool>(operand.constant.value));
       } else if (operand.kind == Operand::Kind::kPredicate) {
         term = std::move(operand.predicate);
+        if (!CheckTerm(*term, is_and, child == node.children.back())) return false;
       } else {
         return Fail("'{}' can only be used between boolean expressions", is_and ? "and" : "or");
       }
@@ -868,7 +948,7 @@ class Analyzer {
   }
 
   /// a == 1 or a == 2 or a in [3] is a in [1, 2, 3]; a != 1 and a != 2 is a not in [1, 2].
-  static void MergeEqualities(bool is_and, std::vector<PredicatePtr>* terms) {
+  void MergeEqualities(bool is_and, std::vector<PredicatePtr>* terms) const {
     const auto inner_of = [is_and](const Predicate& term) -> const Predicate* {
       if (term.kind == Predicate::Kind::kCompare) {
         return term.op == (is_and ? CompareOp::kNotEqual : CompareOp::kEqual) && !term.value.is_list() ? &term
@@ -967,11 +1047,12 @@ class Analyzer {
     FieldRef field;
     if (child.kind == SyntaxKind::kPath) {
       if (!ResolvePath(child, &field)) return false;
+    } else if (const auto subs = schema_.SubFields(child.name); !subs.empty()) {
+      field = RefOf(*subs.front());
     } else if (!Resolve(child.name, &field)) {
       return false;
     }
     if (IsVector(field.type)) return Fail("IsNull/IsNotNull operations are not supported on vector fields");
-    if (field.type == DataType::kArrayOfStruct) return NotSupportedYet("is null on struct array fields");
     PredicatePtr predicate;
     if (!field.path.empty()) {
       if (field.type == DataType::kArray)
@@ -998,15 +1079,15 @@ class Analyzer {
       case Function::kUnknown: return VisitGenericCall(node, out);
       case Function::kTextMatch:
       case Function::kTextMatchFuzzy:
-      case Function::kPhraseMatch: return VisitTextMatch(node);
-      case Function::kRandomSample: return VisitRandomSample(node);
+      case Function::kPhraseMatch: return VisitTextMatch(node, out);
+      case Function::kRandomSample: return VisitRandomSample(node, out);
       case Function::kElementFilter:
       case Function::kMatchAll:
       case Function::kMatchAny:
       case Function::kMatchLeast:
       case Function::kMatchMost:
-      case Function::kMatchExact: return VisitStructMatch(node);
-      default: return VisitSpatial(node);
+      case Function::kMatchExact: return VisitStructMatch(node, out);
+      default: return VisitSpatial(node, out);
     }
   }
 
@@ -1051,7 +1132,12 @@ class Analyzer {
 
   bool VisitArrayLength(const Syntax& node, Operand* out) {
     Operand column;
-    if (!Visit(*node.children[0], &column)) return false;
+    const Syntax& child = *node.children[0];
+    if (const auto subs = schema_.SubFields(child.kind == SyntaxKind::kName ? child.name : ""); !subs.empty()) {
+      SetColumn(RefOf(*subs.front()), &column);
+    } else if (!Visit(child, &column)) {
+      return false;
+    }
     if (!column.is_column() || (!IsJson(column.type) && !IsWholeArray(column))) {
       return Fail("array_length operation are only supported on json or array fields now, got: {}", tree_.TextOf(node));
     }
@@ -1088,10 +1174,10 @@ class Analyzer {
     return Fail("function {}({}) not found", node.name, types);
   }
 
-  // --- published constructs that are not served yet: their own errors first
-  // -------------------------------------------
+  // --- text, samples, structs, geometry, time
+  // --------------------------------------------------------------------------
 
-  bool VisitTextMatch(const Syntax& node) {
+  bool VisitTextMatch(const Syntax& node, Operand* out) {
     const bool phrase = node.function == Function::kPhraseMatch;
     const std::string& name = node.children[0]->name;
     FieldRef ref;
@@ -1101,7 +1187,7 @@ class Analyzer {
       return Fail("{} match operation on non-string is unsupported", phrase ? "phrase" : "text");
     }
     const std::string* enabled = FindValue(field->type_params, "enable_match");
-    if (enabled == nullptr || (*enabled != "true" && *enabled != "True")) {
+    if (enabled == nullptr || !ParseBool(*enabled).value_or(false)) {
       return Fail("field \"{}\" does not enable match", name);
     }
     Operand query;
@@ -1113,13 +1199,24 @@ class Analyzer {
       if (node.option < 1) return Fail("minimum_should_match should be >= 1, got {}", node.option);
       if (node.option > 1000) return Fail("minimum_should_match should be <= 1000, got {}", node.option);
     }
-    if (phrase && node.children.size() == 3 && !CheckSlop(*node.children[2])) return false;
-    return NotSupportedYet(phrase                                  ? "phrase_match"
-                           : node.function == Function::kTextMatch ? "text_match"
-                                                                   : "text_match_fuzzy");
+    int64_t count = phrase ? 0 : node.has_option ? node.option : 1;
+    if (phrase && node.children.size() == 3 && !ReadSlop(*node.children[2], &count)) return false;
+    if (node.function == Function::kTextMatchFuzzy) return NotSupportedYet("text_match_fuzzy");
+    const std::string* params = FindValue(field->type_params, "analyzer_params");
+    auto analyzer = text::Analyzer::Create(params == nullptr ? "" : *params);
+    if (!analyzer.ok()) {
+      error_ = analyzer.status();
+      return false;
+    }
+    PredicatePtr predicate =
+        MakePredicate(phrase ? Predicate::Kind::kPhraseMatch : Predicate::Kind::kTextMatch, std::move(ref));
+    predicate->value = std::move(query.constant);
+    predicate->count = count;
+    predicate->analyzer = *std::move(analyzer);
+    return SetPredicate(std::move(predicate), out);
   }
 
-  bool CheckSlop(const Syntax& node) {
+  bool ReadSlop(const Syntax& node, int64_t* count) {
     Operand slop;
     const bool read = Visit(node, &slop);
     if (!read || !slop.is_constant() || !slop.constant.is_int()) {
@@ -1131,10 +1228,11 @@ class Analyzer {
     if (value > UINT32_MAX) {
       return Fail("\"slop\" exceeds the range of \"uint32\". \"slop\" expression passed: {}", tree_.TextOf(node));
     }
+    *count = value;
     return true;
   }
 
-  bool VisitRandomSample(const Syntax& node) {
+  bool VisitRandomSample(const Syntax& node, Operand* out) {
     Operand factor;
     const Syntax& child = *node.children[0];
     if (!Visit(child, &factor)) return false;
@@ -1151,7 +1249,11 @@ class Analyzer {
           "1e-10), but got {}",
           tree_.TextOf(child));
     }
-    return NotSupportedYet("random_sample");
+    std::random_device random;
+    PredicatePtr predicate = MakePredicate(Predicate::Kind::kSample);
+    predicate->value.value = value;
+    predicate->seed = static_cast<uint64_t>(random()) << 32U | random();
+    return SetPredicate(std::move(predicate), out);
   }
 
   static bool UsesStructMatch(const Syntax& node) {
@@ -1163,34 +1265,73 @@ class Analyzer {
                        [](const Syntax* child) { return UsesStructMatch(*child); });
   }
 
-  bool VisitStructMatch(const Syntax& node) {
-    FieldRef ref;
+  bool VisitStructMatch(const Syntax& node, Operand* out) {
     const std::string& name = node.children[0]->name;
-    const FieldSchema* field = schema_.Find(name);
-    if (field == nullptr || field->type != DataType::kArrayOfStruct)
-      return Fail("struct array field {} not exist", name);
+    const auto subs = schema_.SubFields(name);
+    if (subs.empty()) return Fail("struct array field {} not exist", name);
     if (UsesStructMatch(*node.children[1]))
       return Fail("nested {} is not supported: {}", node.name, tree_.TextOf(node));
     if (node.function == Function::kMatchLeast && node.option < 1) {
       return Fail("threshold of MATCH_LEAST must be >= 1, got {}", node.option);
     }
-    return NotSupportedYet(node.function == Function::kElementFilter ? "element_filter" : "MATCH_*");
+    element_struct_ = name;
+    Operand condition;
+    const bool read = Visit(*node.children[1], &condition);
+    element_struct_.clear();
+    if (!read) return false;
+    if (condition.is_constant() && !condition.is_template && condition.constant.is_bool()) {
+      condition.predicate = MakeConstant(std::get<bool>(condition.constant.value));
+    } else if (condition.kind != Operand::Kind::kPredicate) {
+      return Fail("the condition of {} must be a boolean expression: {}", node.name, tree_.TextOf(*node.children[1]));
+    }
+    if (Uses(*condition.predicate, IsSample)) return Fail("random sample expression cannot be used in {}", node.name);
+    PredicatePtr predicate = MakePredicate(Predicate::Kind::kElements, RefOf(*subs.front()));
+    predicate->is_element_filter = node.function == Function::kElementFilter;
+    predicate->count = node.option;
+    switch (node.function) {
+      case Function::kMatchAll: predicate->quota = ElementQuota::kAll; break;
+      case Function::kMatchLeast: predicate->quota = ElementQuota::kAtLeast; break;
+      case Function::kMatchMost: predicate->quota = ElementQuota::kAtMost; break;
+      case Function::kMatchExact: predicate->quota = ElementQuota::kExactly; break;
+      default: predicate->quota = ElementQuota::kAny; break;
+    }
+    predicate->children.push_back(std::move(condition.predicate));
+    return SetPredicate(std::move(predicate), out);
   }
 
-  bool VisitSpatial(const Syntax& node) {
+  static SpatialRelation RelationOf(Function function) {
+    switch (function) {
+      case Function::kStTouches: return SpatialRelation::kTouches;
+      case Function::kStOverlaps: return SpatialRelation::kOverlaps;
+      case Function::kStCrosses: return SpatialRelation::kCrosses;
+      case Function::kStContains: return SpatialRelation::kContains;
+      case Function::kStIntersects: return SpatialRelation::kIntersects;
+      case Function::kStWithin: return SpatialRelation::kWithin;
+      case Function::kStDWithin: return SpatialRelation::kDistanceWithin;
+      case Function::kStIsValid: return SpatialRelation::kIsValid;
+      default: return SpatialRelation::kEquals;
+    }
+  }
+
+  bool VisitSpatial(const Syntax& node, Operand* out) {
     FieldRef ref;
     const std::string& name = node.children[0]->name;
     if (!Resolve(name, &ref)) return false;
     if (ref.type != DataType::kGeometry) {
       return Fail("{} operation are only supported on geometry fields now, got: {}", node.name, tree_.TextOf(node));
     }
+    std::string constant;
     if (node.children.size() > 1) {
       Operand shape;
       if (!Visit(*node.children[1], &shape)) return false;
       if (!shape.is_constant() || !shape.constant.is_string()) {
         return Fail("the geometry of {} must be a WKT string: {}", node.name, tree_.TextOf(*node.children[1]));
       }
+      auto wkb = WkbFromWkt(std::get<std::string>(shape.constant.value));
+      if (!wkb.ok()) return Fail("{}", wkb.status().message());
+      constant = *std::move(wkb);
     }
+    double meters = 0;
     if (node.function == Function::kStDWithin) {
       const Syntax& child = *node.children[2];
       Operand distance;
@@ -1201,30 +1342,50 @@ class Analyzer {
       if (!distance.constant.is_number()) {
         return Fail("distance parameter must be a numeric value (int or float), got: {}", tree_.TextOf(child));
       }
-      const double value = ToDouble(distance.constant);
-      if (value < 0) return Fail("distance parameter must be non-negative, got: {:f}", value);
+      meters = ToDouble(distance.constant);
+      if (meters < 0) return Fail("distance parameter must be non-negative, got: {:f}", meters);
+      if (!IsPoint(constant)) return Fail("{} only supports POINT geometry: {}", node.name, WktFromWkb(constant));
     }
-    return NotSupportedYet("st_* geometry function");
+    PredicatePtr predicate = MakePredicate(Predicate::Kind::kSpatial, std::move(ref));
+    predicate->spatial = std::make_shared<const SpatialTest>(RelationOf(node.function), std::move(constant), meters);
+    return SetPredicate(std::move(predicate), out);
   }
 
-  bool VisitTimestamp(const Syntax& node) {
+  bool VisitTimestamp(const Syntax& node, Operand* out) {
     FieldRef ref;
     const std::string& name = node.children[0]->name;
     if (!Resolve(name, &ref)) return false;
     if (ref.type != DataType::kTimestamptz) return Fail("field '{}' is not a timestamptz datatype", name);
     if (node.op == TokenKind::kEnd) return Fail("an interval needs a comparison with ISO: {}", tree_.TextOf(node));
-    if (node.op2 != TokenKind::kEnd && !IsIsoDuration(node.name)) {
+    Interval interval;
+    if (node.op2 != TokenKind::kEnd && !ParseInterval(node.name, &interval)) {
       return Fail("invalid ISO 8601 duration: {}", node.name);
     }
-    const std::string& moment = std::get<std::string>(node.literal.value);
-    if (!IsIsoTimestamp(moment)) return Fail("failed to parse timezone-aware string '{}'", moment);
-    return NotSupportedYet("timestamptz comparison");
+    Literal moment = node.literal;
+    if (!CastTo(DataType::kTimestamptz, zone_, &moment)) {
+      return Fail("can not convert compare string: failed to parse timezone-aware string '{}'",
+                  std::get<std::string>(node.literal.value));
+    }
+    const int sign = node.op2 == TokenKind::kMinus ? -1 : 1;
+    if (interval.months == 0) {
+      // Days are 24 hours, so the constant may be moved instead of every value.
+      moment.value = AddInterval(std::get<int64_t>(moment.value), interval, -sign);
+    }
+    PredicatePtr predicate = MakePredicate(
+        interval.months == 0 ? Predicate::Kind::kCompare : Predicate::Kind::kShiftedCompare, std::move(ref));
+    predicate->op = ToCompare(node.op);
+    predicate->value = std::move(moment);
+    predicate->interval = interval;
+    predicate->sign = sign;
+    return SetPredicate(std::move(predicate), out);
   }
 
   const SyntaxTree& tree_;
   const std::string_view text_;
   const CollectionSchema& schema_;
   const TemplateValues& values_;
+  const TimeZone& zone_;
+  std::string element_struct_;  ///< the struct array whose element predicate is being visited
   Status error_;
   bool bare_ = false;
 };
@@ -1232,8 +1393,8 @@ class Analyzer {
 }  // namespace
 
 Result<PredicatePtr> Analyze(const SyntaxTree& tree, std::string_view text, const CollectionSchema& schema,
-                             const TemplateValues& values) {
-  return Analyzer(tree, text, schema, values).Run();
+                             const TemplateValues& values, const TimeZone& zone) {
+  return Analyzer(tree, text, schema, values, zone).Run();
 }
 
 }  // namespace quiver::expr

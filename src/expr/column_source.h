@@ -7,10 +7,27 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "schema/column.h"
 
 namespace quiver::expr {
+
+/// What is known of a field's values in a page without reading them.
+struct PageFacts {
+  size_t null_count = 0;
+  size_t distinct = 0;      ///< different values; 0 = not known
+  bool has_values = false;  ///< some value is neither NULL nor NaN: the bounds mean something
+  bool has_nan = false;
+  // Bounds by type; they may be wider than the values.
+  int64_t least = 0;  ///< integers, booleans (0, 1), timestamps
+  int64_t most = 0;
+  double least_real = 0;  ///< floating types
+  double most_real = 0;
+  std::string_view least_text;  ///< strings
+  std::string_view most_text;
+  bool most_text_open = false;  ///< there is no upper bound
+};
 
 /// One page of rows (at most a few thousand). Immutable while it is read; safe from many threads.
 class ColumnSource {
@@ -31,6 +48,11 @@ class ColumnSource {
   }
   /// As column(), but only which rows are NULL may be asked of it.
   [[nodiscard]] virtual ColumnView validity(int64_t field_id) const { return column(field_id); }
+  /// A number of the first row that tells it from the rows of other pages; rows count on from it. It decides which rows
+  /// random_sample draws.
+  [[nodiscard]] virtual uint64_t first_row_id() const { return 0; }
+  /// Facts about all values of a field in this page; false where none are kept. The texts live as long as the source.
+  [[nodiscard]] virtual bool Facts(int64_t /*field_id*/, PageFacts* /*facts*/) const { return false; }
 };
 
 }  // namespace quiver::expr

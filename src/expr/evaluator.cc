@@ -1,6 +1,7 @@
 #include "expr/evaluator.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -66,26 +67,39 @@ class NotEvaluator final : public Evaluator {
     for (size_t word = 0; word < chunk.words; ++word) out->is_true[word] = out->is_known[word] & ~out->is_true[word];
   }
   [[nodiscard]] int cost() const override { return child_->cost(); }
+  [[nodiscard]] Outcomes Judge(const Chunk& chunk) const override {
+    Outcomes outcomes = child_->Judge(chunk);
+    std::swap(outcomes.may_be_true, outcomes.may_be_false);
+    return outcomes;
+  }
+  [[nodiscard]] double Selectivity(const Chunk& chunk) const override { return 1 - child_->Selectivity(chunk); }
+  [[nodiscard]] bool is_chain() const override { return child_->is_chain(); }
 
  private:
   EvaluatorPtr child_;
 };
 
-/// Terms of `and`, or (with the roles of true and false exchanged) of `or`; cheap ones first. A term is evaluated only
-/// for the rows that it can still decide.
+/// Terms of `and`, or (with the roles of true and false exchanged) of `or`. A term is evaluated only for the rows that
+/// it can still decide; those that settle many rows for little come first.
 class ChainEvaluator final : public Evaluator {
  public:
-  ChainEvaluator(bool is_and, std::vector<EvaluatorPtr> terms) : is_and_(is_and) {
-    std::vector<std::pair<int, size_t>> order;
-    order.reserve(terms.size());
-    for (size_t i = 0; i < terms.size(); ++i) order.emplace_back(terms[i]->cost(), i);
-    std::sort(order.begin(), order.end());
-    terms_.reserve(terms.size());
-    for (const auto& [cost, index] : order) terms_.push_back(std::move(terms[index]));
+  ChainEvaluator(bool is_and, std::vector<EvaluatorPtr> terms) : is_and_(is_and), terms_(std::move(terms)) {
+    for (const EvaluatorPtr& term : terms_) cost_ = std::max(cost_, term->cost());
+    // The order where nothing is known of the pages.
+    std::vector<Ranked> order(terms_.size());
+    Rank({}, order.data());
+    std::vector<EvaluatorPtr> sorted;
+    sorted.reserve(terms_.size());
+    for (const Ranked& one : order) sorted.push_back(std::move(terms_[one.index]));
+    terms_ = std::move(sorted);
   }
 
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
-    terms_[0]->Evaluate(chunk, active, need_known, out);
+    constexpr size_t kMostRanked = 32;
+    const bool ranked = chunk.facts != nullptr && terms_.size() <= kMostRanked;
+    std::array<Ranked, kMostRanked> order;
+    if (ranked) Rank(chunk, order.data());
+    EvaluateTerm(*terms_[ranked ? order[0].index : 0], chunk, active, need_known, out);
     BitWords open;
     Truth next;
     for (size_t i = 1; i < terms_.size(); ++i) {
@@ -95,18 +109,66 @@ class ChainEvaluator final : public Evaluator {
         any |= open[word];
       }
       if (any == 0) break;
-      terms_[i]->Evaluate(chunk, open, need_known, &next);
+      EvaluateTerm(*terms_[ranked ? order[i].index : i], chunk, open, need_known, &next);
       Combine(chunk, need_known, next, out);
     }
   }
 
-  [[nodiscard]] int cost() const override {
-    int total = 0;
-    for (const EvaluatorPtr& term : terms_) total = std::max(total, term->cost());
-    return total;
+  [[nodiscard]] int cost() const override { return cost_; }
+
+  [[nodiscard]] Outcomes Judge(const Chunk& chunk) const override {
+    Outcomes all{is_and_, !is_and_, false};
+    for (const EvaluatorPtr& term : terms_) {
+      const Outcomes one = term->Judge(chunk);
+      // `and` is true only where all are, false where any is; `or` the other way round.
+      all.may_be_true = is_and_ ? all.may_be_true && one.may_be_true : all.may_be_true || one.may_be_true;
+      all.may_be_false = is_and_ ? all.may_be_false || one.may_be_false : all.may_be_false && one.may_be_false;
+      all.may_be_unknown = all.may_be_unknown || one.may_be_unknown;
+      const bool settled = one.decided() && (is_and_ ? one.may_be_false : one.may_be_true);
+      if (settled) return one;
+    }
+    return all;
   }
 
+  [[nodiscard]] double Selectivity(const Chunk& chunk) const override {
+    double left = 1;  // share of rows that no term has settled, were the terms independent
+    for (const EvaluatorPtr& term : terms_) {
+      if (term->is_chain()) continue;  // so that nested chains are not estimated again at every level
+      const double share = term->Selectivity(chunk);
+      left *= is_and_ ? share : 1 - share;
+    }
+    return is_and_ ? left : 1 - left;
+  }
+  [[nodiscard]] bool is_chain() const override { return true; }
+
  private:
+  struct Ranked {
+    double price = 0;
+    size_t index = 0;
+  };
+
+  /// Orders the terms by price per row that they settle.
+  void Rank(const Chunk& chunk, Ranked* order) const {
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      const double share = terms_[i]->is_chain() ? 0.5 : terms_[i]->Selectivity(chunk);
+      const double settled = is_and_ ? 1 - share : share;
+      order[i] = {terms_[i]->cost() / std::max(settled, 1e-3), i};
+    }
+    std::sort(order, order + terms_.size(), [](const Ranked& a, const Ranked& b) {
+      return a.price != b.price ? a.price < b.price : a.index < b.index;
+    });
+  }
+
+  static void EvaluateTerm(const Evaluator& term, const Chunk& chunk, const BitWords& active, bool need_known,
+                           Truth* out) {
+    if (chunk.facts != nullptr && !term.is_chain()) {
+      const Outcomes outcomes = term.Judge(chunk);
+      // Without need_known, unknown counts as false.
+      if (outcomes.decided() || (!need_known && !outcomes.may_be_true)) return FillOutcome(outcomes, chunk, out);
+    }
+    term.Evaluate(chunk, active, need_known, out);
+  }
+
   /// Rows that are not decided yet.
   [[nodiscard]] uint64_t Open(const Truth& truth, size_t word, bool need_known) const {
     if (!is_and_) return ~truth.is_true[word];
@@ -129,6 +191,7 @@ class ChainEvaluator final : public Evaluator {
   }
 
   bool is_and_;
+  int cost_ = 0;
   std::vector<EvaluatorPtr> terms_;
 };
 
@@ -157,16 +220,22 @@ EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots) {
       for (const PredicatePtr& child : predicate.children) terms.push_back(BuildEvaluator(*child, slots));
       return std::make_unique<ChainEvaluator>(predicate.kind == Predicate::Kind::kAnd, std::move(terms));
     }
-    case Predicate::Kind::kIsNull: return std::make_unique<IsNullEvaluator>(slots.column(predicate.field.field_id));
+    case Predicate::Kind::kIsNull: {
+      const size_t slot = slots.column(predicate.field.field_id);
+      return WithPageFacts(predicate, slot, std::make_unique<IsNullEvaluator>(slot));
+    }
+    case Predicate::Kind::kElements: return BuildElementsEvaluator(predicate, slots);
+    case Predicate::Kind::kSample: return BuildMatchEvaluator(predicate, 0);
     case Predicate::Kind::kCompareFields:
       return BuildFieldComparison(predicate, slots.column(predicate.field.field_id),
                                   slots.column(predicate.right_field.field_id));
     default: break;
   }
   const size_t slot = slots.column(predicate.field.field_id);
+  if (predicate.kind >= Predicate::Kind::kTextMatch) return BuildMatchEvaluator(predicate, slot);
   if (predicate.field.type == DataType::kJson) return BuildJsonEvaluator(predicate, slot, slots.path(predicate.field));
   if (predicate.field.type == DataType::kArray) return BuildArrayEvaluator(predicate, slot);
-  return BuildScalarEvaluator(predicate, slot);
+  return WithPageFacts(predicate, slot, BuildScalarEvaluator(predicate, slot));
 }
 
 }  // namespace quiver::expr

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 
+#include "expr/column_source.h"
 #include "expr/predicate.h"
 #include "schema/column.h"
 
@@ -34,6 +35,21 @@ struct Chunk {
   size_t words = 0;
   const ColumnView* columns = nullptr;
   const ColumnView* paths = nullptr;  ///< of JSON paths, by their own slots; not present() where the page has no column
+  const PageFacts* const* facts = nullptr;  ///< by slot, nullptr where none are known; nullptr: of no slot
+  uint64_t first_row_id = 0;
+
+  [[nodiscard]] const PageFacts* FactsOf(size_t slot) const { return facts == nullptr ? nullptr : facts[slot]; }
+};
+
+/// Which truths a predicate may have in a chunk, as far as is known without reading values.
+struct Outcomes {
+  bool may_be_true = true;
+  bool may_be_false = true;
+  bool may_be_unknown = true;
+
+  [[nodiscard]] bool decided() const {
+    return static_cast<int>(may_be_true) + static_cast<int>(may_be_false) + static_cast<int>(may_be_unknown) == 1;
+  }
 };
 
 class Evaluator {
@@ -45,6 +61,12 @@ class Evaluator {
   virtual void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const = 0;
   /// Rough price of one row, to run cheap terms first.
   [[nodiscard]] virtual int cost() const = 0;
+  /// What the facts of the chunk say; reads chunk.rows and chunk.facts only.
+  [[nodiscard]] virtual Outcomes Judge(const Chunk& /*chunk*/) const { return {}; }
+  /// Share of rows expected to be true, by the facts where there are any.
+  [[nodiscard]] virtual double Selectivity(const Chunk& /*chunk*/) const { return 0.5; }
+  /// A chain of terms judges its members itself, so that deep nesting is not judged again at every level.
+  [[nodiscard]] virtual bool is_chain() const { return false; }
 };
 
 using EvaluatorPtr = std::unique_ptr<Evaluator>;
@@ -63,7 +85,13 @@ EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots);
 EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot);
 EvaluatorPtr BuildArrayEvaluator(const Predicate& predicate, size_t slot);
 EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot, size_t path_slot);
+EvaluatorPtr BuildMatchEvaluator(const Predicate& predicate, size_t slot);  // text and geometry
+EvaluatorPtr BuildElementsEvaluator(const Predicate& predicate, const Slots& slots);
 EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, size_t right_slot);
+/// Lets a term profit from the facts of its field; returns `term` itself where they say nothing about it.
+EvaluatorPtr WithPageFacts(const Predicate& predicate, size_t slot, EvaluatorPtr term);
+/// Fills a decided outcome.
+void FillOutcome(const Outcomes& outcomes, const Chunk& chunk, Truth* out);
 /// True (or false) for every row whose field is not NULL.
 EvaluatorPtr BuildKnownConstant(bool truth, size_t slot);
 

@@ -8,6 +8,7 @@
 
 #include "expr/evaluator.h"
 #include "expr/predicate.h"
+#include "schema/default_column.h"
 
 namespace quiver::expr {
 namespace {
@@ -16,55 +17,15 @@ namespace {
 /// rows as a chunk has. Made when first needed.
 class AbsentColumn {
  public:
-  explicit AbsentColumn(const FieldSchema& field)
-      : type_(field.type),
-        element_type_(field.element_type),
-        is_dynamic_(field.is_dynamic),
-        default_value_(field.default_value) {}
+  explicit AbsentColumn(FieldSchema field) : field_(std::move(field)) { field_.nullable = !field_.is_dynamic; }
 
   ColumnView View() const {
-    std::call_once(once_, [this] { Fill(); });
+    std::call_once(once_, [this] { column_ = DefaultColumn(field_, kChunkRows); });
     return ViewOf(column_);
   }
 
  private:
-  void Fill() const {
-    column_ = Column::Make(0, type_, 0, element_type_);
-    column_.Reserve(kChunkRows);
-    for (size_t row = 0; row < kChunkRows; ++row) {
-      if (is_dynamic_) {
-        column_.Append("{}");  // no keys, which is not NULL
-      } else if (default_value_.has_value()) {
-        AppendDefault();
-      } else {
-        column_.AppendNull();
-      }
-    }
-  }
-
-  void AppendDefault() const {
-    if (const auto* text = std::get_if<std::string>(&*default_value_)) return column_.Append(*text);
-    if (const auto* truth = std::get_if<bool>(&*default_value_)) {
-      return column_.AppendValue<uint8_t>(*truth ? 1 : 0);
-    }
-    const auto* integer = std::get_if<int64_t>(&*default_value_);
-    const double real = integer != nullptr ? static_cast<double>(*integer) : std::get<double>(*default_value_);
-    const int64_t whole = integer != nullptr ? *integer : static_cast<int64_t>(real);
-    switch (type_) {
-      case DataType::kInt8: return column_.AppendValue(static_cast<int8_t>(whole));
-      case DataType::kInt16: return column_.AppendValue(static_cast<int16_t>(whole));
-      case DataType::kInt32: return column_.AppendValue(static_cast<int32_t>(whole));
-      case DataType::kInt64: return column_.AppendValue(whole);
-      case DataType::kFloat: return column_.AppendValue(static_cast<float>(real));
-      case DataType::kDouble: return column_.AppendValue(real);
-      default: return column_.AppendNull();
-    }
-  }
-
-  DataType type_;
-  DataType element_type_;
-  bool is_dynamic_;
-  std::optional<ScalarValue> default_value_;
+  FieldSchema field_;
   mutable std::once_flag once_;
   mutable Column column_;
 };
@@ -80,6 +41,38 @@ ColumnView Advance(ColumnView view, size_t begin) {
   if (view.codes16 != nullptr) view.codes16 += begin;
   return view;
 }
+
+/// Facts of a page by slot.
+class PageKnowledge {
+ public:
+  explicit PageKnowledge(size_t slots) {
+    if (slots <= kInline) return;
+    many_facts_.resize(slots);
+    many_pointers_.resize(slots);
+  }
+  /// Returns whether there are any.
+  bool Read(const ColumnSource& page, const std::vector<int64_t>& field_ids) {
+    PageFacts* const facts = many_facts_.empty() ? facts_.data() : many_facts_.data();
+    const PageFacts** const pointers = many_facts_.empty() ? pointers_.data() : many_pointers_.data();
+    bool any = false;
+    for (size_t i = 0; i < field_ids.size(); ++i) {
+      const bool known = page.Facts(field_ids[i], &facts[i]);
+      pointers[i] = known ? &facts[i] : nullptr;
+      any = any || known;
+    }
+    return any;
+  }
+  [[nodiscard]] const PageFacts* const* by_slot() const {
+    return many_facts_.empty() ? pointers_.data() : many_pointers_.data();
+  }
+
+ private:
+  static constexpr size_t kInline = 8;
+  std::array<PageFacts, kInline> facts_;
+  std::array<const PageFacts*, kInline> pointers_{};
+  std::vector<PageFacts> many_facts_;
+  std::vector<const PageFacts*> many_pointers_;
+};
 
 class CompiledFilter final : public Filter {
  public:
@@ -110,13 +103,30 @@ class CompiledFilter final : public Filter {
     ColumnView* views = inline_views.data();
     const size_t fields = field_ids_.size();
     const size_t count = fields + paths_.size();
+    const size_t page_rows = page.row_count();
+    PageKnowledge knowledge(page_rows <= kChunkRows ? fields : 0);
+    const bool known = page_rows <= kChunkRows && knowledge.Read(page, field_ids_);
+    if (known) {
+      // The whole page may be settled before any value of it is touched.
+      Chunk chunk;
+      chunk.rows = page_rows;
+      chunk.words = (page_rows + kWordBits - 1) / kWordBits;
+      chunk.facts = knowledge.by_slot();
+      const Outcomes outcomes = evaluator_->Judge(chunk);
+      if (!outcomes.may_be_true) return;
+      if (outcomes.decided()) {
+        for (size_t word = 0; word < chunk.words; ++word) mask[word] = ~uint64_t{0};
+        if (const size_t tail = page_rows % kWordBits; tail != 0) mask[chunk.words - 1] = (uint64_t{1} << tail) - 1;
+        return;
+      }
+    }
     if (count * 2 > kInlineColumns) {
       many_views.resize(count * 2);
       views = many_views.data();
     }
     for (size_t i = 0; i < fields; ++i) views[i] = ColumnOf(page, i, views + fields);
 
-    const size_t rows = page.row_count();
+    const size_t rows = page_rows;
     BitWords active;
     Truth truth;
     for (size_t begin = 0; begin < rows; begin += kChunkRows) {
@@ -125,6 +135,8 @@ class CompiledFilter final : public Filter {
       chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
       chunk.columns = views + count;
       chunk.paths = views + count + fields;
+      chunk.facts = known ? knowledge.by_slot() : nullptr;
+      chunk.first_row_id = page.first_row_id() + begin;
       for (size_t i = 0; i < count; ++i) {
         views[count + i] = views[i].present() || i >= fields ? Advance(views[i], begin) : absent_[i]->View();
       }
@@ -255,7 +267,7 @@ bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f
 }  // namespace
 
 Result<std::shared_ptr<const Filter>> Filter::Compile(std::string_view text, const CollectionSchema& schema,
-                                                      const TemplateValues& values) {
+                                                      const TemplateValues& values, const TimeZone& zone) {
   PredicatePtr root;
   if (IsBlank(text)) {
     root = std::make_unique<Predicate>();
@@ -265,7 +277,7 @@ Result<std::shared_ptr<const Filter>> Filter::Compile(std::string_view text, con
     if (!tree.ok()) {
       return tree.status().WithContext(fmt::format("cannot parse expression: {}, error", QuoteForError(text)));
     }
-    QUIVER_ASSIGN_OR_RETURN(root, Analyze(**tree, text, schema, values));
+    QUIVER_ASSIGN_OR_RETURN(root, Analyze(**tree, text, schema, values, zone));
   }
   return std::shared_ptr<const Filter>(std::make_shared<CompiledFilter>(std::move(root), schema));
 }

@@ -20,6 +20,7 @@
 #include "expr/column_source.h"
 #include "expr/literal.h"
 #include "schema/collection_schema.h"
+#include "schema/timestamp.h"
 
 namespace quiver::expr {
 
@@ -30,12 +31,12 @@ class Filter {
  public:
   virtual ~Filter() = default;
 
-  /// Parses, resolves names, checks types, fills in template values and folds constants. Nothing of `text`, `schema` or
-  /// `values` needs to outlive the call.
+  /// Parses, resolves names, checks types, fills in template values and folds constants; moments without an offset are
+  /// times of `zone`. Nothing of `text`, `schema` or `values` needs to outlive the call.
   /// Errors: kInvalidParameter with the texts that clients see after "failed to create query plan: " (the caller adds
   /// that prefix); kUnimplemented "<construct> is not supported yet" for published constructs that are not served.
   static Result<std::shared_ptr<const Filter>> Compile(std::string_view text, const CollectionSchema& schema,
-                                                       const TemplateValues& values = {});
+                                                       const TemplateValues& values = {}, const TimeZone& zone = {});
 
   /// Every row passes: the text is empty or blank, or folds to true.
   [[nodiscard]] virtual bool always_true() const = 0;

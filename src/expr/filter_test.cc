@@ -628,8 +628,12 @@ TEST(FilterErrors, HaveThePublishedTexts) {
       {"a == 1\nand\n  )",
        "cannot parse expression: a == 1\nand\n  ), error: line 3:2 no viable alternative at input ')'"},
       {"text_match(s, 'x')", "cannot parse expression: text_match(s, 'x'), error: field \"s\" does not enable match"},
-      {"a == 1 and random_sample(0.1)",
-       "cannot parse expression: a == 1 and random_sample(0.1), error: random_sample is not supported yet"},
+      {"random_sample(0.1) and a == 1",
+       "cannot parse expression: random_sample(0.1) and a == 1, error: random sample expression can only be the last "
+       "expression in the logical and expression"},
+      {"a == 1 and random_sample(2.0)",
+       "cannot parse expression: a == 1 and random_sample(2.0), error: the sample factor should be between 0 and 1 and "
+       "not too close to 0 or 1(the difference should be larger than 1e-10), but got 2.0"},
   };
   for (const auto& [text, message] : cases) EXPECT_EQ(ErrorOf(text, schema), message);
 }

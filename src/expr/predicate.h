@@ -17,6 +17,9 @@
 #include "expr/literal.h"
 #include "expr/syntax.h"
 #include "schema/collection_schema.h"
+#include "schema/geometry.h"
+#include "schema/timestamp.h"
+#include "text/analyzer.h"
 
 namespace quiver::expr {
 
@@ -51,6 +54,8 @@ enum class ArithmeticOp : uint8_t {
   kShiftRight
 };
 enum class ContainsMode : uint8_t { kOne, kAll, kAny };
+/// How many elements of a struct array must satisfy a predicate.
+enum class ElementQuota : uint8_t { kAny, kAll, kAtLeast, kAtMost, kExactly };
 
 struct Predicate {
   enum class Kind : uint8_t {
@@ -59,17 +64,24 @@ struct Predicate {
     kOr,        ///< children (two or more)
     kNot,       ///< children[0]
     kCompare,  ///< field op value. Array elements out of range: unknown. Whole JSON or ARRAY with a list: = and != only
-    kCompareFields,  ///< field op right_field
-    kRange,          ///< value (<|<=) field (<|<=) upper
-    kIn,             ///< field in value (a list, sorted and without repeats for scalar fields)
-    kArithmetic,     ///< (field arithmetic operand) op value; integers wrap at 64 bits
-    kLike,           ///< field like value (a string)
-    kRegex,          ///< field =~ value (a string), partial match
-    kIsNull,         ///< field is NULL; never unknown
-    kExists,         ///< the JSON path holds a value that is not null; never unknown
-    kContains,       ///< the array at field contains value (kOne) / all / any elements of the list value
-    kArrayLength,    ///< length of the array at field op value; 0 where JSON holds no array
-    kEmpty,          ///< the string is empty
+    kCompareFields,   ///< field op right_field
+    kRange,           ///< value (<|<=) field (<|<=) upper
+    kIn,              ///< field in value (a list, sorted and without repeats for scalar fields)
+    kArithmetic,      ///< (field arithmetic operand) op value; integers wrap at 64 bits
+    kLike,            ///< field like value (a string)
+    kRegex,           ///< field =~ value (a string), partial match
+    kIsNull,          ///< field is NULL; never unknown
+    kExists,          ///< the JSON path holds a value that is not null; never unknown
+    kContains,        ///< the array at field contains value (kOne) / all / any elements of the list value
+    kArrayLength,     ///< length of the array at field op value; 0 where JSON holds no array
+    kEmpty,           ///< the string is empty
+    kShiftedCompare,  ///< TIMESTAMPTZ: (field + interval, or - where sign is -1) op value; the interval has months
+    kTextMatch,       ///< the text holds `count` different tokens of value (a string), or all where it has fewer
+    kPhraseMatch,     ///< the text holds the tokens of value in this order, with at most `count` moves
+    kSpatial,         ///< spatial holds for the geometry
+    kSample,          ///< the row is drawn: a share `value` of all rows, by chance; never unknown
+    kElements,  ///< struct array: `count` by `quota` of its elements satisfy children[0], which speaks of sub-fields by
+                ///< their element types; an element for which it is unknown does not. field is the first sub-field
   };
 
   Kind kind = Kind::kConstant;
@@ -77,6 +89,14 @@ struct Predicate {
   ArithmeticOp arithmetic = ArithmeticOp::kNone;
   ContainsMode contains = ContainsMode::kOne;
   bool constant = false;
+  int sign = 1;
+  Interval interval;
+  ElementQuota quota = ElementQuota::kAny;
+  bool is_element_filter = false;                  ///< kElements written as element_filter
+  int64_t count = 0;                               ///< kTextMatch, kPhraseMatch, kElements
+  uint64_t seed = 0;                               ///< kSample
+  std::shared_ptr<const text::Analyzer> analyzer;  ///< kTextMatch, kPhraseMatch
+  std::shared_ptr<const SpatialTest> spatial;      ///< kSpatial
   bool lower_inclusive = false;
   bool upper_inclusive = false;
   FieldRef field;
@@ -92,8 +112,8 @@ struct Predicate {
 using PredicatePtr = std::unique_ptr<Predicate>;
 
 /// Resolves and checks a parsed filter against a schema. Error texts are complete except for "failed to create query
-/// plan: ".
+/// plan: ". Moments without an offset are times of `zone`.
 Result<PredicatePtr> Analyze(const SyntaxTree& tree, std::string_view text, const CollectionSchema& schema,
-                             const TemplateValues& values);
+                             const TemplateValues& values, const TimeZone& zone);
 
 }  // namespace quiver::expr

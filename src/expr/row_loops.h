@@ -260,5 +260,7 @@ inline constexpr int kLikeCost = 20;
 inline constexpr int kArrayCost = 30;
 inline constexpr int kJsonCost = 60;
 inline constexpr int kRegexCost = 100;
+inline constexpr int kTextCost = 200;
+inline constexpr int kSpatialCost = 500;
 
 }  // namespace quiver::expr

@@ -156,6 +156,17 @@ EvaluatorPtr BuildInt(const Predicate& predicate, size_t slot) {
   });
 }
 
+/// Moments moved by the calendar: months differ in length, so each value is moved.
+EvaluatorPtr BuildShifted(const Predicate& predicate, size_t slot) {
+  const IntRangeTest range = IntRangeTest::Of(predicate.op, std::get<int64_t>(predicate.value.value));
+  return MakeFixed<int64_t>(
+      slot,
+      [range, interval = predicate.interval, sign = predicate.sign](int64_t micros) {
+        return range(AddInterval(micros, interval, sign));
+      },
+      kStringCost);
+}
+
 // --- floats ----------------------------------------------------------------------------------------------------------
 
 template <typename T>
@@ -388,6 +399,9 @@ EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot) {
     case DataType::kInt16: return BuildInt<int16_t>(predicate, slot);
     case DataType::kInt32: return BuildInt<int32_t>(predicate, slot);
     case DataType::kInt64: return BuildInt<int64_t>(predicate, slot);
+    case DataType::kTimestamptz:
+      return predicate.kind == Predicate::Kind::kShiftedCompare ? BuildShifted(predicate, slot)
+                                                                : BuildInt<int64_t>(predicate, slot);
     case DataType::kFloat: return BuildFloat<float>(predicate, slot);
     case DataType::kDouble: return BuildFloat<double>(predicate, slot);
     case DataType::kString:
@@ -399,7 +413,9 @@ EvaluatorPtr BuildScalarEvaluator(const Predicate& predicate, size_t slot) {
 EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, size_t right_slot) {
   const DataType left = predicate.field.value_type();
   const DataType right = predicate.right_field.value_type();
-  const auto is_whole = [](DataType type) { return IsInteger(type) || type == DataType::kBool; };
+  const auto is_whole = [](DataType type) {
+    return IsInteger(type) || type == DataType::kBool || type == DataType::kTimestamptz;
+  };
   return WithCompare(predicate.op, [&]<CompareOp op>(CompareTag<op>) -> EvaluatorPtr {
     const auto make = [&]<typename L, typename R>(auto compare) -> EvaluatorPtr {
       return std::make_unique<FieldComparison<L, R, decltype(compare)>>(predicate.field, predicate.right_field,

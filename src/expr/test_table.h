@@ -21,6 +21,7 @@
 
 #include "expr/filter.h"
 #include "expr/json_scan.h"
+#include "schema/geometry.h"
 
 namespace quiver::expr {
 
@@ -125,6 +126,16 @@ class TestTable final : public ColumnSource {
     return view;
   }
 
+  /// Serves facts about the columns, with text bounds cut short as files cut them.
+  void ServeFacts(bool serve) { serve_facts_ = serve; }
+  [[nodiscard]] bool Facts(int64_t field_id, PageFacts* facts) const override {
+    if (!serve_facts_ || removed_.contains(field_id)) return false;
+    for (const Column& column : columns_) {
+      if (column.field_id == field_id) return FactsOf(column, facts);
+    }
+    return false;
+  }
+
   /// Row numbers that pass, as "0 3 5".
   [[nodiscard]] std::string Select(const Filter& filter) const {
     std::vector<uint64_t> mask((row_count_ + 63) / 64);
@@ -139,6 +150,48 @@ class TestTable final : public ColumnSource {
   }
 
  private:
+  static bool FactsOf(const Column& column, PageFacts* facts) {
+    if (!IsFixedScalar(column.type) && column.type != DataType::kVarChar) return false;
+    constexpr size_t kBoundBytes = 2;
+    *facts = {};
+    std::set<std::string_view> distinct;
+    for (size_t row = 0; row < column.rows; ++row) {
+      if (column.IsNull(row)) {
+        ++facts->null_count;
+        continue;
+      }
+      distinct.insert(column.Bytes(row));
+      const bool first = !facts->has_values;
+      if (column.type == DataType::kVarChar) {
+        const std::string_view text = column.Bytes(row);
+        facts->has_values = true;
+        if (first || text < facts->least_text) facts->least_text = text;
+        if (first || text > facts->most_text) facts->most_text = text;
+        continue;
+      }
+      double real = 0;
+      int64_t whole = 0;
+      switch (column.type) {
+        case DataType::kBool: whole = column.Get<uint8_t>(row); break;
+        case DataType::kInt8: whole = column.Get<int8_t>(row); break;
+        case DataType::kInt16: whole = column.Get<int16_t>(row); break;
+        case DataType::kInt32: whole = column.Get<int32_t>(row); break;
+        case DataType::kFloat: real = static_cast<double>(column.Get<float>(row)); break;
+        case DataType::kDouble: real = column.Get<double>(row); break;
+        default: whole = column.Get<int64_t>(row);
+      }
+      facts->has_values = true;
+      facts->least = first ? whole : std::min(facts->least, whole);
+      facts->most = first ? whole : std::max(facts->most, whole);
+      facts->least_real = first ? real : std::min(facts->least_real, real);
+      facts->most_real = first ? real : std::max(facts->most_real, real);
+    }
+    facts->distinct = distinct.size();
+    facts->least_text = facts->least_text.substr(0, kBoundBytes);
+    facts->most_text_open = facts->most_text.size() > kBoundBytes;
+    return true;
+  }
+
   static std::string TextOf(const rapidjson::Value& value) {
     constexpr std::string_view kVerbatim = "json:";
     if (value.IsString()) {
@@ -166,6 +219,8 @@ class TestTable final : public ColumnSource {
       case DataType::kInt64: return BytesOf(value.GetInt64());
       case DataType::kFloat: return BytesOf(static_cast<float>(value.GetDouble()));
       case DataType::kDouble: return BytesOf(value.GetDouble());
+      case DataType::kGeometry: return *WkbFromWkt(value.GetString());
+      case DataType::kTimestamptz: return BytesOf(*ParseTimestamp(value.GetString(), {}));
       default: return {value.GetString(), value.GetStringLength()};
     }
   }
@@ -282,6 +337,7 @@ class TestTable final : public ColumnSource {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string_view>> string_views_;
   std::set<int64_t> removed_;
+  bool serve_facts_ = false;
   std::vector<FileForms> forms_;  ///< as columns_
   using PathName = std::pair<int64_t, std::vector<std::string>>;
   mutable std::map<PathName, std::unique_ptr<PathColumn>> paths_;

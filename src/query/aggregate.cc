@@ -84,7 +84,8 @@ void AddValues(AggregateKind kind, const ColumnView& values, const Selection& se
     case DataType::kInt8: return AddNumbers<int8_t>(kind, values, selection, cells);
     case DataType::kInt16: return AddNumbers<int16_t>(kind, values, selection, cells);
     case DataType::kInt32: return AddNumbers<int32_t>(kind, values, selection, cells);
-    case DataType::kInt64: return AddNumbers<int64_t>(kind, values, selection, cells);
+    case DataType::kInt64:
+    case DataType::kTimestamptz: return AddNumbers<int64_t>(kind, values, selection, cells);
     case DataType::kFloat: return AddNumbers<float>(kind, values, selection, cells);
     case DataType::kDouble: return AddNumbers<double>(kind, values, selection, cells);
     default: return AddTexts(kind, values, selection, cells);
@@ -280,7 +281,7 @@ Result<ColumnBatch> AggregateSegments(const AggregateRequest& request) {
 }  // namespace
 
 DataType AggregateType(AggregateKind kind, DataType type) {
-  const bool number = IsOrdered(type) && type != DataType::kBool && type != DataType::kVarChar;
+  const bool number = IsNumeric(type);
   switch (kind) {
     case AggregateKind::kCount: return DataType::kInt64;
     case AggregateKind::kSum:
@@ -288,7 +289,8 @@ DataType AggregateType(AggregateKind kind, DataType type) {
       return IsReal(type) ? DataType::kDouble : DataType::kInt64;
     case AggregateKind::kAvg: return number ? DataType::kDouble : DataType::kNone;
     case AggregateKind::kMin:
-    case AggregateKind::kMax: return number || type == DataType::kVarChar ? type : DataType::kNone;
+    case AggregateKind::kMax:
+      return number || type == DataType::kVarChar || type == DataType::kTimestamptz ? type : DataType::kNone;
   }
   return DataType::kNone;
 }

@@ -28,6 +28,7 @@ bool IsOrdered(DataType type) {
     case DataType::kInt16:
     case DataType::kInt32:
     case DataType::kInt64:
+    case DataType::kTimestamptz:
     case DataType::kFloat:
     case DataType::kDouble:
     case DataType::kVarChar: return true;
@@ -41,7 +42,8 @@ int CompareValues(const Column& column, size_t a, size_t b) {
     case DataType::kInt8: return CompareAs<int8_t>(column, a, b);
     case DataType::kInt16: return CompareAs<int16_t>(column, a, b);
     case DataType::kInt32: return CompareAs<int32_t>(column, a, b);
-    case DataType::kInt64: return CompareAs<int64_t>(column, a, b);
+    case DataType::kInt64:
+    case DataType::kTimestamptz: return CompareAs<int64_t>(column, a, b);
     case DataType::kFloat: return CompareAs<float>(column, a, b);
     case DataType::kDouble: return CompareAs<double>(column, a, b);
     default: {

@@ -11,6 +11,7 @@
 
 #include "schema/default_column.h"
 #include "schema/limits.h"
+#include "schema/timestamp.h"
 #include "schema/validation.h"
 
 namespace quiver {
@@ -219,6 +220,18 @@ Status CheckFinite(const FieldSchema& field, const Column& column) {
   return NameNonFinite(field, column);
 }
 
+Status CheckTimestamps(const FieldSchema& field, const Column& column) {
+  for (size_t row = 0; row < column.rows; ++row) {
+    const auto micros = column.Get<int64_t>(row);
+    if (micros < kMinTimestamp || micros > kMaxTimestamp) {
+      return Invalid(
+          "timestamptz field '{}' is out of range, expected the years 0000 to 9999, row number: {}, value: {}",
+          field.name, row, micros);
+    }
+  }
+  return Status::Ok();
+}
+
 Status CheckSparse(const FieldSchema& field, const Column& column) {
   for (size_t row = 0; row < column.rows; ++row) {
     const std::string_view bytes = column.Bytes(row);
@@ -300,8 +313,8 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-Status CheckVarChar(const FieldSchema& field, const Column& column) {
-  const auto max_length = static_cast<size_t>(field.max_length);
+Status CheckVarChar(const FieldSchema& field, const Column& column, int64_t most_bytes) {
+  const auto max_length = static_cast<size_t>(most_bytes);
   for (size_t row = 0; row < column.rows; ++row) {
     const size_t length = column.Bytes(row).size();
     if (length > max_length) {
@@ -314,6 +327,49 @@ Status CheckVarChar(const FieldSchema& field, const Column& column) {
   for (size_t row = 0; row < column.rows; ++row) {
     if (!IsUtf8(column.Bytes(row))) {
       return Invalid("varchar field {} should be utf-8 format, but row: {} not utf-8 format", field.name, row);
+    }
+  }
+  return Status::Ok();
+}
+
+// The decoder made these bytes from text or normalized them, so a fault can only be ours.
+Status CheckGeometry(const FieldSchema& field, const Column& column) {
+  for (size_t row = 0; row < column.rows; ++row) {
+    if (!column.IsNull(row) && column.Bytes(row).empty()) {
+      return Error(StatusCode::kInternal, "geometry of field {} is empty, row number: {}", field.name, row);
+    }
+  }
+  return Status::Ok();
+}
+
+// The sub-fields of a struct array are given together, and their arrays are of one length in every row.
+Status CheckStructArrays(const CollectionSchema& schema, const ColumnBatch& batch) {
+  for (const StructArraySchema& one : schema.struct_arrays) {
+    const Column* first = nullptr;
+    const FieldSchema* first_field = nullptr;
+    size_t given = 0;
+    const auto subs = schema.SubFields(one.name);
+    for (const FieldSchema* sub : subs) {
+      const Column* column = batch.Find(sub->field_id);
+      if (column == nullptr) continue;
+      ++given;
+      if (first == nullptr) {
+        first = column;
+        first_field = sub;
+        continue;
+      }
+      for (size_t row = 0; row < batch.rows; ++row) {
+        const auto length = [&](const Column& of) -> int64_t {
+          return of.IsNull(row) ? -1 : ArrayReader(of.Bytes(row), DataType::kNone).size();
+        };
+        if (length(*column) != length(*first)) {
+          return Invalid("inconsistent array length in struct array field {}: {} has {}, {} has {}, row number: {}",
+                         one.name, first_field->name, length(*first), sub->name, length(*column), row);
+        }
+      }
+    }
+    if (given != 0 && given != subs.size()) {
+      return Invalid("struct array field {} needs all of its {} sub-fields, {} given", one.name, subs.size(), given);
     }
   }
   return Status::Ok();
@@ -458,8 +514,11 @@ Status CheckValues(const CollectionSchema& schema, const FieldSchema& field, con
     case DataType::kFloatVector:
     case DataType::kFloat16Vector:
     case DataType::kBFloat16Vector: return CheckFinite(field, column);
+    case DataType::kTimestamptz: return CheckTimestamps(field, column);
     case DataType::kSparseFloatVector: return CheckSparse(field, column);
-    case DataType::kVarChar: return CheckVarChar(field, column);
+    case DataType::kVarChar: return CheckVarChar(field, column, field.max_length);
+    case DataType::kText: return CheckVarChar(field, column, limits::kMaxTextLength);
+    case DataType::kGeometry: return CheckGeometry(field, column);
     case DataType::kArray: return CheckArray(field, column);
     case DataType::kJson: return CheckJson(schema, field, column);
     default: return Status::Ok();
@@ -540,7 +599,7 @@ Status ValidateBatch(const CollectionSchema& schema, const ColumnBatch& batch, c
     QUIVER_RETURN_IF_ERROR(CheckNulls(field, column));
     QUIVER_RETURN_IF_ERROR(CheckValues(schema, field, column));
   }
-  return Status::Ok();
+  return CheckStructArrays(schema, batch);
 }
 
 Status CompleteBatch(const CollectionSchema& schema, ColumnBatch& batch) {

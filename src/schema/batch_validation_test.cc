@@ -380,5 +380,67 @@ TEST(Complete, LeavesAutoIdKeysToTheEngine) {
   EXPECT_EQ(batch.columns.size(), schema.fields.size() - 1);
 }
 
+TEST(Batch, StructArraysAreOfOneLength) {
+  CollectionSchema schema;
+  schema.name = "docs";
+  schema.fields.resize(3);
+  schema.fields[0].name = "id";
+  schema.fields[0].type = DataType::kInt64;
+  schema.fields[0].is_primary = true;
+  for (size_t i = 1; i < 3; ++i) {
+    schema.fields[i].name = i == 1 ? "r[a]" : "r[b]";
+    schema.fields[i].struct_name = "r";
+    schema.fields[i].type = DataType::kArray;
+    schema.fields[i].element_type = DataType::kInt8;
+    schema.fields[i].max_capacity = 4;
+  }
+  for (size_t i = 0; i < 3; ++i) schema.fields[i].field_id = kFirstUserFieldId + static_cast<int64_t>(i);
+  schema.struct_arrays.push_back({.field_id = kFirstUserFieldId + 3, .name = "r"});
+
+  const auto batch_of = [](size_t first, size_t second) {
+    ColumnBatch batch;
+    batch.rows = 1;
+    batch.columns.push_back(Column::Make(kFirstUserFieldId, DataType::kInt64));
+    batch.columns[0].AppendValue<int64_t>(1);
+    for (const size_t length : {first, second}) {
+      ArrayWriter writer(DataType::kInt8);
+      for (size_t i = 0; i < length; ++i) writer.AppendValue<int8_t>(0);
+      batch.columns.push_back(Column::Make(kFirstUserFieldId + static_cast<int64_t>(batch.columns.size()),
+                                           DataType::kArray, 0, DataType::kInt8));
+      batch.columns.back().Append(writer.Take());
+    }
+    return batch;
+  };
+  EXPECT_TRUE(ValidateBatch(schema, batch_of(2, 2), {}).ok());
+  EXPECT_NE(
+      ValidateBatch(schema, batch_of(2, 3), {}).message().find("inconsistent array length in struct array field r"),
+      std::string::npos);
+  ColumnBatch partial = batch_of(1, 1);
+  partial.columns.pop_back();
+  EXPECT_NE(ValidateBatch(schema, partial, {.kind = WriteKind::kUpsert, .partial_update = true})
+                .message()
+                .find("needs all of its 2 sub-fields"),
+            std::string::npos);
+}
+
+TEST(Batch, TimestampsLieInTheirYears) {
+  CollectionSchema schema;
+  schema.name = "docs";
+  schema.fields.resize(1);
+  schema.fields[0].field_id = kFirstUserFieldId;
+  schema.fields[0].name = "ts";
+  schema.fields[0].type = DataType::kTimestamptz;
+  const auto with = [&](int64_t micros) {
+    ColumnBatch batch;
+    batch.rows = 1;
+    batch.columns.push_back(Column::Make(kFirstUserFieldId, DataType::kTimestamptz));
+    batch.columns[0].AppendValue(micros);
+    return ValidateBatch(schema, batch, {});
+  };
+  EXPECT_TRUE(with(0).ok());
+  EXPECT_FALSE(with(INT64_MAX).ok());
+  EXPECT_NE(with(INT64_MIN).message().find("timestamptz field 'ts' is out of range"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace quiver

@@ -44,6 +44,31 @@ const FieldSchema* CollectionSchema::FindById(int64_t field_id) const {
   return nullptr;
 }
 
+std::string SubFieldName(std::string_view struct_name, std::string_view sub_name) {
+  return fmt::format("{}[{}]", struct_name, sub_name);
+}
+
+std::string_view ShortSubFieldName(const FieldSchema& sub_field) {
+  const std::string_view name = sub_field.name;
+  const size_t begin = sub_field.struct_name.size() + 1;
+  return name.size() > begin ? name.substr(begin, name.size() - begin - 1) : name;
+}
+
+const StructArraySchema* CollectionSchema::FindStructArray(std::string_view struct_name) const {
+  for (const StructArraySchema& one : struct_arrays) {
+    if (one.name == struct_name) return &one;
+  }
+  return nullptr;
+}
+
+std::vector<const FieldSchema*> CollectionSchema::SubFields(std::string_view struct_name) const {
+  std::vector<const FieldSchema*> found;
+  for (const FieldSchema& field : fields) {
+    if (!struct_name.empty() && field.struct_name == struct_name) found.push_back(&field);
+  }
+  return found;
+}
+
 const FieldSchema& CollectionSchema::primary() const {
   const auto found = std::find_if(fields.begin(), fields.end(), [](const FieldSchema& f) { return f.is_primary; });
   assert(found != fields.end() && "a validated schema has a primary key");
@@ -151,12 +176,25 @@ void WriteField(JsonWriter& writer, const FieldSchema& field) {
   WriteFlag(writer, "dynamic", field.is_dynamic);
   WriteFlag(writer, "nullable", field.nullable);
   WriteFlag(writer, "function_output", field.is_function_output);
+  WriteText(writer, "struct", field.struct_name);
   if (field.default_value) WriteDefault(writer, *field.default_value);
   WritePairs(writer, "type_params", field.type_params);
   WritePairs(writer, "index_params", field.index_params);
   WriteNumber(writer, "dim", field.dim, -1);
   WriteNumber(writer, "max_length", field.max_length, -1);
   WriteNumber(writer, "max_capacity", field.max_capacity, -1);
+  writer.EndObject();
+}
+
+void WriteStructArray(JsonWriter& writer, const StructArraySchema& one) {
+  writer.StartObject();
+  writer.Key("id");
+  writer.Int64(one.field_id);
+  writer.Key("name");
+  WriteString(writer, one.name);
+  WriteText(writer, "description", one.description);
+  WriteFlag(writer, "nullable", one.nullable);
+  WritePairs(writer, "type_params", one.type_params);
   writer.EndObject();
 }
 
@@ -253,6 +291,7 @@ Result<FieldSchema> ReadField(const JsonValue& object) {
   QUIVER_RETURN_IF_ERROR(Read(object, "dynamic", field.is_dynamic));
   QUIVER_RETURN_IF_ERROR(Read(object, "nullable", field.nullable));
   QUIVER_RETURN_IF_ERROR(Read(object, "function_output", field.is_function_output));
+  QUIVER_RETURN_IF_ERROR(Read(object, "struct", field.struct_name));
   QUIVER_RETURN_IF_ERROR(Read(object, "default", field.default_value));
   QUIVER_RETURN_IF_ERROR(Read(object, "type_params", field.type_params));
   QUIVER_RETURN_IF_ERROR(Read(object, "index_params", field.index_params));
@@ -260,6 +299,17 @@ Result<FieldSchema> ReadField(const JsonValue& object) {
   QUIVER_RETURN_IF_ERROR(Read(object, "max_length", field.max_length));
   QUIVER_RETURN_IF_ERROR(Read(object, "max_capacity", field.max_capacity));
   return field;
+}
+
+Result<StructArraySchema> ReadStructArray(const JsonValue& object) {
+  if (!object.IsObject()) return WrongForm("struct_arrays");
+  StructArraySchema one;
+  QUIVER_RETURN_IF_ERROR(Read(object, "id", one.field_id));
+  QUIVER_RETURN_IF_ERROR(Read(object, "name", one.name));
+  QUIVER_RETURN_IF_ERROR(Read(object, "description", one.description));
+  QUIVER_RETURN_IF_ERROR(Read(object, "nullable", one.nullable));
+  QUIVER_RETURN_IF_ERROR(Read(object, "type_params", one.type_params));
+  return one;
 }
 
 }  // namespace
@@ -278,6 +328,12 @@ std::string SchemaToJson(const CollectionSchema& schema) {
   writer.StartArray();
   for (const FieldSchema& field : schema.fields) WriteField(writer, field);
   writer.EndArray();
+  if (!schema.struct_arrays.empty()) {
+    writer.Key("struct_arrays");
+    writer.StartArray();
+    for (const StructArraySchema& one : schema.struct_arrays) WriteStructArray(writer, one);
+    writer.EndArray();
+  }
   writer.EndObject();
   return {buffer.GetString(), buffer.GetSize()};
 }
@@ -305,6 +361,13 @@ Result<CollectionSchema> SchemaFromJson(std::string_view json) {
   for (const JsonValue& object : fields->GetArray()) {
     QUIVER_ASSIGN_OR_RETURN(FieldSchema field, ReadField(object));
     schema.fields.push_back(std::move(field));
+  }
+  if (const JsonValue* struct_arrays = Member(document, "struct_arrays"); struct_arrays != nullptr) {
+    if (!struct_arrays->IsArray()) return WrongForm("struct_arrays");
+    for (const JsonValue& object : struct_arrays->GetArray()) {
+      QUIVER_ASSIGN_OR_RETURN(StructArraySchema one, ReadStructArray(object));
+      schema.struct_arrays.push_back(std::move(one));
+    }
   }
   return schema;
 }

@@ -52,6 +52,7 @@ struct FieldSchema {
   bool nullable = false;
   bool is_function_output = false;
   std::optional<ScalarValue> default_value;
+  std::string struct_name;  ///< of a sub-field of a struct array: that field's name; the own name is "struct[sub]"
   KeyValues type_params;
   KeyValues index_params;
   int64_t dim = -1;
@@ -61,19 +62,41 @@ struct FieldSchema {
   bool operator==(const FieldSchema&) const = default;
 };
 
+/// A struct array: a list of records in every row. It is stored by its sub-fields, which are fields of type ARRAY named
+/// "struct[sub]"; the arrays of one row are of one length, or all NULL.
+struct StructArraySchema {
+  int64_t field_id = 0;
+  std::string name;
+  std::string description;
+  bool nullable = false;
+  KeyValues type_params;
+
+  bool operator==(const StructArraySchema&) const = default;
+};
+
+/// "struct[sub]".
+std::string SubFieldName(std::string_view struct_name, std::string_view sub_name);
+/// The part of a sub-field's name between the brackets.
+std::string_view ShortSubFieldName(const FieldSchema& sub_field);
+
 /// A collection's fields in declaration order; `$meta` is the last one where dynamic fields are enabled.
 struct CollectionSchema {
   std::string name;
   std::string description;
   bool auto_id = false;
   bool enable_dynamic_field = false;
-  std::vector<FieldSchema> fields;
+  std::vector<FieldSchema> fields;  ///< those of struct arrays among them
+  std::vector<StructArraySchema> struct_arrays;
   int32_t version = 0;  ///< raised by every schema change
 
   bool operator==(const CollectionSchema&) const = default;
 
   [[nodiscard]] const FieldSchema* Find(std::string_view field_name) const;
   [[nodiscard]] const FieldSchema* FindById(int64_t field_id) const;
+  /// A struct array, or nullptr.
+  [[nodiscard]] const StructArraySchema* FindStructArray(std::string_view struct_name) const;
+  /// Sub-fields of a struct array in order.
+  [[nodiscard]] std::vector<const FieldSchema*> SubFields(std::string_view struct_name) const;
   /// The primary key; a validated schema has exactly one.
   [[nodiscard]] const FieldSchema& primary() const;
   /// The `$meta` field, or nullptr.

@@ -50,6 +50,17 @@ CollectionSchema RichSchema() {
   tags.max_length = 10;
   schema.fields.push_back(tags);
 
+  FieldSchema sub = Field(107, SubFieldName("records", "n"), DataType::kArray);
+  sub.element_type = DataType::kInt8;
+  sub.max_capacity = 3;
+  sub.struct_name = "records";
+  schema.fields.push_back(sub);
+  schema.struct_arrays.push_back({.field_id = 108,
+                                  .name = "records",
+                                  .description = "r",
+                                  .nullable = true,
+                                  .type_params = {{"max_capacity", "3"}}});
+
   FieldSchema vector = Field(105, "v", DataType::kFloatVector);
   vector.dim = 128;
   vector.index_params = {{"k", "v"}};

@@ -75,6 +75,7 @@ size_t FixedWidth(DataType type, int64_t dim) {
     case DataType::kInt32:
     case DataType::kFloat: return 4;
     case DataType::kInt64:
+    case DataType::kTimestamptz:
     case DataType::kDouble: return 8;
     case DataType::kBinaryVector: return d / 8;
     case DataType::kFloatVector: return d * 4;

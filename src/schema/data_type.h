@@ -59,8 +59,10 @@ constexpr bool IsNumeric(DataType type) { return IsInteger(type) || IsFloating(t
 constexpr bool IsString(DataType type) {
   return type == DataType::kString || type == DataType::kVarChar || type == DataType::kText;
 }
-/// Scalars of fixed width: bool, integers, floats.
-constexpr bool IsFixedScalar(DataType type) { return type == DataType::kBool || IsNumeric(type); }
+/// Scalars of fixed width: bool, integers, floats, timestamps.
+constexpr bool IsFixedScalar(DataType type) {
+  return type == DataType::kBool || IsNumeric(type) || type == DataType::kTimestamptz;
+}
 
 /// Returns the bytes of one value of a fixed-width type; `dim` counts for dense vectors only (binary: bits).
 /// 0 for variable-length types (strings, JSON, arrays, sparse vectors).

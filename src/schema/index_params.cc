@@ -476,7 +476,7 @@ std::string WrongScalarType(const FieldSchema& field, std::string_view index_typ
   const bool array = type == DataType::kArray;
   const bool json = type == DataType::kJson;
   if (index_type == "INVERTED") {
-    if (IsFixedScalar(type) || IsString(type) || array || json) return {};
+    if (type == DataType::kBool || IsNumeric(type) || IsString(type) || array || json) return {};
     return fmt::format("INVERTED are not supported on {} field", DataTypeName(type));
   }
   if (index_type == "BITMAP") {
@@ -495,7 +495,7 @@ std::string WrongScalarType(const FieldSchema& field, std::string_view index_typ
     return IsString(type) ? "" : "TRIE are only supported on varchar field";
   }
   if (index_type == "HYBRID") {
-    const auto allowed = [](DataType t) { return IsFixedScalar(t) || IsString(t); };
+    const auto allowed = [](DataType t) { return t == DataType::kBool || IsNumeric(t) || IsString(t); };
     if (allowed(type) || (array && allowed(element))) return {};
     return "hybrid index are only supported on bool, int, float, string and array field";
   }

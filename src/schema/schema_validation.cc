@@ -3,16 +3,16 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <set>
 #include <string>
-#include <system_error>
 
 #include "schema/index_params.h"
 #include "schema/limits.h"
+#include "schema/timestamp.h"
 #include "schema/validation.h"
+#include "text/analyzer.h"
 
 namespace quiver {
 namespace {
@@ -134,7 +134,7 @@ Status ValidateMaxCapacity(std::string_view collection, FieldSchema& field) {
 }
 
 Status ValidateElementType(DataType type) {
-  if (IsFixedScalar(type) || type == DataType::kVarChar) return Status::Ok();
+  if (type == DataType::kBool || IsNumeric(type) || type == DataType::kVarChar) return Status::Ok();
   if (type == DataType::kString) {
     return Invalid("string data type not supported yet, please use VarChar type instead");
   }
@@ -148,14 +148,15 @@ Status ValidateType(const FieldSchema& field) {
     case DataType::kNone: return Invalid("data type None is not valid");
     case DataType::kArray: return ValidateElementType(field.element_type);
     case DataType::kArrayOfVector:
+      if (!field.struct_name.empty()) {
+        return Error(StatusCode::kUnimplemented, "vectors in struct arrays are not supported yet, field name = {}",
+                     field.name);
+      }
       return Invalid("array of vector can only be in the struct array field, field name: {}", field.name);
-    case DataType::kGeometry:
-    case DataType::kText:
-    case DataType::kTimestamptz:
     case DataType::kArrayOfStruct:
     case DataType::kStruct:
-      return Error(StatusCode::kUnimplemented, "data type {} is not supported yet, field name = {}",
-                   DataTypeName(field.type), field.name);
+      return Invalid("data type {} is only possible as a struct array, field name = {}", DataTypeName(field.type),
+                     field.name);
     default: break;
   }
   if (DataTypeName(field.type) == "Unknown") {
@@ -181,6 +182,7 @@ Status ValidateIntegerDefault(const FieldSchema& field, int64_t value) {
     case DataType::kInt16: low = INT16_MIN, high = INT16_MAX; break;
     case DataType::kInt32: low = INT32_MIN, high = INT32_MAX; break;
     case DataType::kInt64: break;
+    case DataType::kTimestamptz: low = kMinTimestamp, high = kMaxTimestamp; break;
     default: return DefaultTypeMismatch(field, "DataType_Int64");
   }
   if (value < low || value > high) {
@@ -195,7 +197,8 @@ Status ValidateDefaultValue(const FieldSchema& field) {
   if (field.is_primary) {
     return Invalid("primary field not support default_value, type:{}, name:{}", DataTypeName(field.type), field.name);
   }
-  if (field.type == DataType::kArray || field.type == DataType::kJson || IsVector(field.type)) {
+  if (field.type == DataType::kArray || field.type == DataType::kJson || field.type == DataType::kGeometry ||
+      field.type == DataType::kText || IsVector(field.type)) {
     return Invalid("type not support default_value, type:{}, name:{}", DataTypeName(field.type), field.name);
   }
   const ScalarValue& value = *field.default_value;
@@ -236,12 +239,19 @@ Status ValidateTextOptions(const FieldSchema& field) {
       return Invalid("invalid {} value of field {}: {}", key, field.name, *text);
     }
   }
+  if (FindValue(field.type_params, "multi_analyzer_params") != nullptr) {
+    return Error(StatusCode::kUnimplemented, "multi_analyzer_params are not supported yet, field name = {}",
+                 field.name);
+  }
+  if (const std::string* params = FindValue(field.type_params, "analyzer_params"); params != nullptr) {
+    return text::Analyzer::Create(*params).status();
+  }
   return Status::Ok();
 }
 
 // Everything about one field that does not depend on the others. Parses its type_params.
 Status ValidateField(std::string_view collection, FieldSchema& field) {
-  QUIVER_RETURN_IF_ERROR(ValidateFieldName(field.name));
+  QUIVER_RETURN_IF_ERROR(ValidateFieldName(field.struct_name.empty() ? field.name : ShortSubFieldName(field)));
   if (IsVector(field.type)) QUIVER_RETURN_IF_ERROR(ValidateDimension(field));
   if (field.type == DataType::kVarChar ||
       (field.type == DataType::kArray && field.element_type == DataType::kVarChar)) {
@@ -327,6 +337,25 @@ Status ValidateClusteringKey(const CollectionSchema& schema) {
   return Status::Ok();
 }
 
+// Struct arrays and their sub-fields, which stand among the fields.
+Status ValidateStructArrays(const CollectionSchema& schema) {
+  for (const StructArraySchema& one : schema.struct_arrays) {
+    QUIVER_RETURN_IF_ERROR(ValidateFieldName(one.name));
+    const auto subs = schema.SubFields(one.name);
+    if (subs.empty()) return Invalid("struct array field {} has no sub-fields", one.name);
+    for (const FieldSchema* sub : subs) {
+      if (sub->type != DataType::kArray && sub->type != DataType::kArrayOfVector) {
+        return Invalid("Fields in StructArrayField can only be array or array of vector, but field {} is {}", sub->name,
+                       DataTypeName(sub->type));
+      }
+      if (sub->is_primary || sub->is_partition_key || sub->is_clustering_key || sub->auto_id) {
+        return Invalid("sub-field {} of a struct array cannot be a key", sub->name);
+      }
+    }
+  }
+  return Status::Ok();
+}
+
 Status ValidateCounts(const CollectionSchema& schema) {
   if (schema.fields.size() > limits::kMaxFields) {
     return Invalid("maximum field's number should be limited to {}", limits::kMaxFields);
@@ -347,13 +376,6 @@ FieldSchema MetaField(int64_t field_id) {
   meta.type = DataType::kJson;
   meta.is_dynamic = true;
   return meta;
-}
-
-bool IsKnownTimeZone(const std::string& name) {
-  if (name == "UTC") return true;
-  if (name.empty() || name.front() == '/' || name.find("..") != std::string::npos) return false;
-  std::error_code error;
-  return std::filesystem::is_regular_file("/usr/share/zoneinfo/" + name, error);
 }
 
 bool IsConsistencyLevel(std::string_view text) {
@@ -381,6 +403,7 @@ Status ValidateProperty(const CollectionSchema& schema, const std::string& key, 
     const FieldSchema* field = schema.Find(value);
     if (field == nullptr) return Invalid("ttl field name {} not found in schema", value);
     if (field->type != DataType::kTimestamptz) return Invalid("ttl field must be timestamptz, field name = {}", value);
+    return Error(StatusCode::kUnimplemented, "property ttl_field is not supported yet: {}", value);
   } else if (key == "partitionkey.isolation") {
     const std::optional<bool> enabled = ParseSwitch(value);
     if (!enabled) return Invalid("failed to parse partition key isolation property: {}", value);
@@ -407,8 +430,8 @@ Status ValidateProperty(const CollectionSchema& schema, const std::string& key, 
     if (!value.empty() && value != "large_topk") {
       return Invalid("invalid query_mode value: {}, expected large_topk", value);
     }
-  } else if (key == "timezone") {
-    if (!IsKnownTimeZone(value)) return Invalid("unknown or invalid IANA Time Zone ID: {}", value);
+  } else if (key == kTimeZoneKey) {
+    return TimeZone::Load(value).status();
   }
   return Status::Ok();
 }
@@ -433,6 +456,7 @@ Status ValidateSchema(CollectionSchema& schema) {
     if (field.is_dynamic) return Invalid("cannot explicitly set a field as a dynamic field");
   }
   QUIVER_RETURN_IF_ERROR(ValidateAutoId(schema));
+  QUIVER_RETURN_IF_ERROR(ValidateStructArrays(schema));
   for (const FieldSchema& field : schema.fields) QUIVER_RETURN_IF_ERROR(ValidateType(field));
   QUIVER_RETURN_IF_ERROR(ValidatePartitionKey(schema));
   QUIVER_RETURN_IF_ERROR(ValidateClusteringKey(schema));
@@ -442,9 +466,13 @@ Status ValidateSchema(CollectionSchema& schema) {
   for (const FieldSchema& field : schema.fields) {
     if (!names.insert(field.name).second) return Invalid("duplicated field name {} found", field.name);
   }
+  for (const StructArraySchema& one : schema.struct_arrays) {
+    if (!names.insert(one.name).second) return Invalid("duplicated field name {} found", one.name);
+  }
 
   int64_t next_id = kFirstUserFieldId;
   for (FieldSchema& field : schema.fields) field.field_id = next_id++;
+  for (StructArraySchema& one : schema.struct_arrays) one.field_id = next_id++;
   if (schema.enable_dynamic_field) schema.fields.push_back(MetaField(next_id));
   schema.auto_id = schema.primary().auto_id;
   return Status::Ok();
@@ -459,7 +487,9 @@ Status ValidateAddedField(const CollectionSchema& schema, FieldSchema& field) {
   if (IsSystemFieldName(field.name)) {
     return Invalid("not support to add system field, field name = {}", field.name);
   }
-  if (schema.Find(field.name) != nullptr) return Invalid("duplicated field name {}", field.name);
+  if (schema.Find(field.name) != nullptr || schema.FindStructArray(field.name) != nullptr) {
+    return Invalid("duplicated field name {}", field.name);
+  }
   QUIVER_RETURN_IF_ERROR(ValidateType(field));
   if (field.is_primary) return Invalid("not support to add pk field, field name = {}", field.name);
   if (field.auto_id) return Invalid("only primary field can speficy AutoID with true, field name = {}", field.name);

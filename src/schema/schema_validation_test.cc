@@ -133,10 +133,25 @@ TEST(Schema, LengthsAndCapacities) {
 }
 
 TEST(Schema, TypesThatAreNotServedSaySo) {
-  for (const DataType type : {DataType::kGeometry, DataType::kText, DataType::kTimestamptz, DataType::kArrayOfStruct}) {
-    const Status status = After([&](auto& s) { s.fields.push_back(Field("x", type)); });
-    EXPECT_EQ(status.code(), StatusCode::kUnimplemented) << DataTypeName(type);
+  for (const DataType type : {DataType::kGeometry, DataType::kText, DataType::kTimestamptz}) {
+    EXPECT_TRUE(After([&](auto& s) { s.fields.push_back(Field("x", type)); }).ok()) << DataTypeName(type);
   }
+  EXPECT_FALSE(After([](auto& s) { s.fields.push_back(Field("x", DataType::kArrayOfStruct)); }).ok());
+  const auto with_sub = [](DataType type, DataType element) {
+    return After([&](auto& s) {
+      s.struct_arrays.push_back({.name = "records"});
+      s.fields.push_back(Field("records[x]", type));
+      s.fields.back().struct_name = "records";
+      s.fields.back().element_type = element;
+      s.fields.back().type_params = {{"max_capacity", "8"}, {"dim", "4"}};
+    });
+  };
+  EXPECT_TRUE(with_sub(DataType::kArray, DataType::kInt64).ok());
+  EXPECT_EQ(with_sub(DataType::kArrayOfVector, DataType::kFloatVector).code(), StatusCode::kUnimplemented);
+  EXPECT_THAT(with_sub(DataType::kInt64, DataType::kNone).message(),
+              HasSubstr("Fields in StructArrayField can only be array or array of vector"));
+  EXPECT_THAT(After([](auto& s) { s.struct_arrays.push_back({.name = "records"}); }).message(),
+              HasSubstr("has no sub-fields"));
   EXPECT_THAT(After([](auto& s) { s.fields.push_back(Field("x", DataType::kString)); }).message(),
               HasSubstr("string data type not supported yet, please use VarChar type instead"));
   EXPECT_THAT(After([](auto& s) { s.fields.push_back(Field("x", DataType::kNone)); }).message(),

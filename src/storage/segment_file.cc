@@ -99,7 +99,8 @@ bool Covers(const PageStatistics& facts, const ColumnView& view, size_t row) {
     case DataType::kInt8: value = view.Get<int8_t>(row); break;
     case DataType::kInt16: value = view.Get<int16_t>(row); break;
     case DataType::kInt32: value = view.Get<int32_t>(row); break;
-    case DataType::kInt64: value = view.Get<int64_t>(row); break;
+    case DataType::kInt64:
+    case DataType::kTimestamptz: value = view.Get<int64_t>(row); break;
     case DataType::kFloat: return CoversReal(facts, view.Get<float>(row));
     default: return CoversReal(facts, view.Get<double>(row));
   }

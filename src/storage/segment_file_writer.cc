@@ -105,7 +105,8 @@ class FactCollector {
       case DataType::kInt8: return AddNumbers<int8_t>(view);
       case DataType::kInt16: return AddNumbers<int16_t>(view);
       case DataType::kInt32: return AddNumbers<int32_t>(view);
-      case DataType::kInt64: return AddNumbers<int64_t>(view);
+      case DataType::kInt64:
+      case DataType::kTimestamptz: return AddNumbers<int64_t>(view);
       case DataType::kFloat: return AddNumbers<float>(view);
       case DataType::kDouble: return AddNumbers<double>(view);
       default: return AddTexts(view);
