@@ -14,6 +14,7 @@ constexpr size_t kPages = 256;
 
 constexpr int64_t kCoded = kFirstUserFieldId + 8;
 constexpr int64_t kKept = kFirstUserFieldId + 9;
+constexpr int64_t kTime = kFirstUserFieldId + 10;
 constexpr uint32_t kCategories = 200;
 constexpr uint32_t kCities = 100;
 
@@ -28,7 +29,14 @@ class Pages {
     std::vector<int64_t> ranks;
     std::vector<uint8_t> city_codes;
     ColumnView cities;
+    PageFacts time_facts;
+    bool tells_facts = false;
     [[nodiscard]] size_t row_count() const override { return batch.rows; }
+    [[nodiscard]] bool Facts(int64_t field_id, PageFacts* facts) const override {
+      if (!tells_facts || field_id != kTime) return false;
+      *facts = time_facts;
+      return true;
+    }
     [[nodiscard]] ColumnView column(int64_t field_id) const override {
       if (field_id == kCoded) return coded;
       const Column* found = batch.Find(field_id);
@@ -66,6 +74,7 @@ class Pages {
     add("plain", DataType::kVarChar);
     add("coded", DataType::kVarChar);  // the same values, with a dictionary
     add("kept", DataType::kJson);      // as j, of which two places are columns
+    add("time", DataType::kInt64);     // rises with the rows, as what is written over time does
     for (uint32_t i = 0; i < kCities; ++i) {
       city_entries += fmt::format("\"c{:02}\"", i);
       city_offsets.push_back(static_cast<uint32_t>(city_entries.size()));
@@ -104,9 +113,14 @@ class Pages {
         columns[8].AppendNull();
         page->codes.push_back(static_cast<uint8_t>(mixed % kCategories));
         columns[9].Append("{}");  // only which rows are null may be looked at
+        columns[10].AppendValue(static_cast<int64_t>(row));
         page->ranks.push_back(static_cast<int64_t>(mixed));
         page->city_codes.push_back(static_cast<uint8_t>(mixed % kCities));
       }
+      page->time_facts = {.distinct = kPageRows,
+                          .has_values = true,
+                          .least = static_cast<int64_t>(p * kPageRows),
+                          .most = static_cast<int64_t>((p + 1) * kPageRows - 1)};
       page->coded.type = DataType::kVarChar;
       page->coded.rows = kPageRows;
       page->coded.dictionary = &dictionary;
@@ -129,10 +143,11 @@ class Pages {
   ColumnDictionary cities;
 };
 
-const Pages& Data() {
-  static const Pages pages;
+Pages& MutableData() {
+  static Pages pages;
   return pages;
 }
+const Pages& Data() { return MutableData(); }
 
 void Evaluate(benchmark::State& state, const std::string& text, size_t expected) {
   const Pages& data = Data();
@@ -153,6 +168,13 @@ void Evaluate(benchmark::State& state, const std::string& text, size_t expected)
   }
   state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(kPages * kPageRows));
   state.counters["rows_passing"] = static_cast<double>(passing);
+}
+
+/// The same filter over pages that tell the bounds of `time`.
+void EvaluateWithFacts(benchmark::State& state, const std::string& text, size_t expected) {
+  for (const auto& page : MutableData().pages) page->tells_facts = true;
+  Evaluate(state, text, expected);
+  for (const auto& page : MutableData().pages) page->tells_facts = false;
 }
 
 std::string InList(size_t size, size_t step) {
@@ -189,6 +211,14 @@ BENCHMARK_CAPTURE(Evaluate, json_text_column, "kept[\"shop\"][\"city\"] == 'c07'
 BENCHMARK_CAPTURE(Evaluate, json_first_key, "j[\"title\"] == 'item number 5'", 1);
 BENCHMARK_CAPTURE(Evaluate, conjunction_of_5,
                   "j[\"price\"] > 100 and s like 'prefix1%' and i8 == 11 and f < 500 and id < 1000", 1);
+
+// A range of 1 % of the rows: most pages are settled by their bounds, few are read.
+BENCHMARK_CAPTURE(Evaluate, time_range, "500000 <= time < 510000", 10'000);
+BENCHMARK_CAPTURE(EvaluateWithFacts, time_range_facts, "500000 <= time < 510000", 10'000);
+BENCHMARK_CAPTURE(Evaluate, time_and_like, "time >= 1000000 and s like '%/item-77%'", 516);
+BENCHMARK_CAPTURE(EvaluateWithFacts, time_and_like_facts, "time >= 1000000 and s like '%/item-77%'", 516);
+BENCHMARK_CAPTURE(Evaluate, time_or_like, "time >= 10000 or s like '%/item-77%'", 1'038'681);
+BENCHMARK_CAPTURE(EvaluateWithFacts, time_or_like_facts, "time >= 10000 or s like '%/item-77%'", 1'038'681);
 
 void CompileText(benchmark::State& state, const std::string& text) {
   const Pages& data = Data();

@@ -18,7 +18,10 @@ using segment::Segment;
 class SegmentPage final : public expr::ColumnSource {
  public:
   SegmentPage(const Segment& segment, uint32_t page)
-      : segment_(segment), first_row_(page * kPageRows), rows_(std::min(segment.row_count() - first_row_, kPageRows)) {}
+      : segment_(segment),
+        page_(page),
+        first_row_(page * kPageRows),
+        rows_(std::min(segment.row_count() - first_row_, kPageRows)) {}
   [[nodiscard]] size_t row_count() const override { return rows_; }
   [[nodiscard]] ColumnView column(int64_t field_id) const override {
     return Keep(segment_.View(field_id, first_row_, rows_));
@@ -28,6 +31,12 @@ class SegmentPage final : public expr::ColumnSource {
   }
   [[nodiscard]] ColumnView validity(int64_t field_id) const override {
     return Keep(segment_.Validity(field_id, first_row_, rows_));
+  }
+  [[nodiscard]] uint64_t first_row_id() const override {
+    return (static_cast<uint64_t>(segment_.id()) << 32) + first_row_;
+  }
+  [[nodiscard]] bool Facts(int64_t field_id, expr::PageFacts* facts) const override {
+    return segment_.Facts(field_id, page_, facts);
   }
   [[nodiscard]] const Status& status() const { return status_; }
 
@@ -39,6 +48,7 @@ class SegmentPage final : public expr::ColumnSource {
   }
 
   const Segment& segment_;
+  uint32_t page_;
   uint32_t first_row_;
   uint32_t rows_;
   mutable Status status_;

@@ -32,6 +32,32 @@ Timestamp SealedSegment::delete_ts(uint32_t row) const {
   return page == nullptr ? kNotDeleted : page->stamps[row % kPageRows].load(std::memory_order_acquire);
 }
 
+bool SealedSegment::Facts(int64_t field_id, uint32_t page, expr::PageFacts* facts) const {
+  // Statistics that cannot be read fence the segment; the read finds that out at its end.
+  static_assert(kPageRows == storage::kSegmentPageRows);
+  if (const auto numbers = file_->page_statistics(field_id); numbers.ok() && page < numbers->size()) {
+    const storage::PageStatistics& of = (*numbers)[page];
+    *facts = {.null_count = of.null_count,
+              .distinct = of.distinct,
+              .has_values = of.has_values != 0,
+              .has_nan = of.has_nan != 0};
+    // A bound is one of the two; which one, the reader knows from the field's type.
+    facts->least = of.min.integer;
+    facts->most = of.max.integer;
+    facts->least_real = of.min.real;
+    facts->most_real = of.max.real;
+    return true;
+  }
+  const auto texts = file_->text_statistics(field_id);
+  if (!texts.ok() || page >= texts->size()) return false;
+  const storage::TextStatistics& of = (*texts)[page];
+  *facts = {.null_count = of.null_count, .distinct = of.distinct, .has_values = of.has_values != 0};
+  facts->least_text = of.min();
+  facts->most_text = of.max();
+  facts->most_text_open = of.max_open != 0;
+  return true;
+}
+
 uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const {
   std::fill_n(mask, kPageWords, 0);
   const uint32_t begin = page * kPageRows;

@@ -48,6 +48,7 @@ class SealedSegment final : public Segment {
   [[nodiscard]] Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
     return file_->Validity(field_id, first_row, rows);
   }
+  bool Facts(int64_t field_id, uint32_t page, expr::PageFacts* facts) const override;
   uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
   [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "expr/column_source.h"
 #include "schema/column.h"
 
 namespace quiver::segment {
@@ -92,6 +93,8 @@ class Segment {
   [[nodiscard]] virtual Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const {
     return View(field_id, first_row, rows);
   }
+  /// Facts about the values of a field in a page, all its rows counted; false where none are kept.
+  virtual bool Facts(int64_t /*field_id*/, uint32_t /*page*/, expr::PageFacts* /*facts*/) const { return false; }
 
   /// Fills mask bits of rows [page * kPageRows, ...) that are visible; returns how many. `mask` has kPageWords words
   /// and is overwritten; bits past the end are zero.
