@@ -539,8 +539,8 @@ void GraphBuilder::Connect(BuildLevel& base) {
   for (uint32_t position = 0; position < vertices_; ++position) {
     const uint32_t vertex = order_[position];
     if (reached[vertex] != 0) continue;
-    // A walk from the entry sees reachable vertices only. One with room takes the link; where none has, the vertex
-    // joins the rows that are compared exactly.
+    // A walk from the entry sees reachable vertices only. One with room takes the link; where none has, every walk
+    // begins with the vertex.
     Worker& worker = workers_[0];
     Walk(worker, base, vertex, std::span(&order_[0], 1), 256);
     bool linked = false;
@@ -552,17 +552,9 @@ void GraphBuilder::Connect(BuildLevel& base) {
       base.set_count(near, count + 1);
       linked = true;
     }
-    if (linked) {
-      spread(vertex);
-      continue;
-    }
-    if (identity_) {
-      strays_.push_back(vertex);
-    } else {
-      strays_.insert(strays_.end(), rows_.begin() + row_offset_[vertex], rows_.begin() + row_offset_[vertex + 1]);
-    }
+    if (!linked) starts_.push_back(vertex);
+    spread(vertex);
   }
-  std::sort(strays_.begin(), strays_.end());
 }
 
 /// Measures what a walk gives and costs, on rows moved off their places by about the distance of their neighbours.
