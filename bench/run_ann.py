@@ -51,6 +51,10 @@ def enter_environment():
     os.execve(python, [str(python), *sys.argv], environment)
 
 
+def lists_of(ef):
+    return max(1, ef // 4)
+
+
 class Ours:
     """Our engine in its own process, driven by lines."""
 
@@ -71,10 +75,13 @@ class Ours:
 
     def make(self):
         built = self.ask(f"build {self.build_line}")
-        return {"build_cpu_s": built["cpu_s"], "memory_bytes": built["memory_bytes"]}
+        # Lists are used where their file is mapped.
+        return {"build_cpu_s": built["cpu_s"], "memory_bytes": max(built["memory_bytes"], built["file_bytes"])}
 
     def search(self, ef):
-        result = self.ask(f"search ef {ef}")
+        # One sweep for all engines: a list counts for some candidates.
+        effort = f"nprobe {lists_of(ef)}" if self.build_line.startswith("lists") else f"ef {ef}"
+        result = self.ask(f"search {effort}")
         if result["short"]:
             raise RuntimeError(f"{result['short']} queries got fewer than {K} rows")
         return result["recall"], result["cpu_s"], result["wall_s"]
@@ -174,6 +181,22 @@ class Faiss(Peer):
         return self.index.search(self.queries, K)[1]
 
 
+class FaissLists(Faiss):
+    name = "faiss-ivf IVF1024,Flat"
+
+    def new(self, base):
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        self.index = faiss.index_factory(base.shape[1], "IVF1024,Flat", faiss.METRIC_INNER_PRODUCT)
+        self.index.train(base)
+        self.index.add(base)
+
+    def find(self, ef):
+        self.index.nprobe = lists_of(ef)
+        return self.index.search(self.queries, K)[1]
+
+
 class Usearch(Peer):
     name = "usearch c16 add200"
 
@@ -229,8 +252,10 @@ def run_set(program, name, rows, options, efs):
     import numpy
 
     engines = [Ours(program, data, build) for build in options.ours if build]
-    for kind, module in ((Hnswlib, "hnswlib"), (Faiss, "faiss"), (Usearch, "usearch")):
+    for kind, module in ((Hnswlib, "hnswlib"), (Faiss, "faiss"), (FaissLists, "faiss"), (Usearch, "usearch")):
         if module not in options.peers.split(","):
+            continue
+        if kind is FaissLists and not any(build.startswith("lists") for build in options.ours):
             continue
         try:
             __import__(module)
