@@ -74,6 +74,7 @@ struct ListsBuilder {
   std::vector<float> centres;     ///< rotated
   std::vector<uint32_t> list_of;  ///< of listed[i]
   ListsPlaces places;
+  std::vector<float> adds;  ///< of centres, see RankWeight
 
   [[nodiscard]] bool cancelled() const { return control.cancelled && control.cancelled(); }
   void Report(double share) const {
@@ -98,6 +99,7 @@ struct ListsBuilder {
   Status Assign(const codec::KMeans& means);
   Status Encode(IndexFileWriter& writer);
   void AddCentres(IndexFileWriter& writer);
+  void MeasureSpread(const std::vector<float>& centre_norms);
   void AddCurve(IndexFileWriter& writer);
   void ReadShifted(uint32_t row, float* out) const {
     reader.Read(row, out);
@@ -239,6 +241,27 @@ Status ListsBuilder::Encode(IndexFileWriter& writer) {
   return Status::Ok();
 }
 
+/// What ranks lists for IP: the mean squared residual of each, and the norm of rows.
+void ListsBuilder::MeasureSpread(const std::vector<float>& centre_norms) {
+  std::vector<double> shifted(header.nlist, 0.0);
+  std::vector<float> row(field_dim);
+  double plain = 0;
+  for (size_t i = 0; i < listed.size(); ++i) {
+    reader.Read(listed[i], row.data());
+    for (size_t d = 0; d < field_dim; ++d) {
+      const auto value = static_cast<double>(row[d]);
+      const auto less = static_cast<double>(row[d] - mean[d]);
+      plain += value * value;
+      shifted[list_of[i]] += less * less;
+    }
+  }
+  header.row_norm = static_cast<float>(std::sqrt(plain / static_cast<double>(std::max<size_t>(listed.size(), 1))));
+  for (size_t l = 0; l < header.nlist; ++l) {
+    const double mean_norm = shifted[l] / std::max(1.0, static_cast<double>(places.sizes[l]));
+    adds[l] = static_cast<float>(std::min(0.0, static_cast<double>(centre_norms[l]) - mean_norm));
+  }
+}
+
 /// Centres in full and as bytes, with what their keys need.
 void ListsBuilder::AddCentres(IndexFileWriter& writer) {
   const size_t padded = (header.nlist + kListBlock - 1) / kListBlock * kListBlock;
@@ -247,7 +270,7 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
   header.centre_step = std::max((*most - low) / simd::ListKernels::kByteMax, 1e-30f);
   std::vector<uint8_t> codes(padded * dim, 0);
   std::vector<float> norms(header.nlist);
-  std::vector<float> adds(padded, std::numeric_limits<float>::infinity());
+  adds.assign(padded, std::numeric_limits<float>::infinity());
   for (size_t c = 0; c < header.nlist; ++c) {
     double norm = 0;
     for (size_t d = 0; d < dim; ++d) {
@@ -258,8 +281,9 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
                                           static_cast<float>(simd::ListKernels::kByteMax)));
     }
     norms[c] = static_cast<float>(norm);
-    adds[c] = form == codec::KeyForm::kL2 ? norms[c] : 0.0f;
+    adds[c] = norms[c];
   }
+  if (form == codec::KeyForm::kIp) MeasureSpread(norms);
   writer.AddValues<float>(kListsMean, mean);
   writer.AddValues<float>(kListsCentres, centres);
   writer.AddValues<uint8_t>(kListsCentreCodes, codes);
@@ -335,12 +359,12 @@ void ListsBuilder::AddCurve(IndexFileWriter& writer) {
       for (size_t d = 0; d < field_dim; ++d) shifted[d] -= mean[d];
     }
     rotation.Apply(shifted.data(), query.data());
-    if (form == codec::KeyForm::kL2) {
-      simd::Kernels().f32.l2(all, query.data(), dim, keys, nullptr);
-    } else {
-      simd::Kernels().f32.ip(all, query.data(), dim, keys, nullptr);
-      for (size_t l = 0; l < header.nlist; ++l) keys[l] = -keys[l];
-    }
+    float norm2 = 0;
+    simd::Kernels().f32.norm({reinterpret_cast<const std::byte*>(query.data()), dim * sizeof(float), 1, nullptr}, dim,
+                             &norm2);
+    const float weight = RankWeight(form == codec::KeyForm::kIp, header.row_norm, std::sqrt(norm2));
+    simd::Kernels().f32.ip(all, query.data(), dim, keys, nullptr);
+    for (size_t l = 0; l < header.nlist; ++l) keys[l] = adds[l] - weight * keys[l];
   };
   const std::vector<CurvePoint> curve = MeasureCurve(recipe, vectors, listed, list_of, header.nlist, keys_of);
   header.curve_points = static_cast<uint32_t>(curve.size());

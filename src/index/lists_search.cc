@@ -306,7 +306,7 @@ void Lists::RankCentres(const Task& task, const ListsQuery& state) const {
     }
     return;
   }
-  const float weight = file_.recipe().metric == MetricType::kIp ? -1.0f : -2.0f;
+  const float weight = -RankWeight(file_.recipe().metric == MetricType::kIp, header_.row_norm, state.coded.norm);
   const float step = state.coded.largest > 1e-30f ? state.coded.largest / ListKernels::kByteQueryMax : 1.0f;
   int8_t* query = Sized(scratch.centre_query, header_.dim);
   simd::Kernels().lists->quantise(state.rotated.data(), header_.dim, 1 / step, query);

@@ -24,7 +24,7 @@ enum ListsSection : uint32_t {
   kListsMean = 2,         ///< float[dimension of the field]
   kListsCentres = 3,      ///< float[nlist][dim], rotated; binary: bytes[nlist][width]
   kListsCentreCodes = 4,  ///< u8[nlist rounded up to 32][dim] in the form of simd::ListKernels::scan_bytes
-  kListsCentreAdds = 5,   ///< float[nlist rounded up to 32], their part of the key; padding +infinity
+  kListsCentreAdds = 5,   ///< float[nlist rounded up to 32], their part of the rank; padding +infinity
   kListsCentreNorms = 6,  ///< float[nlist], squared
   kListsBegin = 7,        ///< u32[nlist + 1]: first block of each list
   kListsSizes = 8,        ///< u32[nlist]: rows of each list; the last block of a list may have room
@@ -46,6 +46,7 @@ struct ListsHeader {
   float sign_error = 0;
   float code_norm = 0;
   uint32_t curve_points = 0;
+  float row_norm = 0;  ///< IP: root of the mean squared norm of rows; else 0
 };
 
 /// Share of the nearest rows that lie in the first `nprobe` lists, for 10 and for 100 wanted, measured at build.
@@ -54,6 +55,15 @@ struct CurvePoint {
   float recall10 = 0;
   float recall100 = 0;
 };
+
+/// How lists are ranked for a query: by adds[l] - RankWeight * <q, centre l>, smallest first. L2 ranks by distance to
+/// the centre. IP does the same as if all rows had one norm, which the query is brought to: |centre|^2 then is that
+/// norm's less the mean squared residual of the list, whose negative is the list's add. So lists that spread far rank
+/// before tight ones with the same product, and unit vectors rank as by distance.
+inline float RankWeight(bool ip, float row_norm, float query_norm) {
+  if (!ip) return 2;
+  return query_norm > 1e-15f && row_norm > 1e-15f ? 2 * row_norm / query_norm : 2;
+}
 
 /// Rows of a block.
 constexpr size_t kListBlock = simd::ListKernels::kBlock;
