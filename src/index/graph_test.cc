@@ -292,6 +292,15 @@ TEST(GraphTest, TinySetsGiveAllTheyHave) {
   }
 }
 
+TEST(GraphTest, TheLargestDegreeCostsNoMoreThanThereAreVertices) {
+  const Table table = Clustered(DataType::kFloatVector, 8, 200, 5);
+  IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
+  recipe.degree = 4096;
+  const Opened opened = Build(table, recipe);
+  EXPECT_LT(opened.bytes.size(), 600'000u);
+  EXPECT_EQ(Recall(*opened.index, table, MetricType::kL2, Options(10, 100)), 1.0);
+}
+
 TEST(GraphTest, NullZeroAndInfiniteRowsAreTreatedAsInAScan) {
   std::mt19937 random(6);
   Table table(DataType::kFloatVector, 12);

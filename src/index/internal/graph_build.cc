@@ -124,6 +124,9 @@ class GraphBuilder {
     if (control_.on_progress) control_.on_progress(progress_);
   }
 
+  /// No row needs room for more links than there are vertices.
+  [[nodiscard]] uint32_t degree() const { return std::min(recipe_.degree, std::max(2u, vertices_)); }
+
   void FindVertices();
   Status Encode();
   Status BuildUpper();
@@ -451,8 +454,8 @@ Status GraphBuilder::BuildUpper() {
 }
 
 Status GraphBuilder::BuildBase() {
-  base_ = std::make_unique<BuildLevel>(vertices_, recipe_.degree, nullptr);
-  const size_t ef = std::max<size_t>(recipe_.ef_construction, recipe_.degree);
+  base_ = std::make_unique<BuildLevel>(vertices_, degree(), nullptr);
+  const size_t ef = std::max<size_t>(recipe_.ef_construction, degree());
   const uint32_t level_size = upper_.empty() ? 0 : upper_.back()->size();
   return ForAll(vertices_, 0.05, 0.95, [&](Worker& worker, uint32_t position) {
     if (position == 0) return;
@@ -501,9 +504,9 @@ void GraphBuilder::Finish() {
         codec::SplitSq8(points_.at(v), points_.dim, coarse_.data() + v * half, fine_.data() + v * half);
     coarse_factors_[v] = {scale, scale * scale * squares};
   }
-  links_ = HugeArray<uint32_t>(size_t{vertices_} * recipe_.degree, kNoVertex);
+  links_ = HugeArray<uint32_t>(size_t{vertices_} * degree(), kNoVertex);
   for (uint32_t v = 0; v < vertices_; ++v) {
-    for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * recipe_.degree + i] = base_->row(v)[i].id;
+    for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * degree() + i] = base_->row(v)[i].id;
   }
   for (const auto& level : upper_) {
     for (uint32_t v = 0; v < level->size(); ++v) {
@@ -566,7 +569,7 @@ Status GraphBuilder::Measure() {
   GraphView view;
   view.points = {points_.dim, coarse_.data(), fine_.data(), coarse_factors_.data(), factors_.data()};
   view.vertices = vertices_;
-  view.degree = recipe_.degree;
+  view.degree = degree();
   view.links = links_.data();
   view.entry = order_[0];
   view.start_count = static_cast<uint32_t>(starts_.size());
@@ -650,7 +653,7 @@ std::string GraphBuilder::Write() {
   IndexFileWriter writer(recipe_, static_cast<uint32_t>(vectors_.rows));
   GraphHead head;
   head.vertices = vertices_;
-  head.degree = recipe_.degree;
+  head.degree = degree();
   head.padded_dim = static_cast<uint32_t>(space_.padded_dim());
   head.upper_degree = kUpperDegree;
   head.upper_levels = static_cast<uint32_t>(upper_.size());
@@ -688,8 +691,7 @@ std::string GraphBuilder::Write() {
 Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control) {
   const bool dense = recipe.type == DataType::kFloatVector || recipe.type == DataType::kFloat16Vector ||
                      recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
-  if (recipe.codec != IndexCodec::kSq8 || !dense || recipe.dim <= 0 || recipe.degree < 2 ||
-      recipe.degree > kMaxLinks / 2) {
+  if (recipe.codec != IndexCodec::kSq8 || !dense || recipe.dim <= 0 || recipe.degree < 2 || recipe.degree > kMaxLinks) {
     return Error(StatusCode::kIndexNotSupported, "no graph serves codec {} on {} with degree {}",
                  static_cast<int>(recipe.codec), DataTypeName(recipe.type), recipe.degree);
   }

@@ -132,7 +132,7 @@ Status GraphIndex::PrepareOnce() const {
   // walk outside of it.
   const size_t vertices = head_.vertices;
   const size_t rows = file_.row_count();
-  if (vertices > rows || head_.degree != recipe_.degree || head_.degree == 0 || head_.degree > kMaxLinks ||
+  if (vertices > rows || head_.degree > recipe_.degree || head_.degree == 0 || head_.degree > kMaxLinks ||
       head_.upper_degree == 0 || head_.upper_degree > kMaxLinks || head_.upper_levels > GraphView::kMaxLevels ||
       (vertices > 0 && head_.entry >= vertices)) {
     return file_.Damaged("the head of the graph is out of range");
