@@ -431,7 +431,7 @@ class Process(unittest.TestCase):
     def test_data_directory_that_cannot_be(self):
         blocker = self.scratch / "file"
         blocker.write_text("not a directory")
-        done = self.run_quiver("serve", "--data", str(blocker / "data"))
+        done = self.run_quiver("serve", "--data", str(blocker / "data"), "--port", "0", "--ops-port", "0")
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(str(blocker), done.stderr + done.stdout)
 
