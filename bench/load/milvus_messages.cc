@@ -30,7 +30,7 @@ std::string StatusProblem(const common::Status& status) {
 }
 
 template <typename Reply>
-const common::Status& StatusOf(const Reply& reply) {
+common::Status StatusOf(const Reply& reply) {
   if constexpr (std::is_same_v<Reply, common::Status>) {
     return reply;
   } else {

@@ -43,7 +43,7 @@ namespace schema = ::milvus::proto::schema;
 constexpr int kDim = 4;
 
 template <typename Reply>
-const common::Status& StatusOf(const Reply& reply) {
+common::Status StatusOf(const Reply& reply) {
   if constexpr (std::is_same_v<Reply, common::Status>) {
     return reply;
   } else {

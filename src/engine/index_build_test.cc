@@ -80,7 +80,7 @@ class IndexBuildTest : public testing::Test {
     }
     std::promise<Status> done;
     engine_->Insert({.collection = Docs(), .batch = std::move(batch)},
-                    [&](Result<WriteResult> result) { done.set_value(result.status()); });
+                    [&](const Result<WriteResult>& result) { done.set_value(result.status()); });
     ASSERT_TRUE(done.get_future().get().ok());
     ASSERT_TRUE(engine_->Flush(Docs()).ok());
   }

@@ -46,7 +46,7 @@ struct Accepted {
 };
 
 template <typename Value>
-Accepted<Value> IntervalOf(CompareOp op, Value value) {
+Accepted<Value> IntervalOf(CompareOp op, const Value& value) {
   Accepted<Value> accepted;
   switch (op) {
     case CompareOp::kEqual:

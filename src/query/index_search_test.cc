@@ -141,7 +141,7 @@ class IndexSearchTest : public testing::Test {
     batch.rows = keys.size();
     batch.columns = {ids, numbers, vectors};
     std::promise<Status> done;
-    const auto answer = [&](Result<engine::WriteResult> result) { done.set_value(result.status()); };
+    const auto answer = [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); };
     engine::WriteRequest request{.collection = Docs(), .batch = std::move(batch)};
     if (upsert) {
       engine_->Upsert(std::move(request), answer);
@@ -164,7 +164,7 @@ class IndexSearchTest : public testing::Test {
     }
     std::promise<Status> done;
     engine_->Delete({.collection = Docs(), .primary_keys = std::move(column)},
-                    [&](Result<engine::WriteResult> result) { done.set_value(result.status()); });
+                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
     ASSERT_TRUE(done.get_future().get().ok());
   }
   void Flush() {

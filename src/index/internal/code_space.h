@@ -71,7 +71,7 @@ class CodeSpace {
 
  private:
   enum class Mode : uint8_t { kDistance = 0, kDirection = 1, kProduct = 2 };
-  CodeSpace(const IndexRecipe& recipe);
+  explicit CodeSpace(const IndexRecipe& recipe);
 
   DataType type_;
   size_t dim_;
