@@ -98,7 +98,8 @@ void MoveCentres(const float* rows, size_t dim, const Members& members, Random& 
   std::vector<uint32_t> largest(count);
   std::iota(largest.begin(), largest.end(), 0u);
   const auto size_of = [&](uint32_t c) { return members.begin[c + 1] - members.begin[c]; };
-  std::stable_sort(largest.begin(), largest.end(), [&](uint32_t a, uint32_t b) { return size_of(a) > size_of(b); });
+  std::sort(largest.begin(), largest.end(),
+            [&](uint32_t a, uint32_t b) { return size_of(a) != size_of(b) ? size_of(a) > size_of(b) : a < b; });
   for (size_t i = 0; i < empty.size(); ++i) {
     const uint32_t from = largest[i % count];
     if (size_of(from) == 0) break;
@@ -202,7 +203,7 @@ std::vector<size_t> ShareOut(const Members& groups, size_t total) {
     rest.emplace_back(static_cast<double>(share[g]) - wanted, g);
   }
   // Least served first.
-  std::stable_sort(rest.begin(), rest.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(rest.begin(), rest.end());
   for (bool progress = true; given < total && progress;) {
     progress = false;
     for (const auto& [unused, g] : rest) {

@@ -441,7 +441,7 @@ Status SegmentFileWriter::State::PutJsonPaths(int64_t field_id, ColumnPages& pag
   // Together the texts may take as much room again as the documents, the short ones first.
   std::vector<size_t> order(plans.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, {}, [&](size_t i) { return plans[i].column.text_bytes(); });
+  std::ranges::sort(order, {}, [&](size_t i) { return std::pair(plans[i].column.text_bytes(), i); });
   uint64_t room = facts.bytes;
   std::vector<PathPlan> group;
   uint64_t group_bytes = 0;

@@ -29,6 +29,7 @@ Character CharacterAt(std::string_view text, size_t position) {
   if (bytes[0] < 0x80) return {bytes[0], 1};
   int32_t length = 0;
   UChar32 code = 0;
+  // NOLINTNEXTLINE(bugprone-inc-dec-in-conditions): the macro of the library reads so.
   U8_NEXT(bytes, length, static_cast<int32_t>(text.size() - position), code);
   if (code < 0) return {0xFFFD, 1};
   return {static_cast<uint32_t>(code), static_cast<size_t>(length)};
