@@ -7,11 +7,7 @@
 #include <set>
 #include <thread>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/engine.h"
-#include "engine/shared_meta.h"
-#include "io/fault_file_system.h"
+#include "engine/test_engine.h"
 #include "segment/segment.h"
 
 namespace quiver::engine {
@@ -23,54 +19,17 @@ using std::chrono_literals::operator""s;
 constexpr int64_t kPk = 100;
 constexpr int64_t kText = 101;
 
-class BadDiskTest : public ::testing::Test {
+class BadDiskTest : public EngineTestBase {
  protected:
-  // Faults on purpose log an error each; the assertions say what matters.
-  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
-
-  void SetUp() override {
+  BadDiskTest() {
     options_.flush_min_bytes = 0;
     options_.log_preallocate_bytes = 0;  // the space in use is then what the test thinks it is
     options_.compaction = false;
+  }
+
+  void SetUp() override {
     Open();
-    CollectionSchema schema;
-    schema.name = "docs";
-    FieldSchema pk;
-    pk.field_id = kPk;
-    pk.name = "id";
-    pk.type = DataType::kInt64;
-    pk.is_primary = true;
-    FieldSchema text;
-    text.field_id = kText;
-    text.name = "text";
-    text.type = DataType::kVarChar;
-    text.max_length = 10'000;
-    schema.fields = {pk, text};
-    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
-  }
-
-  void Open() {
-    EngineOptions options = options_;
-    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
-    };
-    auto opened = Engine::Open(files_, options);
-    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
-    engine_ = *std::move(opened);
-  }
-
-  void PowerLossAndOpen() {
-    files_.CrashAt(files_.operations());  // the stop of this engine must not tidy up
-    engine_.reset();
-    files_.CrashAndDropUnsynced();
-    meta_.CrashAndDropUnsynced();
-    Open();
-  }
-
-  std::shared_ptr<Collection> Docs() {
-    auto found = engine_->FindCollection("default", "docs");
-    EXPECT_TRUE(found.ok()) << found.status().ToString();
-    return *found;
+    Create("docs", {MakeKeyField(kPk), MakeField(kText, "text", DataType::kVarChar)});
   }
 
   Status Insert(int64_t key, size_t bytes = 100) {
@@ -79,19 +38,11 @@ class BadDiskTest : public ::testing::Test {
     batch.columns = {Column::Make(kPk, DataType::kInt64), Column::Make(kText, DataType::kVarChar)};
     batch.columns[0].AppendValue(key);
     batch.columns[1].Append(std::string(bytes, 'x'));
-    std::promise<Status> answer;
-    engine_->Insert({.collection = Docs(), .batch = std::move(batch)},
-                    [&](const Result<WriteResult>& result) { answer.set_value(result.status()); });
-    return answer.get_future().get();
+    return EngineTestBase::Insert({.collection = Docs(), .batch = std::move(batch)}).status();
   }
 
   Status Delete(int64_t key) {
-    Column keys = Column::Make(kPk, DataType::kInt64);
-    keys.AppendValue(key);
-    std::promise<Status> answer;
-    engine_->Delete({.collection = Docs(), .primary_keys = std::move(keys)},
-                    [&](const Result<WriteResult>& result) { answer.set_value(result.status()); });
-    return answer.get_future().get();
+    return EngineTestBase::Delete({.collection = Docs(), .primary_keys = MakeKeys(kPk, {key})}).status();
   }
 
   std::set<int64_t> Keys() {
@@ -107,26 +58,14 @@ class BadDiskTest : public ::testing::Test {
     return keys;
   }
 
-  void FillDisk() { files_.SetCapacity(0); }
-  void FreeDisk() { files_.SetCapacity(std::nullopt); }
+  void FillDisk() { files_->SetCapacity(0); }
+  void FreeDisk() { files_->SetCapacity(std::nullopt); }
 
-  /// Waits until `holds`, which other threads bring about; false after a long time.
-  static bool Eventually(const std::function<bool()>& holds) {
-    for (const auto end = std::chrono::steady_clock::now() + 20s; std::chrono::steady_clock::now() < end;) {
-      if (holds()) return true;
-      std::this_thread::sleep_for(5ms);
-    }
-    return false;
-  }
   bool Sealed() {
     const auto segments = engine_->ListSegments(*Docs());
     return std::any_of(segments.begin(), segments.end(), [](const SegmentInfo& info) { return info.sealed; });
   }
 
-  EngineOptions options_;
-  io::FaultFileSystem files_;
-  storage::MemoryMetaStore meta_;
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(BadDiskTest, FullDiskRefusesWritesUntilThereIsSpace) {
@@ -157,9 +96,9 @@ TEST_F(BadDiskTest, FullDiskInTheMiddleOfAGroupLeavesNothingOfIt) {
   // Room for a part of the record: nothing of it may stay, or the next one would stand behind rubbish.
   const uint64_t free = 700;
   uint64_t used = 0;
-  const auto listed = files_.List("data/log");
+  const auto listed = files_->List("data/log");
   for (const auto& entry : *listed) used += entry.size;
-  files_.SetCapacity(used + free);
+  files_->SetCapacity(used + free);
   EXPECT_EQ(Insert(2, 5000).code(), StatusCode::kDiskFull);
   ASSERT_TRUE(Insert(3, 50).ok()) << "a smaller record still fits";
   PowerLossAndOpen();
@@ -172,9 +111,9 @@ TEST_F(BadDiskTest, SealingOnAFullDiskIsTriedAgainUntilThereIsSpace) {
   EXPECT_EQ(engine_->Flush(Docs()).status().code(), StatusCode::kDiskFull);
   EXPECT_EQ(Keys().size(), 50U);
   EXPECT_FALSE(Sealed());
-  const uint64_t before = files_.operations();
+  const uint64_t before = files_->operations();
   std::this_thread::sleep_for(300ms);  // what is measured: how often it tries
-  const uint64_t tried = files_.operations() - before;
+  const uint64_t tried = files_->operations() - before;
   EXPECT_LT(tried, 60U) << "the sealer turns in a tight loop";
   FreeDisk();
   EXPECT_TRUE(Eventually([&] { return Sealed(); }));
@@ -191,7 +130,7 @@ TEST_F(BadDiskTest, RowsOfAFailedSealSurviveALaterSealOfTheirCollection) {
   EXPECT_EQ(engine_->Flush(Docs()).status().code(), StatusCode::kDiskFull);
   FreeDisk();
   ASSERT_TRUE(Insert(2).ok());
-  files_.FailAt(files_.operations(), io::Fault::kNoSpace, 1);
+  files_->FailAt(files_->operations(), io::Fault::kNoSpace, 1);
   (void)engine_->Flush(Docs());
   ASSERT_TRUE(Eventually([&] { return engine_->Flush(Docs()).ok() && Sealed(); }));
   EXPECT_EQ(Keys(), (std::set<int64_t>{1, 2}));
@@ -214,7 +153,7 @@ TEST_F(BadDiskTest, ASealMayFailAtAnyOperationAndComesThrough) {
         ASSERT_TRUE(Delete(key - 6).ok());  // sealed before: makes a delta
         expected.erase(key - 6);
       }
-      files_.FailAt(files_.operations() + operation, fault, 1);
+      files_->FailAt(files_->operations() + operation, fault, 1);
       (void)engine_->Flush(Docs());
       ASSERT_TRUE(Eventually([&] {
         const auto segments = engine_->ListSegments(*Docs());
@@ -231,7 +170,7 @@ TEST_F(BadDiskTest, ASealMayFailAtAnyOperationAndComesThrough) {
 TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
   // The engine outlives this function, and with it what its store asks.
   const auto full = std::make_shared<std::atomic<bool>>(false);
-  meta_.OnOperation([full](const std::string& what) {
+  meta_->OnOperation([full](const std::string& what) {
     return *full ? Error(StatusCode::kDiskFull, "cannot {} the metadata: No space left on device", what) : Status::Ok();
   });
   ASSERT_TRUE(Insert(1).ok());
@@ -242,10 +181,10 @@ TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
   ASSERT_TRUE(Insert(2).ok());
   EXPECT_TRUE(engine_->health().ok());
   // A power loss now finds both in the log.
-  files_.CrashAt(files_.operations());
+  files_->CrashAt(files_->operations());
   engine_.reset();
-  files_.CrashAndDropUnsynced();
-  meta_.CrashAndDropUnsynced();
+  files_->CrashAndDropUnsynced();
+  meta_->CrashAndDropUnsynced();
   *full = false;
   Open();
   EXPECT_EQ(Keys(), (std::set<int64_t>{1, 2}));
@@ -257,7 +196,7 @@ TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
   *full = false;
   EXPECT_TRUE(Eventually([&] { return Sealed(); }));
   EXPECT_TRUE(Eventually([&] {
-    return meta_.Get("collection/" + std::to_string(Docs()->id()))->value().find("\"q\"") != std::string::npos;
+    return meta_->Get("collection/" + std::to_string(Docs()->id()))->value().find("\"q\"") != std::string::npos;
   }));
   PowerLossAndOpen();
   EXPECT_EQ(Keys(), (std::set<int64_t>{1, 2}));
@@ -266,7 +205,7 @@ TEST_F(BadDiskTest, FullDiskOfTheMetadataHeals) {
 
 TEST_F(BadDiskTest, WriteErrorOfTheLogEndsWritingAndSaysWhy) {
   ASSERT_TRUE(Insert(1).ok());
-  files_.FailAt(files_.operations(), io::Fault::kError, 1);
+  files_->FailAt(files_->operations(), io::Fault::kError, 1);
   EXPECT_EQ(Insert(2).code(), StatusCode::kForceDeny);
   // Nothing fails any more, but what the file holds is not known.
   EXPECT_EQ(Insert(3).code(), StatusCode::kForceDeny);
@@ -279,7 +218,7 @@ TEST_F(BadDiskTest, WriteErrorOfTheLogEndsWritingAndSaysWhy) {
 
 TEST_F(BadDiskTest, SyncErrorOfTheLogEndsAcknowledgementsAndSaysWhy) {
   ASSERT_TRUE(Insert(1).ok());
-  files_.FailAt(files_.operations() + 1, io::Fault::kError, 1);
+  files_->FailAt(files_->operations() + 1, io::Fault::kError, 1);
   EXPECT_EQ(Insert(2).code(), StatusCode::kForceDeny);
   EXPECT_EQ(Insert(3).code(), StatusCode::kForceDeny);
   EXPECT_NE(engine_->health().message().find("cannot sync"), std::string::npos) << engine_->health().ToString();
@@ -293,7 +232,7 @@ TEST_F(BadDiskTest, SyncErrorOfTheLogEndsAcknowledgementsAndSaysWhy) {
 }
 
 TEST_F(BadDiskTest, FailedMetadataEndsWritingAndSaysWhy) {
-  meta_.OnOperation([](const std::string& what) { return Error(StatusCode::kIo, "cannot {} the metadata", what); });
+  meta_->OnOperation([](const std::string& what) { return Error(StatusCode::kIo, "cannot {} the metadata", what); });
   EXPECT_FALSE(engine_->CreatePartition("default", "docs", "p").ok());
   EXPECT_NE(engine_->health().message().find("metadata"), std::string::npos) << engine_->health().ToString();
   EXPECT_FALSE(Insert(1).ok());
@@ -301,7 +240,7 @@ TEST_F(BadDiskTest, FailedMetadataEndsWritingAndSaysWhy) {
 
 TEST_F(BadDiskTest, ReadsDoNotWaitForASlowDisk) {
   ASSERT_TRUE(Insert(1).ok());
-  files_.SetLatency(200ms);
+  files_->SetLatency(200ms);
   const auto collection = Docs();
   std::promise<Status> answer;
   std::thread writer([&] { answer.set_value(Insert(2)); });
@@ -316,7 +255,7 @@ TEST_F(BadDiskTest, ReadsDoNotWaitForASlowDisk) {
     ++reads;
   }
   writer.join();
-  files_.SetLatency(0ms);
+  files_->SetLatency(0ms);
   EXPECT_TRUE(written.get().ok());
   EXPECT_GT(reads, 10);
   EXPECT_LT(slowest, 150ms);

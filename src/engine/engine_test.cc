@@ -9,10 +9,7 @@
 #include <set>
 #include <thread>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/shared_meta.h"
-#include "io/fault_file_system.h"
+#include "engine/test_engine.h"
 #include "segment/segment.h"
 
 namespace quiver::engine {
@@ -27,23 +24,9 @@ CollectionSchema MakeSchema(bool auto_id = false) {
   CollectionSchema schema;
   schema.name = "docs";
   schema.auto_id = auto_id;
-  FieldSchema pk;
-  pk.field_id = kPk;
-  pk.name = "id";
-  pk.type = DataType::kInt64;
-  pk.is_primary = true;
-  pk.auto_id = auto_id;
-  FieldSchema value;
-  value.field_id = kValue;
-  value.name = "value";
-  value.type = DataType::kVarChar;
-  value.max_length = 100;
-  FieldSchema vector;
-  vector.field_id = kVector;
-  vector.name = "vector";
-  vector.type = DataType::kFloatVector;
-  vector.dim = kDim;
-  schema.fields = {pk, value, vector};
+  schema.fields = {MakeKeyField(kPk), MakeField(kValue, "value", DataType::kVarChar),
+                   MakeField(kVector, "vector", DataType::kFloatVector, kDim)};
+  schema.fields[0].auto_id = auto_id;
   return schema;
 }
 
@@ -65,26 +48,8 @@ ColumnBatch MakeBatch(const std::vector<int64_t>& keys, const std::string& value
   return batch;
 }
 
-class EngineTest : public ::testing::Test {
+class EngineTest : public EngineTestBase {
  protected:
-  // Crashes on purpose log an error each; the assertions say what matters.
-  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
-
-  Status TryOpen() {
-    EngineOptions options = options_;
-    options.data_dir = "data";
-    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
-    };
-    auto opened = Engine::Open(files_, options);
-    if (!opened.ok()) return opened.status();
-    engine_ = *std::move(opened);
-    return Status::Ok();
-  }
-  void Open() {
-    const Status status = TryOpen();
-    ASSERT_TRUE(status.ok()) << status.ToString();
-  }
   void Reopen() {
     engine_.reset();
     Open();
@@ -94,28 +59,16 @@ class EngineTest : public ::testing::Test {
     ASSERT_TRUE(created.ok()) << created.ToString();
     ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
   }
-  std::shared_ptr<Collection> Docs() {
-    auto found = engine_->FindCollection("default", "docs");
-    EXPECT_TRUE(found.ok()) << found.status().ToString();
-    return found.ok() ? *found : nullptr;
-  }
   Result<WriteResult> Insert(const std::vector<int64_t>& keys, const std::string& value, bool with_keys = true,
                              const std::string& request_id = "", const std::string& partition = "") {
-    std::promise<Result<WriteResult>> promise;
-    engine_->Insert({.collection = Docs(),
-                     .partition_name = partition,
-                     .batch = MakeBatch(keys, value, with_keys),
-                     .request_id = request_id},
-                    [&](Result<WriteResult> result) { promise.set_value(std::move(result)); });
-    return promise.get_future().get();
+    return EngineTestBase::Insert({.collection = Docs(),
+                                   .partition_name = partition,
+                                   .batch = MakeBatch(keys, value, with_keys),
+                                   .request_id = request_id});
   }
   Result<WriteResult> Delete(const std::vector<int64_t>& keys, std::optional<Timestamp> kill_before = {}) {
-    Column column = Column::Make(kPk, DataType::kInt64);
-    for (const int64_t key : keys) column.AppendValue(key);
-    std::promise<Result<WriteResult>> promise;
-    engine_->Delete({.collection = Docs(), .primary_keys = std::move(column), .kill_before = kill_before},
-                    [&](Result<WriteResult> result) { promise.set_value(std::move(result)); });
-    return promise.get_future().get();
+    return EngineTestBase::Delete(
+        {.collection = Docs(), .primary_keys = MakeKeys(kPk, keys), .kill_before = kill_before});
   }
   /// Runs a compaction to its end.
   CompactionProgress Compact() {
@@ -177,11 +130,6 @@ class EngineTest : public ::testing::Test {
     for (const SegmentInfo& segment : engine_->ListSegments(*Docs())) sealed += segment.sealed ? 1 : 0;
     return sealed;
   }
-
-  EngineOptions options_;
-  io::FaultFileSystem files_;
-  storage::MemoryMetaStore meta_;
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(EngineTest, RowsSurviveRestart) {
@@ -340,7 +288,7 @@ TEST_F(EngineTest, FailedSyncEndsAcknowledgements) {
   Open();
   CreateDocs();
   ASSERT_TRUE(Insert({1}, "a").ok());
-  files_.FailAt(files_.operations() + 1, io::Fault::kError, 1000);
+  files_->FailAt(files_->operations() + 1, io::Fault::kError, 1000);
   const auto failed = Insert({2}, "a");
   EXPECT_FALSE(failed.ok());
   EXPECT_FALSE(Insert({3}, "a").ok());
@@ -811,7 +759,7 @@ class CrashTest : public EngineTest {
       } else {
         (void)engine_->Flush(Docs());
       }
-      if (files_.crashed()) break;
+      if (files_->crashed()) break;
     }
     return history;
   }
@@ -839,19 +787,19 @@ TEST_F(CrashTest, NoAcknowledgedWriteDependsOnUnsyncedData) {
   options_.seal_bytes = 4000;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
-    files_.CrashAndDropUnsynced();
+    files_->CrashAndDropUnsynced();
     Open();
     (void)engine_->DropCollection("default", "docs");
     CreateDocs();
-    files_.CrashAt(files_.operations() + 3 + seed * 7);
+    files_->CrashAt(files_->operations() + 3 + seed * 7);
     const History history = Run(seed, 200);
     engine_.reset();
     if (seed % 2 == 0) {
-      files_.CrashAndDropUnsynced();
+      files_->CrashAndDropUnsynced();
     } else {
-      files_.CrashAndScramble(seed);
+      files_->CrashAndScramble(seed);
     }
-    meta_.CrashAndDropUnsynced(seed % 3);
+    meta_->CrashAndDropUnsynced(seed % 3);
     Open();
     EXPECT_EQ(Differences(history), 0);
     engine_.reset();
@@ -865,8 +813,8 @@ TEST_F(CrashTest, SkippingTheSyncIsNoticed) {
   const History history = Run(1, 50);
   ASSERT_FALSE(history.acknowledged.empty());
   engine_.reset();
-  files_.CrashAndDropUnsynced();
-  meta_.CrashAndDropUnsynced();
+  files_->CrashAndDropUnsynced();
+  meta_->CrashAndDropUnsynced();
   options_.unsafe_skip_sync = false;
   Open();
   const bool lost = !engine_->FindCollection("default", "docs").ok() || Differences(history) > 0;

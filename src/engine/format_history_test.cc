@@ -13,11 +13,8 @@
 #include <map>
 #include <set>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/engine.h"
+#include "engine/test_engine.h"
 #include "segment/segment.h"
-#include "storage/meta_store.h"
 
 namespace quiver::engine {
 namespace {
@@ -32,28 +29,19 @@ constexpr int64_t kVector = 106;
 constexpr int64_t kMeta = 107;
 constexpr int64_t kDim = 4;
 
-FieldSchema Field(int64_t id, std::string name, DataType type) {
-  FieldSchema field;
-  field.field_id = id;
-  field.name = std::move(name);
-  field.type = type;
-  if (type == DataType::kVarChar) field.max_length = 200;
-  return field;
-}
-
 /// Every kind of column; a partition key.
 CollectionSchema WideSchema() {
   CollectionSchema schema;
   schema.name = "wide";
   schema.enable_dynamic_field = true;
-  schema.fields = {Field(kPk, "id", DataType::kInt64),
-                   Field(kTenant, "tenant", DataType::kVarChar),
-                   Field(kCategory, "category", DataType::kVarChar),
-                   Field(kNumber, "number", DataType::kDouble),
-                   Field(kDocument, "document", DataType::kJson),
-                   Field(kTags, "tags", DataType::kArray),
-                   Field(kVector, "vector", DataType::kFloatVector),
-                   Field(kMeta, std::string(kMetaFieldName), DataType::kJson)};
+  schema.fields = {MakeField(kPk, "id", DataType::kInt64),
+                   MakeField(kTenant, "tenant", DataType::kVarChar),
+                   MakeField(kCategory, "category", DataType::kVarChar),
+                   MakeField(kNumber, "number", DataType::kDouble),
+                   MakeField(kDocument, "document", DataType::kJson),
+                   MakeField(kTags, "tags", DataType::kArray),
+                   MakeField(kVector, "vector", DataType::kFloatVector),
+                   MakeField(kMeta, std::string(kMetaFieldName), DataType::kJson)};
   schema.fields[0].is_primary = true;
   schema.fields[1].is_partition_key = true;
   schema.fields[2].nullable = true;
@@ -70,7 +58,7 @@ CollectionSchema WideSchema() {
 CollectionSchema NarrowSchema() {
   CollectionSchema schema;
   schema.name = "narrow";
-  schema.fields = {Field(kPk, "key", DataType::kVarChar), Field(kVector, "vector", DataType::kFloatVector)};
+  schema.fields = {MakeField(kPk, "key", DataType::kVarChar), MakeField(kVector, "vector", DataType::kFloatVector)};
   schema.fields[0].is_primary = true;
   schema.fields[1].dim = kDim;
   return schema;

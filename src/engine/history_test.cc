@@ -17,13 +17,9 @@
 #include <optional>
 #include <thread>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/engine.h"
 #include "engine/history_model.h"
-#include "engine/shared_meta.h"
+#include "engine/test_engine.h"
 #include "index/vector_index.h"
-#include "io/fault_file_system.h"
 #include "schema/default_column.h"
 #include "segment/segment.h"
 
@@ -33,16 +29,6 @@ namespace {
 constexpr int64_t kDim = 4;
 constexpr uint64_t kKeys = 60;  // few, so that steps meet
 constexpr std::string_view kDatabase = "default";
-
-FieldSchema MakeField(int64_t id, std::string name, DataType type) {
-  FieldSchema field;
-  field.field_id = id;
-  field.name = std::move(name);
-  field.type = type;
-  if (type == DataType::kVarChar) field.max_length = 200;
-  if (type == DataType::kFloatVector) field.dim = kDim;
-  return field;
-}
 
 /// A field's value as the model keeps it.
 std::string TextOf(DataType type, std::string_view bytes) {
@@ -757,7 +743,7 @@ class Runner {
     number.nullable = !made.partition_key;
     number.is_partition_key = made.partition_key;
     schema.fields.push_back(std::move(number));
-    schema.fields.push_back(MakeField(103, "vector", DataType::kFloatVector));
+    schema.fields.push_back(MakeField(103, "vector", DataType::kFloatVector, kDim));
     for (const FieldSchema& field : schema.fields) made.fields.push_back(field.name);
     const Status status = engine_->CreateCollection({.schema = schema, .num_partitions = made.partition_key ? 3 : 0});
     return Finish(status, [name, made](Model& model) { model.collections[name] = made; });

@@ -6,11 +6,7 @@
 #include <future>
 #include <thread>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/engine.h"
-#include "engine/shared_meta.h"
-#include "io/fault_file_system.h"
+#include "engine/test_engine.h"
 
 namespace quiver::engine {
 namespace {
@@ -21,19 +17,14 @@ constexpr int64_t kPk = 100;
 constexpr int64_t kVector = 101;
 constexpr int64_t kDim = 8;
 
-class IndexBuildTest : public testing::Test {
+class IndexBuildTest : public EngineTestBase {
  protected:
-  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
-
-  void Open() {
-    engine_.reset();
-    EngineOptions options = options_;
-    options.data_dir = "data";
-    options.flush_min_bytes = 0;
-    options.compaction = false;
-    options.index_min_rows = 100;
-    options.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
-                                 const index::BuildControl& control) -> Result<std::string> {
+  IndexBuildTest() {
+    options_.flush_min_bytes = 0;
+    options_.compaction = false;
+    options_.index_min_rows = 100;
+    options_.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
+                                  const index::BuildControl& control) -> Result<std::string> {
       ++started_;
       if (failures_.fetch_sub(1) > 0) return Error(StatusCode::kInternal, "no luck");
       while (blocked_) {
@@ -45,30 +36,13 @@ class IndexBuildTest : public testing::Test {
       }
       return index::BuildVectorIndex(recipe, vectors, control);
     };
-    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(meta_));
-    };
-    auto opened = Engine::Open(files_, options);
-    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
-    engine_ = *std::move(opened);
   }
+  // The engine's threads use what the derived class holds.
+  ~IndexBuildTest() override { engine_.reset(); }
+
   void Create() {
-    CollectionSchema schema;
-    schema.name = "docs";
-    FieldSchema pk;
-    pk.field_id = kPk;
-    pk.name = "id";
-    pk.type = DataType::kInt64;
-    pk.is_primary = true;
-    FieldSchema vector;
-    vector.field_id = kVector;
-    vector.name = "vector";
-    vector.type = DataType::kFloatVector;
-    vector.dim = kDim;
-    schema.fields = {pk, vector};
-    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+    EngineTestBase::Create("docs", {MakeKeyField(kPk), MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
   }
-  std::shared_ptr<Collection> Docs() { return *engine_->FindCollection("default", "docs"); }
   void InsertAndFlush(int64_t from, int64_t to) {
     ColumnBatch batch;
     batch.rows = static_cast<size_t>(to - from);
@@ -78,10 +52,7 @@ class IndexBuildTest : public testing::Test {
       float values[kDim] = {static_cast<float>(key % 17), static_cast<float>(key % 5), 1};
       batch.columns[1].Append({reinterpret_cast<const char*>(values), sizeof(values)});
     }
-    std::promise<Status> done;
-    engine_->Insert({.collection = Docs(), .batch = std::move(batch)},
-                    [&](const Result<WriteResult>& result) { done.set_value(result.status()); });
-    ASSERT_TRUE(done.get_future().get().ok());
+    ASSERT_TRUE(Insert({.collection = Docs(), .batch = std::move(batch)}).ok());
     ASSERT_TRUE(engine_->Flush(Docs()).ok());
   }
   void CreateIndex(const std::string& type = "IVF_FLAT") {
@@ -91,32 +62,12 @@ class IndexBuildTest : public testing::Test {
     const auto info = Docs()->info();
     return engine_->DescribeProgress(*Docs(), info->indexes.front(), until);
   }
-  void Await(const std::function<bool()>& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + 60s;
-    while (!condition()) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
-      std::this_thread::sleep_for(1ms);
-    }
-  }
-  uint64_t IndexObjects() {
-    uint64_t count = 0;
-    const auto directories = files_.List("data/objects/index");
-    if (!directories.ok()) return 0;
-    for (const auto& directory : *directories) {
-      const auto entries = files_.List("data/objects/index/" + directory.name);
-      if (entries.ok()) count += entries->size();
-    }
-    return count;
-  }
+  void Await(const std::function<bool()>& condition) { ASSERT_TRUE(Eventually(condition)); }
 
-  EngineOptions options_;
   std::atomic<int> started_{0};
   std::atomic<int> cancelled_{0};
   std::atomic<int> failures_{0};
   std::atomic<bool> blocked_{false};
-  io::FaultFileSystem files_;
-  storage::MemoryMetaStore meta_;
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(IndexBuildTest, ClientsAreToldWhatIsPending) {
@@ -163,15 +114,15 @@ TEST_F(IndexBuildTest, AFullDiskLeavesNothingBehind) {
   CreateIndex();
   InsertAndFlush(0, 1000);
   Await([&] { return started_ == 1; });
-  files_.SetCapacity(0);
+  files_->SetCapacity(0);
   blocked_ = false;
   Await([&] { return engine_->statistics().index_build_failures == 1; });
-  EXPECT_EQ(IndexObjects(), 0U);
+  EXPECT_EQ(IndexFiles().size(), 0U);
   EXPECT_EQ(engine_->statistics().fenced_segments, 0U);
   EXPECT_TRUE(engine_->health().ok());
-  files_.SetCapacity(std::nullopt);
+  files_->SetCapacity(std::nullopt);
   Await([&] { return Progress().state == IndexState::kFinished; });
-  EXPECT_EQ(IndexObjects(), 1U);
+  EXPECT_EQ(IndexFiles().size(), 1U);
 }
 
 TEST_F(IndexBuildTest, WhatIsNotServedStaysRecordedAndExact) {
@@ -201,7 +152,7 @@ TEST_F(IndexBuildTest, ABuildEndsWithTheServerTheIndexAndTheCollection) {
   Await([&] { return started_ == 3; });
   ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
   Await([&] { return cancelled_ == 3; });
-  EXPECT_EQ(IndexObjects(), 0U);
+  EXPECT_EQ(IndexFiles().size(), 0U);
 }
 
 TEST_F(IndexBuildTest, CompactionCancelsTheBuildsOfItsSources) {

@@ -5,20 +5,14 @@
 #include <map>
 #include <set>
 
-#include "base/logging.h"
-#include "engine/collection.h"
-#include "engine/directory_check.h"
-#include "engine/engine.h"
-#include "engine/shared_meta.h"
-#include "io/fault_file_system.h"
+#include "engine/test_engine.h"
 #include "query/search.h"
-#include "storage/meta_store.h"
 
 namespace quiver::query {
 namespace {
 
 using engine::Engine;
-using engine::SharedMeta;
+using engine::MakeField;
 
 constexpr int64_t kPk = 100;
 constexpr int64_t kValue = 101;
@@ -27,48 +21,17 @@ constexpr int64_t kDim = 8;
 
 using Rows = std::map<int64_t, std::string>;
 
-class FencingTest : public testing::Test {
+class FencingTest : public engine::EngineTestBase {
  protected:
-  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
-
-  void Open() {
-    engine_.reset();
-    engine::EngineOptions options = options_;
-    options.data_dir = "data";
-    options.flush_min_bytes = 0;
-    options.compaction = false;
-    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
-    };
-    auto opened = Engine::Open(*files_, options);
-    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
-    engine_ = *std::move(opened);
+  FencingTest() {
+    options_.flush_min_bytes = 0;
+    options_.compaction = false;
   }
 
   void Create(const std::string& name) {
-    CollectionSchema schema;
-    schema.name = name;
-    FieldSchema pk;
-    pk.field_id = kPk;
-    pk.name = "id";
-    pk.type = DataType::kInt64;
-    pk.is_primary = true;
-    FieldSchema value;
-    value.field_id = kValue;
-    value.name = "value";
-    value.type = DataType::kVarChar;
-    value.max_length = 100;
-    FieldSchema vector;
-    vector.field_id = kVector;
-    vector.name = "vector";
-    vector.type = DataType::kFloatVector;
-    vector.dim = kDim;
-    schema.fields = {pk, value, vector};
-    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+    EngineTestBase::Create(name, {engine::MakeKeyField(kPk), MakeField(kValue, "value", DataType::kVarChar),
+                                  MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
     ASSERT_TRUE(engine_->Load("default", name, {}, 1).ok());
-  }
-  std::shared_ptr<engine::Collection> Find(const std::string& name) {
-    return *engine_->FindCollection("default", name);
   }
 
   void Insert(const std::string& name, int64_t from, int64_t to, const std::string& value,
@@ -86,19 +49,14 @@ class FencingTest : public testing::Test {
       ++batch.rows;
     }
     batch.columns = {keys, text, vectors};
-    std::promise<Status> done;
-    engine_->Insert({.collection = Find(name), .partition_name = partition, .batch = std::move(batch)},
-                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
-    const Status status = done.get_future().get();
+    const Status status =
+        EngineTestBase::Insert({.collection = Find(name), .partition_name = partition, .batch = std::move(batch)})
+            .status();
     ASSERT_TRUE(status.ok()) << status.ToString();
   }
   void Delete(const std::string& name, int64_t key) {
-    Column keys = Column::Make(kPk, DataType::kInt64);
-    keys.AppendValue(key);
-    std::promise<Status> done;
-    engine_->Delete({.collection = Find(name), .primary_keys = std::move(keys)},
-                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
-    const Status status = done.get_future().get();
+    const Status status =
+        EngineTestBase::Delete({.collection = Find(name), .primary_keys = engine::MakeKeys(kPk, {key})}).status();
     ASSERT_TRUE(status.ok()) << status.ToString();
   }
   /// Seals the growing rows; returns the segment's id.
@@ -162,28 +120,6 @@ class FencingTest : public testing::Test {
     return first;
   }
   void FlipByte(const std::string& path, uint64_t byte) { ASSERT_TRUE(files_->FlipBit(path, byte * 8 + 3)); }
-
-  void StartOver() {
-    engine_.reset();
-    files_ = std::make_unique<io::FaultFileSystem>();
-    meta_ = std::make_unique<storage::MemoryMetaStore>();
-  }
-  engine::DirectoryReport Check(bool repair = false) {
-    engine_.reset();
-    auto report = engine::CheckDirectory(
-        *files_, {.data_dir = "data",
-                  .repair = repair,
-                  .open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-                    return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
-                  }});
-    EXPECT_TRUE(report.ok()) << report.status().ToString();
-    return report.ok() ? *std::move(report) : engine::DirectoryReport();
-  }
-
-  engine::EngineOptions options_;
-  std::unique_ptr<io::FaultFileSystem> files_ = std::make_unique<io::FaultFileSystem>();
-  std::unique_ptr<storage::MemoryMetaStore> meta_ = std::make_unique<storage::MemoryMetaStore>();
-  std::unique_ptr<Engine> engine_;
 };
 
 TEST_F(FencingTest, AFlippedBitInAnySectionIsNamedAndTheRestIsServed) {

@@ -13,22 +13,16 @@
 #include <set>
 #include <thread>
 
-#include "base/logging.h"
 #include "base/thread_pool.h"
-#include "engine/collection.h"
-#include "engine/directory_check.h"
-#include "engine/engine.h"
-#include "engine/shared_meta.h"
-#include "io/fault_file_system.h"
+#include "engine/test_engine.h"
 #include "query/search.h"
-#include "storage/meta_store.h"
 
 namespace quiver::query {
 namespace {
 
 using engine::Engine;
 using engine::IndexState;
-using engine::SharedMeta;
+using engine::MakeField;
 
 constexpr int64_t kPk = 100;
 constexpr int64_t kNumber = 101;
@@ -64,67 +58,38 @@ std::string_view BytesOf(const Vector& vector) {
   return {reinterpret_cast<const char*>(vector.data()), sizeof(vector)};
 }
 
-class IndexSearchTest : public testing::Test {
+class IndexSearchTest : public engine::EngineTestBase {
  protected:
-  static void SetUpTestSuite() { ASSERT_TRUE(log::Configure({.level = log::Level::kOff}).ok()); }
-
-  void Open() {
-    engine_.reset();
-    engine::EngineOptions options = options_;
-    options.data_dir = "data";
-    options.flush_min_bytes = 0;
-    options.compaction = false;
-    options.index_min_rows = 500;
-    options.retention_seconds = 3600;
-    options.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
-                                 const index::BuildControl& control) {
+  IndexSearchTest() {
+    options_.flush_min_bytes = 0;
+    options_.compaction = false;
+    options_.index_min_rows = 500;
+    options_.retention_seconds = 3600;
+    options_.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
+                                  const index::BuildControl& control) {
       ++builds_;
       return index::BuildVectorIndex(recipe, vectors, control);
     };
-    options.open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-      return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
-    };
-    auto opened = Engine::Open(*files_, options);
-    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
-    engine_ = *std::move(opened);
   }
+  // The engine's threads use what the derived class holds.
+  ~IndexSearchTest() override { engine_.reset(); }
+
   void Create() {
-    CollectionSchema schema;
-    schema.name = "docs";
-    FieldSchema pk;
-    pk.field_id = kPk;
-    pk.name = "id";
-    pk.type = DataType::kInt64;
-    pk.is_primary = true;
-    FieldSchema number;
-    number.field_id = kNumber;
-    number.name = "number";
-    number.type = DataType::kInt64;
-    FieldSchema vector;
-    vector.field_id = kVector;
-    vector.name = "vector";
-    vector.type = DataType::kFloatVector;
-    vector.dim = kDim;
-    schema.fields = {pk, number, vector};
-    ASSERT_TRUE(engine_->CreateCollection({.schema = schema}).ok());
+    EngineTestBase::Create("docs", {engine::MakeKeyField(kPk), MakeField(kNumber, "number", DataType::kInt64),
+                                    MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
   }
-  std::shared_ptr<engine::Collection> Docs() { return *engine_->FindCollection("default", "docs"); }
 
   void CreateIndex(const std::string& type, const std::string& metric, const KeyValues& params = {}) {
     const Status made = engine_->CreateIndex("default", "docs", "vector",
                                              {.index_type = type, .metric_type = metric, .params = params});
     ASSERT_TRUE(made.ok()) << made.ToString();
   }
-  /// Waits until nothing is pending; false when no structure serves the index, which then stays exact.
-  bool AwaitIndexes() {
-    for (;;) {
-      const auto info = Docs()->info();
-      const engine::IndexProgress progress = engine_->DescribeProgress(*Docs(), info->indexes.front());
-      EXPECT_NE(progress.state, IndexState::kFailed) << progress.reason;
-      if (progress.state == IndexState::kFinished) return engine_->statistics().indexes > 0;
-      if (progress.state == IndexState::kFailed) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
+  /// Waits until nothing is pending and something was built.
+  void AwaitIndexes() {
+    const auto progress = [&] { return engine_->DescribeProgress(*Docs(), Docs()->info()->indexes.front()); };
+    ASSERT_TRUE(Eventually([&] { return progress().state != IndexState::kInProgress; }));
+    ASSERT_EQ(progress().state, IndexState::kFinished) << progress().reason;
+    ASSERT_GT(engine_->statistics().indexes, 0U) << "no structure serves it";
   }
 
   void Write(const std::vector<int64_t>& keys, int64_t version, bool upsert = false) {
@@ -140,15 +105,8 @@ class IndexSearchTest : public testing::Test {
     }
     batch.rows = keys.size();
     batch.columns = {ids, numbers, vectors};
-    std::promise<Status> done;
-    const auto answer = [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); };
     engine::WriteRequest request{.collection = Docs(), .batch = std::move(batch)};
-    if (upsert) {
-      engine_->Upsert(std::move(request), answer);
-    } else {
-      engine_->Insert(std::move(request), answer);
-    }
-    const Status status = done.get_future().get();
+    const Status status = (upsert ? Upsert(std::move(request)) : Insert(std::move(request))).status();
     ASSERT_TRUE(status.ok()) << status.ToString();
   }
   void InsertRange(int64_t from, int64_t to) {
@@ -157,29 +115,22 @@ class IndexSearchTest : public testing::Test {
     Write(keys, 0);
   }
   void Delete(const std::vector<int64_t>& keys) {
-    Column column = Column::Make(kPk, DataType::kInt64);
-    for (const int64_t key : keys) {
-      column.AppendValue(key);
-      model_.erase(key);
-    }
-    std::promise<Status> done;
-    engine_->Delete({.collection = Docs(), .primary_keys = std::move(column)},
-                    [&](const Result<engine::WriteResult>& result) { done.set_value(result.status()); });
-    ASSERT_TRUE(done.get_future().get().ok());
+    for (const int64_t key : keys) model_.erase(key);
+    ASSERT_TRUE(EngineTestBase::Delete({.collection = Docs(), .primary_keys = engine::MakeKeys(kPk, keys)}).ok());
   }
   void Flush() {
     const auto flushed = engine_->Flush(Docs());
     ASSERT_TRUE(flushed.ok()) << flushed.status().ToString();
   }
   /// One sealed segment of kRows rows with the index over it.
-  bool Fill(const std::string& type, const std::string& metric, const KeyValues& params = {}) {
+  void Fill(const std::string& type, const std::string& metric, const KeyValues& params = {}) {
     Open();
     Create();
     CreateIndex(type, metric, params);
-    EXPECT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+    ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
     InsertRange(0, kRows);
     Flush();
-    return AwaitIndexes();
+    AwaitIndexes();
   }
 
   SearchRequest MakeRequest(MetricType metric, const std::vector<Vector>& queries, const std::string& filter = "",
@@ -277,35 +228,8 @@ class IndexSearchTest : public testing::Test {
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
     return plan.ok() && plan->any();
   }
-  std::vector<std::string> IndexFiles() {
-    std::vector<std::string> files;
-    const auto directories = files_->List("data/objects/index");
-    if (!directories.ok()) return files;
-    for (const auto& directory : *directories) {
-      const auto entries = files_->List("data/objects/index/" + directory.name);
-      if (!entries.ok()) continue;
-      for (const auto& entry : *entries) files.push_back("data/objects/index/" + directory.name + "/" + entry.name);
-    }
-    return files;
-  }
-  engine::DirectoryReport Check(bool repair = false) {
-    engine_.reset();
-    auto report = engine::CheckDirectory(
-        *files_, {.data_dir = "data",
-                  .repair = repair,
-                  .open_meta_store = [this](const std::string&) -> Result<std::unique_ptr<storage::MetaStore>> {
-                    return std::unique_ptr<storage::MetaStore>(std::make_unique<SharedMeta>(*meta_));
-                  }});
-    EXPECT_TRUE(report.ok()) << report.status().ToString();
-    return report.ok() ? *std::move(report) : engine::DirectoryReport();
-  }
-
-  engine::EngineOptions options_;
   std::atomic<int> builds_{0};
   Model model_;
-  std::unique_ptr<io::FaultFileSystem> files_ = std::make_unique<io::FaultFileSystem>();
-  std::unique_ptr<storage::MemoryMetaStore> meta_ = std::make_unique<storage::MemoryMetaStore>();
-  std::unique_ptr<Engine> engine_;
 };
 
 struct Named {
@@ -318,9 +242,7 @@ class EveryIndexTest : public IndexSearchTest, public testing::WithParamInterfac
 
 TEST_P(EveryIndexTest, FindsNearlyAllWithFiltersDeletesUpsertsAndTimeTravel) {
   const MetricType metric = ParseMetricType(GetParam().metric);
-  if (!Fill(GetParam().index_type, GetParam().metric, GetParam().params)) {
-    GTEST_SKIP() << "no structure serves it yet";
-  }
+  ASSERT_NO_FATAL_FAILURE(Fill(GetParam().index_type, GetParam().metric, GetParam().params));
   const std::vector<Vector> queries = MakeQueries(20);
   EXPECT_TRUE(UsesIndex(MakeRequest(metric, queries)));
   EXPECT_GE(Recall(metric), 0.95);
@@ -355,9 +277,7 @@ TEST_P(EveryIndexTest, FindsNearlyAllWithFiltersDeletesUpsertsAndTimeTravel) {
 
 TEST_P(EveryIndexTest, ScoresARowAsAScanDoes) {
   const MetricType metric = ParseMetricType(GetParam().metric);
-  if (!Fill(GetParam().index_type, GetParam().metric, GetParam().params)) {
-    GTEST_SKIP() << "no structure serves it yet";
-  }
+  ASSERT_NO_FATAL_FAILURE(Fill(GetParam().index_type, GetParam().metric, GetParam().params));
   const std::vector<Vector> queries = MakeQueries(20);
   SearchRequest request = MakeRequest(metric, queries);
   ASSERT_TRUE(UsesIndex(request));
@@ -386,7 +306,7 @@ INSTANTIATE_TEST_SUITE_P(Names, EveryIndexTest,
                          [](const auto& info) { return std::string(info.param.index_type); });
 
 TEST_F(IndexSearchTest, RangesGroupsAndNamedKeysStayExact) {
-  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  ASSERT_NO_FATAL_FAILURE(Fill("IVF_FLAT", "L2"));
   const std::vector<Vector> queries = MakeQueries(3);
   EXPECT_FALSE(UsesIndex(MakeRequest(MetricType::kL2, queries, "id in [1, 2, 3]")));
   SearchRequest range = MakeRequest(MetricType::kL2, queries);
@@ -400,13 +320,13 @@ TEST_F(IndexSearchTest, RangesGroupsAndNamedKeysStayExact) {
 }
 
 TEST_F(IndexSearchTest, AnIndexIsMappedAgainAfterARestartAndGoesWithItsDefinition) {
-  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  ASSERT_NO_FATAL_FAILURE(Fill("IVF_FLAT", "L2"));
   EXPECT_EQ(IndexFiles().size(), 1U);
   EXPECT_EQ(builds_, 1);
   Open();
   EXPECT_EQ(engine_->statistics().indexes, 1U) << "it is there at once";
   EXPECT_GE(Recall(MetricType::kL2), 0.95);
-  ASSERT_TRUE(AwaitIndexes());
+  ASSERT_NO_FATAL_FAILURE(AwaitIndexes());
   EXPECT_EQ(builds_, 1) << "nothing is built again";
   const engine::DirectoryReport report = Check();
   EXPECT_TRUE(report.faults.empty()) << report.faults.front().what;
@@ -420,7 +340,7 @@ TEST_F(IndexSearchTest, AnIndexIsMappedAgainAfterARestartAndGoesWithItsDefinitio
   EXPECT_EQ(engine_->statistics().indexes, 0U);
   CreateIndex("IVF_FLAT", "IP", {{"nlist", "16"}});
   ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
-  ASSERT_TRUE(AwaitIndexes());
+  ASSERT_NO_FATAL_FAILURE(AwaitIndexes());
   EXPECT_EQ(IndexFiles().size(), 1U);
   EXPECT_GE(Recall(MetricType::kIp), 0.9);
   ASSERT_TRUE(engine_->DropCollection("default", "docs").ok());
@@ -428,10 +348,10 @@ TEST_F(IndexSearchTest, AnIndexIsMappedAgainAfterARestartAndGoesWithItsDefinitio
 }
 
 TEST_F(IndexSearchTest, CompactionBringsTheIndexAlong) {
-  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  ASSERT_NO_FATAL_FAILURE(Fill("IVF_FLAT", "L2"));
   InsertRange(kRows, kRows + 6000);
   Flush();
-  ASSERT_TRUE(AwaitIndexes());
+  ASSERT_NO_FATAL_FAILURE(AwaitIndexes());
   EXPECT_EQ(engine_->statistics().indexes, 2U);
   std::vector<int64_t> gone(1000);
   std::iota(gone.begin(), gone.end(), 100);
@@ -455,7 +375,7 @@ TEST_F(IndexSearchTest, CompactionBringsTheIndexAlong) {
 }
 
 TEST_F(IndexSearchTest, ADamagedIndexIsNotUsedAndBuiltAnew) {
-  if (!Fill("IVF_FLAT", "L2")) GTEST_SKIP() << "no structure serves it yet";
+  ASSERT_NO_FATAL_FAILURE(Fill("IVF_FLAT", "L2"));
   const std::vector<std::string> files = IndexFiles();
   ASSERT_EQ(files.size(), 1U);
   const auto contents = files_->ReadFile(files[0]);
@@ -480,7 +400,7 @@ TEST_F(IndexSearchTest, ADamagedIndexIsNotUsedAndBuiltAnew) {
     EXPECT_GE(Recall(MetricType::kL2, "number < 70", [](const Row& row) { return row.number < 70; }), 0.95);
     EXPECT_EQ(engine_->statistics().fenced_segments, 0U);
     while (IndexFiles() == now) std::this_thread::yield();
-    ASSERT_TRUE(AwaitIndexes());
+    ASSERT_NO_FATAL_FAILURE(AwaitIndexes());
   }
   // The repair does the same without a server.
   engine_.reset();
@@ -489,7 +409,7 @@ TEST_F(IndexSearchTest, ADamagedIndexIsNotUsedAndBuiltAnew) {
   EXPECT_TRUE(Check().faults.empty());
   Open();
   EXPECT_EQ(engine_->RowCount(*Docs(), "").ok() ? *engine_->RowCount(*Docs(), "") : -1, kRows);
-  ASSERT_TRUE(AwaitIndexes());
+  ASSERT_NO_FATAL_FAILURE(AwaitIndexes());
   EXPECT_GE(Recall(MetricType::kL2), 0.95);
 }
 
