@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "expr/array_values.h"
 #include "expr/like_pattern.h"
 #include "expr/row_loops.h"
 #include "expr/value_set.h"
@@ -19,50 +20,6 @@ Family FamilyOf(DataType type) {
   if (type == DataType::kFloat) return Family::kFloat;
   if (type == DataType::kDouble) return Family::kDouble;
   return IsInteger(type) ? Family::kInt : Family::kString;
-}
-
-template <typename T>
-T ReadAs(std::string_view bytes) {
-  T value;
-  std::memcpy(&value, bytes.data(), sizeof(T));
-  return value;
-}
-
-int64_t ReadWhole(DataType type, std::string_view bytes) {
-  switch (type) {
-    case DataType::kBool: return ReadAs<uint8_t>(bytes) != 0 ? 1 : 0;
-    case DataType::kInt8: return ReadAs<int8_t>(bytes);
-    case DataType::kInt16: return ReadAs<int16_t>(bytes);
-    case DataType::kInt32: return ReadAs<int32_t>(bytes);
-    default: return ReadAs<int64_t>(bytes);
-  }
-}
-
-double ReadReal(DataType type, std::string_view bytes) {
-  return type == DataType::kFloat ? static_cast<double>(ReadAs<float>(bytes)) : ReadAs<double>(bytes);
-}
-
-/// Rounds a constant to the precision of the elements.
-double RoundTo(DataType type, double value) {
-  return type == DataType::kFloat ? static_cast<double>(static_cast<float>(value)) : value;
-}
-
-/// Calls visit(bytes) for each element until it returns false.
-template <typename Visit>
-void ForEachElement(std::string_view array, DataType element_type, const Visit& visit) {
-  const size_t width = FixedWidth(element_type, 0);
-  if (array.size() < sizeof(uint32_t)) return;
-  const auto count = ReadAs<uint32_t>(array);
-  size_t position = sizeof(uint32_t);
-  for (uint32_t i = 0; i < count; ++i) {
-    size_t length = width;
-    if (width == 0) {
-      length = ReadAs<uint32_t>(array.substr(position));
-      position += sizeof(uint32_t);
-    }
-    if (!visit(array.substr(position, length))) return;
-    position += length;
-  }
 }
 
 /// Tests of element `index`; rows with shorter arrays are unknown.

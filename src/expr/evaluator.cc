@@ -90,12 +90,16 @@ class ChainEvaluator final : public Evaluator {
     Rank({}, order.data());
     std::vector<EvaluatorPtr> sorted;
     sorted.reserve(terms_.size());
-    for (const Ranked& one : order) sorted.push_back(std::move(terms_[one.index]));
+    for (const Ranked& one : order) {
+      sorted.push_back(std::move(terms_[one.index]));
+      operand_.push_back(one.index);
+    }
     terms_ = std::move(sorted);
   }
 
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     constexpr size_t kMostRanked = 32;
+    if (chunk.settled_chain == this && chunk.settled != 0) return EvaluateRest(chunk, active, need_known, out);
     const bool ranked = chunk.facts != nullptr && terms_.size() <= kMostRanked;
     std::array<Ranked, kMostRanked> order;
     if (ranked) Rank(chunk, order.data());
@@ -159,6 +163,24 @@ class ChainEvaluator final : public Evaluator {
     });
   }
 
+  /// As Evaluate, of an `and` of which some terms hold.
+  void EvaluateRest(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const {
+    FillOutcome({true, false, false}, chunk, out);
+    BitWords open;
+    Truth next;
+    for (size_t i = 0; i < terms_.size(); ++i) {
+      if (operand_[i] < 64 && ((chunk.settled >> operand_[i]) & 1U) != 0) continue;
+      uint64_t any = 0;
+      for (size_t word = 0; word < chunk.words; ++word) {
+        open[word] = active[word] & Open(*out, word, need_known);
+        any |= open[word];
+      }
+      if (any == 0) break;
+      EvaluateTerm(*terms_[i], chunk, open, need_known, &next);
+      Combine(chunk, need_known, next, out);
+    }
+  }
+
   static void EvaluateTerm(const Evaluator& term, const Chunk& chunk, const BitWords& active, bool need_known,
                            Truth* out) {
     if (chunk.facts != nullptr && !term.is_chain()) {
@@ -193,6 +215,7 @@ class ChainEvaluator final : public Evaluator {
   bool is_and_;
   int cost_ = 0;
   std::vector<EvaluatorPtr> terms_;
+  std::vector<size_t> operand_;  ///< of the predicate, by term
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -29,6 +30,8 @@ struct Truth {
   BitWords is_known;
 };
 
+class Evaluator;
+
 /// A run of rows to evaluate. `columns[slot]` starts at the first row of the chunk.
 struct Chunk {
   size_t rows = 0;
@@ -37,6 +40,9 @@ struct Chunk {
   const ColumnView* paths = nullptr;  ///< of JSON paths, by their own slots; not present() where the page has no column
   const PageFacts* const* facts = nullptr;  ///< by slot, nullptr where none are known; nullptr: of no slot
   uint64_t first_row_id = 0;
+  /// A chain of which some terms are known to hold for every active row: bit i = operand i of its predicate.
+  const Evaluator* settled_chain = nullptr;
+  uint64_t settled = 0;
 
   [[nodiscard]] const PageFacts* FactsOf(size_t slot) const { return facts == nullptr ? nullptr : facts[slot]; }
 };
@@ -77,6 +83,13 @@ struct Slots {
   std::function<size_t(int64_t field_id)> column;     ///< in Chunk::columns
   std::function<size_t(const FieldRef& field)> path;  ///< in Chunk::paths, or kNoPathSlot
 };
+
+/// Returns whether so few rows are active that they are better tested one by one than along with the others.
+inline bool IsSparse(const Chunk& chunk, const BitWords& active) {
+  size_t count = 0;
+  for (size_t word = 0; word < chunk.words; ++word) count += static_cast<size_t>(std::popcount(active[word]));
+  return count * 16 < chunk.rows;
+}
 
 /// Builds the evaluator of a predicate. The predicate need not outlive it.
 EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots);

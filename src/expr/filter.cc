@@ -89,7 +89,10 @@ class CompiledFilter final : public Filter {
                                          .path = [this](const FieldRef& field) { return PathSlotOf(field); }});
     FindKeys(*root_, true);
     if (root_->kind == Predicate::Kind::kAnd) {
-      for (const PredicatePtr& child : root_->children) FindKeys(*child, false);
+      for (const PredicatePtr& child : root_->children) {
+        FindKeys(*child, false);
+        operand_slots_.push_back(SlotsOf(*child));
+      }
     }
   }
 
@@ -97,14 +100,8 @@ class CompiledFilter final : public Filter {
   [[nodiscard]] bool always_false() const override { return root_->is_constant(false); }
 
   void Evaluate(const ColumnSource& page, uint64_t* mask) const override {
-    constexpr size_t kInlineColumns = 16;
-    std::array<ColumnView, kInlineColumns> inline_views;
-    std::vector<ColumnView> many_views;
-    ColumnView* views = inline_views.data();
-    const size_t fields = field_ids_.size();
-    const size_t count = fields + paths_.size();
     const size_t page_rows = page.row_count();
-    PageKnowledge knowledge(page_rows <= kChunkRows ? fields : 0);
+    PageKnowledge knowledge(page_rows <= kChunkRows ? field_ids_.size() : 0);
     const bool known = page_rows <= kChunkRows && knowledge.Read(page, field_ids_);
     if (known) {
       // The whole page may be settled before any value of it is touched.
@@ -120,34 +117,12 @@ class CompiledFilter final : public Filter {
         return;
       }
     }
-    if (count * 2 > kInlineColumns) {
-      many_views.resize(count * 2);
-      views = many_views.data();
-    }
-    for (size_t i = 0; i < fields; ++i) views[i] = ColumnOf(page, i, views + fields);
+    EvaluateRows(page, known ? knowledge.by_slot() : nullptr, 0, nullptr, mask);
+  }
 
-    const size_t rows = page_rows;
-    BitWords active;
-    Truth truth;
-    for (size_t begin = 0; begin < rows; begin += kChunkRows) {
-      Chunk chunk;
-      chunk.rows = std::min(kChunkRows, rows - begin);
-      chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
-      chunk.columns = views + count;
-      chunk.paths = views + count + fields;
-      chunk.facts = known ? knowledge.by_slot() : nullptr;
-      chunk.first_row_id = page.first_row_id() + begin;
-      for (size_t i = 0; i < count; ++i) {
-        views[count + i] = views[i].present() || i >= fields ? Advance(views[i], begin) : absent_[i]->View();
-      }
-      for (size_t word = 0; word < chunk.words; ++word) active[word] = ~uint64_t{0};
-      if (const size_t tail = chunk.rows % kWordBits; tail != 0) {
-        active[chunk.words - 1] = (uint64_t{1} << tail) - 1;
-      }
-      evaluator_->Evaluate(chunk, active, false, &truth);
-      uint64_t* out = mask + begin / kWordBits;
-      for (size_t word = 0; word < chunk.words; ++word) out[word] = truth.is_true[word] & active[word];
-    }
+  void EvaluateRest(const ColumnSource& page, uint64_t settled, const uint64_t* candidates,
+                    uint64_t* mask) const override {
+    EvaluateRows(page, nullptr, settled, candidates, mask);
   }
 
   [[nodiscard]] const PrimaryKeys* primary_keys() const override { return exact_keys_ ? &*primary_keys_ : nullptr; }
@@ -161,6 +136,77 @@ class CompiledFilter final : public Filter {
   }
 
  private:
+  /// Evaluates the rows of a page, or only those of `candidates`.
+  void EvaluateRows(const ColumnSource& page, const PageFacts* const* facts, uint64_t settled,
+                    const uint64_t* candidates, uint64_t* mask) const {
+    constexpr size_t kInlineColumns = 16;
+    std::array<ColumnView, kInlineColumns> inline_views;
+    std::vector<ColumnView> many_views;
+    ColumnView* views = inline_views.data();
+    const size_t fields = field_ids_.size();
+    const size_t count = fields + paths_.size();
+    if (count * 2 > kInlineColumns) {
+      many_views.resize(count * 2);
+      views = many_views.data();
+    }
+    const uint64_t unread = UnreadSlots(settled);
+    const auto is_read = [unread](size_t slot) { return slot >= 64 || ((unread >> slot) & 1U) == 0; };
+    for (size_t i = 0; i < fields; ++i) {
+      if (is_read(i)) views[i] = ColumnOf(page, i, views + fields);
+    }
+
+    const size_t rows = page.row_count();
+    BitWords active;
+    Truth truth;
+    for (size_t begin = 0; begin < rows; begin += kChunkRows) {
+      Chunk chunk;
+      chunk.rows = std::min(kChunkRows, rows - begin);
+      chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
+      chunk.columns = views + count;
+      chunk.paths = views + count + fields;
+      chunk.facts = facts;
+      chunk.first_row_id = page.first_row_id() + begin;
+      chunk.settled_chain = evaluator_.get();
+      chunk.settled = settled;
+      for (size_t i = 0; i < count; ++i) {
+        if (i < fields && !is_read(i)) continue;
+        views[count + i] = views[i].present() || i >= fields ? Advance(views[i], begin) : absent_[i]->View();
+      }
+      if (candidates != nullptr) {
+        std::copy_n(candidates + begin / kWordBits, chunk.words, active.begin());
+      } else {
+        std::fill_n(active.begin(), chunk.words, ~uint64_t{0});
+      }
+      if (const size_t tail = chunk.rows % kWordBits; tail != 0) {
+        active[chunk.words - 1] &= (uint64_t{1} << tail) - 1;
+      }
+      evaluator_->Evaluate(chunk, active, false, &truth);
+      uint64_t* out = mask + begin / kWordBits;
+      for (size_t word = 0; word < chunk.words; ++word) out[word] = truth.is_true[word] & active[word];
+    }
+  }
+
+  /// Field slots, of the first 64, that nothing but settled operands of the top-level `and` reads.
+  [[nodiscard]] uint64_t UnreadSlots(uint64_t settled) const {
+    if (settled == 0) return 0;
+    uint64_t read = 0;
+    for (size_t i = 0; i < operand_slots_.size(); ++i) {
+      if (i >= 64 || ((settled >> i) & 1U) == 0) read |= operand_slots_[i];
+    }
+    return ~read;
+  }
+
+  /// The first 64 field slots that a predicate reads.
+  [[nodiscard]] uint64_t SlotsOf(const Predicate& predicate) const {
+    uint64_t slots = 0;
+    for (const FieldRef* field : {&predicate.field, &predicate.right_field}) {
+      if (field->type == DataType::kNone) continue;
+      if (const size_t slot = SlotOf(field->field_id); slot < 64) slots |= uint64_t{1} << slot;
+    }
+    for (const PredicatePtr& child : predicate.children) slots |= SlotsOf(*child);
+    return slots;
+  }
+
   /// A place in a JSON field that a page may keep as a column.
   struct Path {
     size_t slot;  ///< of the field
@@ -257,6 +303,7 @@ class CompiledFilter final : public Filter {
   std::vector<Path> paths_;
   std::vector<std::unique_ptr<AbsentColumn>> absent_;
   EvaluatorPtr evaluator_;
+  std::vector<uint64_t> operand_slots_;  ///< of a top-level `and`
   std::optional<PrimaryKeys> primary_keys_;
   bool exact_keys_ = false;
   std::optional<std::vector<ScalarValue>> partition_key_values_;

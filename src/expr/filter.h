@@ -47,6 +47,11 @@ class Filter {
   /// not. The caller provides ceil(row_count / 64) zeroed words.
   virtual void Evaluate(const ColumnSource& page, uint64_t* mask) const = 0;
 
+  /// As Evaluate, for the rows set in `candidates` only; of a top-level `and`, the operands whose bit is set in
+  /// `settled` are known to hold for these (expr/term_index.h) and are not looked at.
+  virtual void EvaluateRest(const ColumnSource& page, uint64_t settled, const uint64_t* candidates,
+                            uint64_t* mask) const = 0;
+
   /// Primary keys in ascending order without repeats; the list that does not fit the key's type is empty.
   struct PrimaryKeys {
     std::vector<int64_t> ints;

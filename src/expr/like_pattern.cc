@@ -54,6 +54,33 @@ LikePattern::LikePattern(std::string_view pattern) {
   }
 }
 
+std::string_view LikePattern::prefix() const {
+  if (form_ == Form::kSuffix || form_ == Form::kContains) return {};
+  const Segment& first = segments_.front();
+  return std::string_view(first.literal).substr(0, first.wildcards.empty() ? kNotFound : first.wildcards.front());
+}
+
+std::vector<std::string_view> LikePattern::Runs() const {
+  std::vector<std::string_view> runs;
+  for (const Segment& segment : segments_) {
+    const std::string_view literal = segment.literal;
+    size_t begin = 0;
+    const auto end_run = [&](size_t end) {
+      if (end > begin) runs.push_back(literal.substr(begin, end - begin));
+      begin = end;
+    };
+    for (const size_t wildcard : segment.wildcards) end_run(wildcard);
+    end_run(literal.size());
+  }
+  return runs;
+}
+
+std::string AfterPrefix(std::string prefix) {
+  while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xFF) prefix.pop_back();
+  if (!prefix.empty()) prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
+  return prefix;
+}
+
 size_t LikePattern::MatchHere(const Segment& segment, std::string_view text) {
   const std::string_view literal = segment.literal;
   size_t position = 0;

@@ -22,6 +22,11 @@ class LikePattern {
   /// The text of the first four forms.
   [[nodiscard]] const std::string& literal() const { return segments_.front().literal; }
 
+  /// What every text that matches begins with.
+  [[nodiscard]] std::string_view prefix() const;
+  /// Texts that stand as they are in every text that matches.
+  [[nodiscard]] std::vector<std::string_view> Runs() const;
+
  private:
   /// A run without `%`: literal bytes, with the offsets in it before which a `_` stands (repeated for several).
   struct Segment {
@@ -38,5 +43,8 @@ class LikePattern {
   Form form_ = Form::kGeneral;
   std::vector<Segment> segments_;  // between the `%`s: first anchored at the start, last at the end
 };
+
+/// The least text above all texts with this prefix; empty where there is none.
+std::string AfterPrefix(std::string prefix);
 
 }  // namespace quiver::expr

@@ -98,13 +98,6 @@ bool BoundList(const List& list, Accepted<Value>* accepted) {
   return true;
 }
 
-/// The least text above all texts with this prefix; empty where there is none.
-std::string AfterPrefix(std::string prefix) {
-  while (!prefix.empty() && static_cast<unsigned char>(prefix.back()) == 0xFF) prefix.pop_back();
-  if (!prefix.empty()) prefix.back() = static_cast<char>(static_cast<unsigned char>(prefix.back()) + 1);
-  return prefix;
-}
-
 bool MakeTextTest(const Predicate& predicate, PageTest* test) {
   test->kind = PageTest::Kind::kText;
   const auto text_of = [](const Literal& literal) { return std::get<std::string>(literal.value); };

@@ -90,6 +90,11 @@ template <typename Test>
 void TestActive(const ColumnView& view, const Chunk& chunk, const BitWords& active, bool need_known, Truth* out,
                 const Test& test) {
   for (size_t word = 0; word < chunk.words; ++word) {
+    if (active[word] == 0) {  // its bits do not matter
+      out->is_true[word] = 0;
+      if (need_known) out->is_known[word] = 0;
+      continue;
+    }
     const uint64_t valid = ValidWord(view, word, chunk.rows);
     uint64_t bits = 0;
     for (uint64_t left = active[word] & valid; left != 0; left &= left - 1) {

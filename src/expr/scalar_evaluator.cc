@@ -18,8 +18,12 @@ template <typename T, typename Test>
 class FixedEvaluator final : public Evaluator {
  public:
   FixedEvaluator(size_t slot, Test test, int cost) : slot_(slot), cost_(cost), test_(std::move(test)) {}
-  void Evaluate(const Chunk& chunk, const BitWords& /*active*/, bool need_known, Truth* out) const override {
+  void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     const ColumnView& view = chunk.columns[slot_];
+    if (IsSparse(chunk, active)) {
+      return TestActive(view, chunk, active, need_known, out,
+                        [&](size_t row) { return test_(LoadValue<T>(view.fixed, row)); });
+    }
     TestFixed<T>(view.fixed, chunk.rows, &out->is_true, test_);
     ApplyValidity(view, chunk, need_known, out);
   }

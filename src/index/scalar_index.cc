@@ -1,0 +1,556 @@
+#include "index/scalar_index.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <optional>
+#include <utility>
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "expr/array_values.h"
+#include "expr/constants.h"
+#include "expr/json_scan.h"
+#include "expr/like_pattern.h"
+#include "index/internal/postings.h"
+#include "index/internal/section_file.h"
+
+namespace quiver::index {
+
+namespace {
+
+using expr::CompareOp;
+using expr::Literal;
+using expr::Predicate;
+using Range = Postings::Range;
+
+/// Rows of the segment, then the structure.
+constexpr size_t kHeadSize = 5;
+constexpr uint8_t kPostingsStructure = 1;
+constexpr SectionFileKind kKind{.magic = std::string_view("QUIVSIX\0", 8), .version = 1, .head_size = kHeadSize};
+
+constexpr uint32_t kRecipeSection = 1;
+constexpr uint32_t kNullsSection = 10;
+
+/// Values that a pattern is tried on cost about as much as rows in a scan: more are not worth it.
+constexpr uint32_t kRowsPerTriedValue = 8;
+constexpr double kTryPrice = 20;
+/// Nanoseconds to find one value.
+constexpr double kFindPrice = 150;
+constexpr double kWordPrice = 0.3;
+
+ValueDomain DomainOf(DataType type) {
+  if (IsFloating(type)) return ValueDomain::kReals;
+  return type == DataType::kVarChar || type == DataType::kString ? ValueDomain::kTexts : ValueDomain::kIntegers;
+}
+
+bool IsServed(const ScalarRecipe& recipe) {
+  const DataType type = recipe.value_type;
+  const bool scalar = type == DataType::kBool || IsInteger(type) || IsFloating(type) || type == DataType::kVarChar ||
+                      type == DataType::kString || type == DataType::kTimestamptz;
+  switch (recipe.type) {
+    case DataType::kJson: return type == DataType::kBool || type == DataType::kDouble || type == DataType::kVarChar;
+    case DataType::kArray: return scalar && recipe.elements && recipe.path.empty();
+    default: return scalar && type == recipe.type && !recipe.elements && recipe.path.empty();
+  }
+}
+
+// --- building --------------------------------------------------------------------------------------------------------
+
+/// What a column says beside its values.
+struct Remarks {
+  std::vector<uint32_t> nulls;
+  bool rounded = false;  ///< JSON: some number is no double
+};
+
+class Reader {
+ public:
+  Reader(const ScalarRecipe& recipe, PostingsBuilder& builder, Remarks& remarks)
+      : recipe_(recipe), builder_(builder), remarks_(remarks) {
+    for (const std::string& key : recipe.path) {
+      expr::PathStep step{.key = key};
+      // A key of digits is also a position.
+      if (!key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos) {
+        step.index = std::stoll(key);
+      }
+      path_.push_back(std::move(step));
+    }
+  }
+
+  void AddRow(const ColumnView& column, uint32_t row) {
+    if (column.IsNull(row)) {
+      remarks_.nulls.push_back(row);
+      return;
+    }
+    const std::string_view bytes = column.Bytes(row);
+    if (recipe_.type == DataType::kJson) return AddJson(expr::FindJson(bytes, path_), row);
+    if (!recipe_.elements) return AddValue(bytes, row);
+    expr::ForEachElement(bytes, recipe_.value_type, [&](std::string_view element) {
+      AddValue(element, row);
+      return true;
+    });
+  }
+
+ private:
+  void AddValue(std::string_view bytes, uint32_t row) {
+    switch (DomainOf(recipe_.value_type)) {
+      case ValueDomain::kTexts: return builder_.Add(bytes, row);
+      case ValueDomain::kReals: return AddReal(expr::ReadReal(recipe_.value_type, bytes), row);
+      default: return builder_.Add(expr::ReadWhole(recipe_.value_type, bytes), row);
+    }
+  }
+
+  void AddReal(double value, uint32_t row) {
+    if (!std::isnan(value)) builder_.Add(value, row);  // NaN equals nothing and lies in no interval
+  }
+
+  void AddJson(const expr::JsonValue& value, uint32_t row) {
+    if (!recipe_.elements) return AddJsonScalar(value, row);
+    expr::JsonArrayCursor cursor(value);
+    for (expr::JsonValue element; cursor.Next(&element);) AddJsonScalar(element, row);
+  }
+
+  void AddJsonScalar(const expr::JsonValue& value, uint32_t row) {
+    if (recipe_.value_type == DataType::kBool) {
+      if (value.type == expr::JsonType::kBool) builder_.Add(value.truth() ? int64_t{1} : int64_t{0}, row);
+    } else if (recipe_.value_type == DataType::kDouble) {
+      expr::JsonNumber number;
+      if (value.type != expr::JsonType::kNumber || !expr::ReadJsonNumber(value.text, &number)) return;
+      const double real = number.ToDouble();
+      if (expr::Compare(number, real) != std::partial_ordering::equivalent) remarks_.rounded = true;
+      AddReal(real, row);
+    } else if (value.type == expr::JsonType::kString) {
+      if (!value.escaped) return builder_.Add(value.text, row);
+      std::string buffer;
+      decoded_.emplace_back(expr::JsonStringText(value, &buffer));
+      builder_.Add(std::string_view(decoded_.back()), row);
+    }
+  }
+
+  const ScalarRecipe& recipe_;
+  PostingsBuilder& builder_;
+  Remarks& remarks_;
+  std::vector<expr::PathStep> path_;
+  std::deque<std::string> decoded_;
+};
+
+std::string EncodeRecipe(const ScalarRecipe& recipe, bool rounded) {
+  ByteWriter writer;
+  writer.Value(recipe.field_id);
+  writer.Value(static_cast<int32_t>(recipe.type));
+  writer.Value(static_cast<int32_t>(recipe.value_type));
+  writer.Value(static_cast<uint8_t>(recipe.elements ? 1 : 0));
+  writer.Value(static_cast<uint8_t>(rounded ? 1 : 0));
+  writer.Value(static_cast<uint32_t>(recipe.path.size()));
+  for (const std::string& key : recipe.path) writer.Bytes(key);
+  std::string bytes = writer.Take();
+  // Read before the checksums of sections are compared: it has one of its own.
+  const uint32_t crc = Crc32c(bytes);
+  bytes.append(reinterpret_cast<const char*>(&crc), sizeof(crc));
+  return bytes;
+}
+
+Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file) {
+  const std::string_view bytes = file.Section(kRecipeSection);
+  constexpr size_t kCrcSize = 4;
+  if (bytes.size() < kCrcSize) return file.Damaged("it has no recipe");
+  const std::string_view body = bytes.substr(0, bytes.size() - kCrcSize);
+  ByteReader trailer(bytes.substr(body.size()));
+  if (trailer.Value<uint32_t>() != Crc32c(body)) return file.Damaged("the checksum of its recipe does not match");
+  ByteReader reader(body);
+  ScalarRecipe recipe;
+  recipe.field_id = reader.Value<int64_t>();
+  recipe.type = static_cast<DataType>(reader.Value<int32_t>());
+  recipe.value_type = static_cast<DataType>(reader.Value<int32_t>());
+  recipe.elements = reader.Value<uint8_t>() != 0;
+  const bool rounded = reader.Value<uint8_t>() != 0;
+  const auto keys = reader.Value<uint32_t>();
+  for (uint32_t i = 0; i < keys && reader.ok(); ++i) recipe.path.emplace_back(reader.Bytes());
+  if (!reader.ok() || !reader.AtEnd() || !IsServed(recipe)) return file.Damaged("its recipe is not understood");
+  return std::pair(std::move(recipe), rounded);
+}
+
+// --- answers ---------------------------------------------------------------------------------------------------------
+
+/// Rows of some values: of any of them, or of all.
+class PostingsAnswer final : public expr::TermAnswer {
+ public:
+  PostingsAnswer(const Postings& postings, std::vector<Range> ranges, bool all, bool repeats)
+      : postings_(postings), ranges_(std::move(ranges)), all_(all) {
+    nanoseconds = kFindPrice;
+    if (all_) {
+      most = UINT64_MAX;
+      std::sort(ranges_.begin(), ranges_.end(),
+                [&](Range a, Range b) { return postings_.CountOf(a) < postings_.CountOf(b); });
+    }
+    for (const Range& range : ranges_) {
+      const uint64_t count = postings_.CountOf(range);
+      nanoseconds += postings_.PriceOf(range);
+      if (all_) {
+        most = std::min(most, count);
+      } else {
+        most += count;
+        // Where a row may hold several values, it may be counted several times.
+        least = repeats ? 0 : least + count;
+      }
+    }
+  }
+
+  void AddTo(expr::RowSet* rows) const override {
+    if (!all_) return postings_.AddTo(ranges_, rows);
+    std::optional<expr::RowSet> common;
+    for (const Range& range : ranges_) {
+      expr::RowSet found(rows->rows());
+      postings_.AddTo({&range, 1}, &found);
+      if (common) {
+        common->Intersect(found);
+      } else {
+        common = std::move(found);
+      }
+    }
+    if (common) rows->Unite(*common);
+  }
+
+ private:
+  const Postings& postings_;
+  std::vector<Range> ranges_;
+  bool all_;
+};
+
+/// Every row but some; `rows` has all rows with a value.
+class ComplementAnswer final : public expr::TermAnswer {
+ public:
+  ComplementAnswer(const Postings& postings, std::vector<Range> others, std::span<const uint32_t> nulls, uint64_t count,
+                   uint32_t rows)
+      : postings_(postings), others_(std::move(others)), nulls_(nulls) {
+    least = most = count;
+    nanoseconds = kFindPrice + 2 * kWordPrice * (static_cast<double>(rows) / 64) + static_cast<double>(nulls.size());
+    for (const Range& range : others_) nanoseconds += postings_.PriceOf(range);
+  }
+
+  void AddTo(expr::RowSet* rows) const override {
+    expr::RowSet found(rows->rows());
+    postings_.AddTo(others_, &found);
+    found.Add(nulls_);
+    found.Invert();
+    rows->Unite(found);
+  }
+
+ private:
+  const Postings& postings_;
+  std::vector<Range> others_;
+  std::span<const uint32_t> nulls_;
+};
+
+class NullAnswer final : public expr::TermAnswer {
+ public:
+  explicit NullAnswer(std::span<const uint32_t> nulls) : nulls_(nulls) {
+    least = most = nulls.size();
+    nanoseconds = static_cast<double>(nulls.size());
+  }
+  void AddTo(expr::RowSet* rows) const override { rows->Add(nulls_); }
+
+ private:
+  std::span<const uint32_t> nulls_;
+};
+
+class PostingsIndex final : public ScalarIndex {
+ public:
+  PostingsIndex(SectionFile file, ScalarRecipe recipe, bool rounded, uint32_t rows, Postings postings,
+                std::span<const uint32_t> nulls)
+      : file_(std::move(file)),
+        recipe_(std::move(recipe)),
+        rounded_(rounded),
+        rows_(rows),
+        domain_(DomainOf(recipe_.value_type)),
+        postings_(postings),
+        nulls_(nulls) {}
+
+  [[nodiscard]] const ScalarRecipe& recipe() const override { return recipe_; }
+  [[nodiscard]] uint32_t row_count() const override { return rows_; }
+  [[nodiscard]] uint64_t value_count() const override { return postings_.value_count(); }
+  [[nodiscard]] Status EnsureSound() const override { return file_.EnsureSound(); }
+  [[nodiscard]] std::span<const uint32_t> null_rows() const override { return nulls_; }
+
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Answer(const Predicate& term) const override {
+    if (term.field.field_id != recipe_.field_id || term.field.type != recipe_.type) return nullptr;
+    if (term.kind == Predicate::Kind::kIsNull) {
+      if (!term.field.path.empty()) return nullptr;
+      return std::make_unique<NullAnswer>(nulls_);
+    }
+    const auto same = [](const expr::PathStep& step, const std::string& key) { return step.key == key; };
+    if (!std::equal(term.field.path.begin(), term.field.path.end(), recipe_.path.begin(), recipe_.path.end(), same)) {
+      return nullptr;
+    }
+    if (recipe_.elements != (term.kind == Predicate::Kind::kContains)) return nullptr;
+    switch (term.kind) {
+      case Predicate::Kind::kCompare: {
+        const CompareOp op = term.op == CompareOp::kNotEqual ? CompareOp::kEqual : term.op;
+        if (!Fits(term.value)) return nullptr;
+        return Interval(
+            op == CompareOp::kEqual || op == CompareOp::kGreater || op == CompareOp::kGreaterEqual ? &term.value
+                                                                                                   : nullptr,
+            op != CompareOp::kGreater,
+            op == CompareOp::kEqual || op == CompareOp::kLess || op == CompareOp::kLessEqual ? &term.value : nullptr,
+            op != CompareOp::kLess);
+      }
+      case Predicate::Kind::kRange:
+        if (!Fits(term.value) || !Fits(term.upper)) return nullptr;
+        return Interval(&term.value, term.lower_inclusive, &term.upper, term.upper_inclusive);
+      case Predicate::Kind::kIn: return AnyOf(term.value);
+      case Predicate::Kind::kContains: return AnswerContains(term);
+      case Predicate::Kind::kEmpty: {
+        const Literal empty{std::string()};
+        return domain_ == ValueDomain::kTexts ? Interval(&empty, true, &empty, true) : nullptr;
+      }
+      case Predicate::Kind::kLike: return domain_ == ValueDomain::kTexts ? AnswerLike(term) : nullptr;
+      default: return nullptr;
+    }
+  }
+
+ private:
+  /// Whether a constant can be compared with the values. JSON values of other kinds are not in the index, and what a
+  /// term says of them follows from the constant's kind.
+  [[nodiscard]] bool Fits(const Literal& literal) const {
+    switch (domain_) {
+      case ValueDomain::kTexts: return literal.is_string();
+      case ValueDomain::kReals: return literal.is_number();
+      default: return recipe_.value_type == DataType::kBool ? literal.is_bool() : literal.is_number();
+    }
+  }
+
+  /// Value at `position` against a constant that fits.
+  [[nodiscard]] std::partial_ordering Compare(uint32_t position, const Literal& literal) const {
+    switch (domain_) {
+      case ValueDomain::kTexts:
+        return postings_.Text(position) <=> std::string_view(std::get<std::string>(literal.value));
+      case ValueDomain::kReals: {
+        const double value = postings_.reals()[position];
+        if (recipe_.type == DataType::kJson && !rounded_) {
+          if (const auto* integer = std::get_if<int64_t>(&literal.value)) {
+            return 0 <=> expr::CompareExact(*integer, value);
+          }
+        }
+        // FLOAT compares in single precision: the constant is rounded first.
+        return value <=> expr::RoundTo(recipe_.value_type, expr::ToDouble(literal));
+      }
+      default: {
+        const int64_t value = postings_.integers()[position];
+        if (const auto* truth = std::get_if<bool>(&literal.value)) return value <=> int64_t{*truth ? 1 : 0};
+        if (const auto* integer = std::get_if<int64_t>(&literal.value)) return value <=> *integer;
+        return expr::CompareExact(value, std::get<double>(literal.value));
+      }
+    }
+  }
+
+  /// The first position, from `from` on, whose value is not below (`after`: is above) the constant.
+  [[nodiscard]] uint32_t Position(const Literal& literal, bool after, uint32_t from = 0) const {
+    const uint32_t count = postings_.value_count();
+    const auto before = [&](uint32_t position) {
+      const std::partial_ordering order = Compare(position, literal);
+      return order == std::partial_ordering::less || (after && order == std::partial_ordering::equivalent);
+    };
+    uint32_t low = from;
+    uint32_t step = 1;
+    while (uint64_t{low} + step < count && before(low + step)) {
+      low += step;
+      step = std::min(step * 2, count);
+    }
+    auto high = static_cast<uint32_t>(std::min<uint64_t>(uint64_t{low} + step, count));
+    while (low < high) {
+      const uint32_t middle = low + (high - low) / 2;
+      if (before(middle)) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  [[nodiscard]] static bool IsNan(const Literal& literal) {
+    const auto* real = std::get_if<double>(&literal.value);
+    return real != nullptr && std::isnan(*real);
+  }
+
+  /// Values between two constants; nullptr: no bound.
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Interval(const Literal* lower, bool lower_inclusive,
+                                                           const Literal* upper, bool upper_inclusive) const {
+    Range range{0, postings_.value_count()};
+    // A number that was rounded may have been on either side of a bound that it equals now.
+    if (lower != nullptr) range.begin = Position(*lower, !lower_inclusive && !rounded_);
+    if (upper != nullptr) range.end = Position(*upper, upper_inclusive || rounded_, range.begin);
+    if ((lower != nullptr && IsNan(*lower)) || (upper != nullptr && IsNan(*upper))) range.end = range.begin;
+    range.end = std::max(range.end, range.begin);
+    return Ranges({range});
+  }
+
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Ranges(std::vector<Range> ranges, bool all = false) const {
+    std::unique_ptr<expr::TermAnswer> answer;
+    const uint64_t valued = uint64_t{rows_} - nulls_.size();
+    if (!all && ranges.size() == 1 && !recipe_.elements && postings_.size() == valued &&
+        postings_.CountOf(ranges[0]) * 2 > valued) {
+      // Most rows: the others are fewer.
+      const uint64_t count = postings_.CountOf(ranges[0]);
+      answer = std::make_unique<ComplementAnswer>(
+          postings_, std::vector<Range>{{0, ranges[0].begin}, {ranges[0].end, postings_.value_count()}}, nulls_, count,
+          rows_);
+    } else {
+      answer = std::make_unique<PostingsAnswer>(postings_, std::move(ranges), all, recipe_.elements);
+    }
+    if (rounded_) {
+      answer->exact = false;
+      answer->least = 0;
+    }
+    return answer;
+  }
+
+  /// The value that equals a constant, if there is one.
+  [[nodiscard]] Range Find(const Literal& literal, uint32_t from = 0) const {
+    const uint32_t position = Position(literal, false, from);
+    const bool found =
+        position < postings_.value_count() && Compare(position, literal) == std::partial_ordering::equivalent;
+    return {position, position + (found ? 1U : 0U)};
+  }
+
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnyOf(const Literal& list) const {
+    const size_t size = list.list_size();
+    // Lists for scalar fields are sorted.
+    const bool sorted = recipe_.type != DataType::kJson;
+    std::vector<Range> ranges;
+    uint32_t from = 0;
+    for (size_t i = 0; i < size; ++i) {
+      const Literal item = list.Element(i);
+      if (!Fits(item)) return nullptr;
+      if (IsNan(item)) continue;
+      const Range range = Find(item, sorted ? from : 0);
+      if (sorted) from = range.begin;
+      if (range.begin == range.end) continue;
+      if (!ranges.empty() && ranges.back().end == range.end) continue;  // equal once rounded
+      if (!ranges.empty() && ranges.back().end == range.begin) {
+        ranges.back().end = range.end;
+      } else {
+        ranges.push_back(range);
+      }
+    }
+    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
+    if (!sorted) answer->least = 0;
+    return answer;
+  }
+
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerContains(const Predicate& term) const {
+    const bool json = recipe_.type == DataType::kJson;
+    std::vector<Literal> items;
+    if (term.contains == expr::ContainsMode::kOne) {
+      items.push_back(term.value);
+    } else {
+      for (size_t i = 0; i < term.value.list_size(); ++i) items.push_back(term.value.Element(i));
+    }
+    const bool all = term.contains == expr::ContainsMode::kAll;
+    if (items.empty()) return nullptr;
+    std::vector<Range> ranges;
+    for (const Literal& item : items) {
+      Range range{0, 0};
+      if (Fits(item)) {
+        if (!IsNan(item)) range = Find(item);
+      } else if (json) {
+        return nullptr;  // elements of other kinds are not in the index
+      }
+      if (range.begin == range.end) {
+        if (all) return Ranges({});  // nothing holds it
+        continue;
+      }
+      const bool known = std::any_of(ranges.begin(), ranges.end(), [&](Range r) { return r.begin == range.begin; });
+      if (!known) ranges.push_back(range);
+    }
+    return Ranges(std::move(ranges), all);
+  }
+
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerLike(const Predicate& term) const {
+    const expr::LikePattern pattern(std::get<std::string>(term.value.value));
+    const std::string prefix(pattern.prefix());
+    Range range{0, postings_.value_count()};
+    if (!prefix.empty()) {
+      range.begin = Position(Literal{prefix}, false);
+      if (std::string after = expr::AfterPrefix(prefix); !after.empty()) {
+        range.end = Position(Literal{std::move(after)}, false, range.begin);
+      }
+    }
+    using Form = expr::LikePattern::Form;
+    if (pattern.form() == Form::kPrefix || pattern.form() == Form::kAny) return Ranges({range});
+    if (pattern.form() == Form::kEqual) return Ranges({Find(Literal{prefix}, range.begin)});
+    if ((range.end - range.begin) > rows_ / kRowsPerTriedValue) return nullptr;
+    std::vector<Range> ranges;
+    for (uint32_t position = range.begin; position < range.end; ++position) {
+      if (!pattern.Matches(postings_.Text(position))) continue;
+      if (!ranges.empty() && ranges.back().end == position) {
+        ++ranges.back().end;
+      } else {
+        ranges.push_back({position, position + 1});
+      }
+    }
+    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
+    answer->nanoseconds += static_cast<double>(range.end - range.begin) * kTryPrice;
+    return answer;
+  }
+
+  const SectionFile file_;
+  const ScalarRecipe recipe_;
+  const bool rounded_;  ///< JSON numbers that no double holds are in it as the nearest one
+  const uint32_t rows_;
+  const ValueDomain domain_;
+  const Postings postings_;
+  const std::span<const uint32_t> nulls_;
+};
+
+}  // namespace
+
+Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnView& column,
+                                     const BuildControl& control) {
+  if (!IsServed(recipe)) {
+    return Error(StatusCode::kIndexNotSupported, "no structure serves values of type {} of a field of type {}",
+                 DataTypeName(recipe.value_type), DataTypeName(recipe.type));
+  }
+  const auto rows = static_cast<uint32_t>(column.rows);
+  PostingsBuilder builder(DomainOf(recipe.value_type), rows);
+  Remarks remarks;
+  Reader reader(recipe, builder, remarks);
+  constexpr uint32_t kRowsPerLook = 1U << 16;
+  for (uint32_t row = 0; row < rows; ++row) {
+    if (row % kRowsPerLook == 0 && control.cancelled && control.cancelled()) {
+      return Error(StatusCode::kCancelled, "the index is not wanted any more");
+    }
+    reader.AddRow(column, row);
+  }
+  ByteWriter head;
+  head.Value(rows);
+  head.Value(kPostingsStructure);
+  SectionFileWriter writer(kKind, head.Take());
+  writer.Add(kRecipeSection, EncodeRecipe(recipe, remarks.rounded));
+  writer.AddValues<uint32_t>(kNullsSection, remarks.nulls);
+  QUIVER_RETURN_IF_ERROR(builder.Finish(writer));
+  return writer.Take();
+}
+
+Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std::string_view name) {
+  QUIVER_ASSIGN_OR_RETURN(SectionFile file, SectionFile::Open(kKind, bytes, name));
+  ByteReader head(file.head());
+  const auto rows = head.Value<uint32_t>();
+  if (head.Value<uint8_t>() != kPostingsStructure) return file.Damaged("its structure is not known");
+  QUIVER_ASSIGN_OR_RETURN(auto recipe, DecodeRecipe(file));
+  QUIVER_ASSIGN_OR_RETURN(const Postings postings, Postings::Open(file, DomainOf(recipe.first.value_type), rows));
+  const size_t null_bytes = file.Section(kNullsSection).size();
+  QUIVER_ASSIGN_OR_RETURN(const auto nulls, file.Values<uint32_t>(kNullsSection, null_bytes / sizeof(uint32_t)));
+  return std::unique_ptr<ScalarIndex>(
+      std::make_unique<PostingsIndex>(std::move(file), std::move(recipe.first), recipe.second, rows, postings, nulls));
+}
+
+bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kKind.magic); }
+
+uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, uint64_t rows, uint64_t bytes) {
+  const uint64_t per_pair = DomainOf(recipe.value_type) == ValueDomain::kTexts ? 24 : 16;
+  const uint64_t pairs = recipe.elements ? std::max(rows, bytes / 8) : rows;
+  return pairs * (per_pair + 12) + bytes;
+}
+
+}  // namespace quiver::index
