@@ -27,6 +27,7 @@ Result<engine::ReadView> ViewLeases::Open(const engine::Engine& engine, const Vi
     leases_.splice(leases_.begin(), leases_, found);
     view.timestamp = found->timestamp;
     view.expired = found->expired;
+    view.expiry = found->expiry;
     view.segments = found->segments;
     return true;
   };
@@ -34,7 +35,7 @@ Result<engine::ReadView> ViewLeases::Open(const engine::Engine& engine, const Vi
                                                                  request.guarantee, deadline, request.travel));
   if (leased(view)) return view;
   const std::lock_guard lock(mutex_);
-  leases_.push_front({request.collection->id(), view.timestamp, view.expired, view.segments, now});
+  leases_.push_front({request.collection->id(), view.timestamp, view.expired, view.expiry, view.segments, now});
   while (leases_.size() > most_) ended.splice(ended.begin(), leases_, std::prev(leases_.end()));
   return view;
 }

@@ -41,6 +41,7 @@ class ViewLeases {
     int64_t collection_id;
     engine::Timestamp timestamp;
     engine::Timestamp expired;
+    segment::RowExpiry expiry;
     std::vector<std::shared_ptr<const segment::Segment>> segments;
     Clock::time_point used;
   };

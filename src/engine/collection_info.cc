@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "schema/default_column.h"
+
 namespace quiver::engine {
 
 namespace {
@@ -204,6 +206,14 @@ int64_t SecondsOf(const KeyValues& properties, std::string_view key, int64_t fal
 int64_t CollectionInfo::ttl_seconds() const { return SecondsOf(properties, kTtlProperty, 0); }
 int64_t CollectionInfo::retention_seconds(int64_t fallback) const {
   return SecondsOf(properties, kRetentionProperty, fallback);
+}
+segment::RowExpiry CollectionInfo::row_expiry() const {
+  const std::string* name = FindValue(properties, kTtlFieldProperty);
+  const FieldSchema* field = name == nullptr ? nullptr : schema->Find(*name);
+  if (field == nullptr || field->type != DataType::kTimestamptz) return {};
+  const Column fallback = DefaultColumn(*field, 1);
+  return {.field_id = field->field_id,
+          .absent = fallback.IsNull(0) ? std::nullopt : std::optional(fallback.Get<int64_t>(0))};
 }
 bool CollectionInfo::unique_insert() const {
   const std::string* text = FindValue(properties, kUniqueInsertProperty);

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "schema/collection_schema.h"
+#include "segment/segment.h"
 
 namespace quiver::engine {
 
@@ -63,6 +64,8 @@ struct SnapshotInfo {
 
 /// Property keys of a collection that the engine acts on.
 inline constexpr std::string_view kTtlProperty = "collection.ttl.seconds";
+/// The TIMESTAMPTZ field that says when its row ends.
+inline constexpr std::string_view kTtlFieldProperty = "ttl_field";
 inline constexpr std::string_view kRetentionProperty = "collection.retention.seconds";
 /// "true": inserting a primary key that exists is an error instead of a replacement.
 inline constexpr std::string_view kUniqueInsertProperty = "collection.insert.unique";
@@ -100,6 +103,8 @@ struct CollectionInfo {
   /// Seconds for which dead versions of rows stay readable; `fallback` where the collection does not say.
   [[nodiscard]] int64_t retention_seconds(int64_t fallback) const;
   [[nodiscard]] bool unique_insert() const;
+  /// How rows end by a field of their own (`moment` is 0); field_id 0 where the collection has none.
+  [[nodiscard]] segment::RowExpiry row_expiry() const;
 };
 
 struct DatabaseInfo {

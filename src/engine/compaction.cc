@@ -19,6 +19,7 @@
 
 #include "base/logging.h"
 #include "engine/engine_impl.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::engine {
 
@@ -46,14 +47,20 @@ int TierOf(uint64_t bytes) {
 }
 
 /// Rows of a segment that nobody can read any more.
-Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Retention& retention) {
-  const bool some_expired = std::max(sealed.file().min_timestamp(), sealed.visible_from()) <= retention.expired;
+Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Retention& retention,
+                               const segment::RowExpiry& expiry) {
+  const bool some_ended =
+      expiry.field_id != 0 && sealed.MayHaveEnded(expiry, TimestampMs(retention.horizon) * 1000);
+  const bool some_expired =
+      some_ended || std::max(sealed.file().min_timestamp(), sealed.visible_from()) <= retention.expired;
   if (sealed.deleted_count() == 0 && !some_expired) return uint64_t{0};
   uint64_t count = 0;
   if (some_expired) {
+    segment::RowEnds ends(sealed, expiry);
     for (uint32_t row = 0; row < sealed.row_count(); ++row) {
       QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, sealed.inserted_at(row));
-      if (!retention.Needs(inserted, sealed.delete_ts(row))) ++count;
+      QUIVER_ASSIGN_OR_RETURN(const Timestamp end, ends.Of(row));
+      if (!retention.Needs(inserted, std::min(sealed.delete_ts(row), end))) ++count;
     }
     return count;
   }
@@ -120,10 +127,12 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
     uint64_t rows;
     bool rewrite;
   };
-  const Retention retention = RetentionOf(*collection.info(), watermark.load(std::memory_order_acquire));
+  const auto info = collection.info();
+  const Retention retention = RetentionOf(*info, watermark.load(std::memory_order_acquire));
+  const segment::RowExpiry expiry = info->row_expiry();
   std::vector<Candidate> candidates;
   for (auto& sealed : collection.sealed_segments()) {
-    const Result<uint64_t> counted = CountUnneeded(*sealed, retention);
+    const Result<uint64_t> counted = CountUnneeded(*sealed, retention, expiry);
     if (sealed->fenced()) {
       (void)sealed->fence();  // into the log; it is left as it is, for the repair
       continue;
@@ -203,9 +212,9 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     const std::shared_ptr<const CollectionInfo> info = collection.info();
     const Retention retention = RetentionOf(*info, start);
     std::map<int64_t, int64_t> expired;  // rows of a partition that the TTL ends and nobody deleted
-    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy, PlanCopy({task.sources.begin(), task.sources.end()}, *info->schema,
+    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy, PlanCopy({task.sources.begin(), task.sources.end()}, *info->schema, info->row_expiry(),
                                                              [&](const RowFacts& row) {
-                                                               if (retention.Needs(row.inserted, row.deleted))
+                                                               if (retention.Needs(row.inserted, row.ended))
                                                                  return true;
                                                                if (row.deleted == segment::kNotDeleted)
                                                                  ++expired[row.partition_id];
@@ -390,7 +399,7 @@ Clock::time_point Engine::Impl::Maintain() {
       const bool dead = std::any_of(sealed.begin(), sealed.end(), [](const auto& segment) {
         return segment->deleted_count() >= kDeadPart * segment->row_count();
       });
-      if (dead || (info->ttl_seconds() > 0 && !sealed.empty())) {
+      if (dead || ((info->ttl_seconds() > 0 || info->row_expiry().field_id != 0) && !sealed.empty())) {
         const int64_t wait = std::max(info->retention_seconds(options.retention_seconds), info->ttl_seconds() / 10);
         again = std::chrono::seconds(std::clamp<int64_t>(wait, 1, 60));
       }

@@ -40,11 +40,6 @@ CompactionProgress Engine::CompactionState(int64_t compaction_id) const { return
 
 namespace {
 
-Timestamp WallClockTimestamp() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return MakeTimestamp(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-}
-
 /// The partition that has or, at the moment `travel` (0 = now), had this name.
 std::optional<int64_t> PartitionAt(const CollectionInfo& info, const std::string& name, Timestamp travel) {
   if (travel != 0) {
@@ -59,6 +54,20 @@ std::optional<int64_t> PartitionAt(const CollectionInfo& info, const std::string
 }
 
 }  // namespace
+
+Timestamp WallClockTimestamp() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return MakeTimestamp(std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+void JudgeExpiry(const CollectionInfo& info, Timestamp now, ReadView& view) {
+  if (const int64_t seconds = info.ttl_seconds(); seconds > 0) {
+    const Timestamp ttl = MakeTimestamp(seconds * 1000);
+    view.expired = now > ttl ? now - ttl : 0;
+  }
+  view.expiry = info.row_expiry();
+  view.expiry.moment = TimestampMs(now) * 1000;
+}
 
 Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, ReadView& view) const {
   // The timestamp is taken before the list, so that the list has every row up to it. A segment sealed in between may
@@ -83,11 +92,10 @@ Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, Re
           view.info->retention_seconds(options.retention_seconds));
     }
     view.timestamp = now = travel;
+  } else if (travel != 0) {
+    now = std::min(now, travel);  // nothing was written since, but rows may have outlived their time
   }
-  if (const int64_t seconds = view.info->ttl_seconds(); seconds > 0) {
-    const Timestamp ttl = MakeTimestamp(seconds * 1000);
-    view.expired = now > ttl ? now - ttl : 0;
-  }
+  JudgeExpiry(*view.info, now, view);
   return Status::Ok();
 }
 

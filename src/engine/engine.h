@@ -122,7 +122,13 @@ struct ReadView {
   std::vector<std::shared_ptr<const segment::Segment>> segments;
   std::vector<int64_t> partition_ids;  ///< rows of these partitions only; empty = all
   Timestamp expired = 0;               ///< rows inserted at or before this have outlived `collection.ttl.seconds`
+  segment::RowExpiry expiry;           ///< rows that hold when they end, `ttl_field`
   bool serve_damaged = false;          ///< fenced segments may be left out; otherwise a read that needs one fails
+
+  /// Which rows of the segments the view sees; valid while the view lives.
+  [[nodiscard]] segment::Visibility visibility() const {
+    return {.timestamp = timestamp, .expired = expired, .partitions = partition_ids, .expiry = expiry};
+  }
 };
 
 struct SegmentInfo {

@@ -432,6 +432,11 @@ class Engine::Impl {
 };
 
 // Keys of the MetaStore (docs/formats.md).
+/// The machine's clock as a timestamp.
+Timestamp WallClockTimestamp();
+/// Sets which rows have outlived their time at `now`.
+void JudgeExpiry(const CollectionInfo& info, Timestamp now, ReadView& view);
+
 std::string CollectionKey(int64_t collection_id);
 std::string DatabaseKey(const std::string& name);
 std::string SegmentPrefix(int64_t collection_id);

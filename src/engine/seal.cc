@@ -328,7 +328,7 @@ Status Engine::Impl::WriteSegment(SealTask& task) {
   // What died before the horizon is left out, so nobody may open a view at an older timestamp from now on.
   const Retention retention = RetentionOf(*task.collection->info(), task.freeze_timestamp);
   const CollectionSchema& schema = *task.growing->schema();
-  QUIVER_ASSIGN_OR_RETURN(task.copy, PlanCopy({task.growing}, schema, [&](const RowFacts& row) {
+  QUIVER_ASSIGN_OR_RETURN(task.copy, PlanCopy({task.growing}, schema, {}, [&](const RowFacts& row) {
                             const bool needed =
                                 row.deleted == segment::kNotDeleted || retention.Needs(row.inserted, row.deleted);
                             if (!needed) task.floor = retention.horizon;

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "schema/default_column.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::engine {
 
@@ -183,7 +184,7 @@ Status Pacer::operator()(uint64_t bytes) {
 }
 
 Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>> sources,
-                             const CollectionSchema& schema, const RowFilter& keep) {
+                             const CollectionSchema& schema, const segment::RowExpiry& expiry, const RowFilter& keep) {
   SegmentCopy copy;
   copy.sources = std::move(sources);
   std::map<int64_t, std::vector<RowReference>> by_partition;
@@ -193,10 +194,13 @@ Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>
     std::vector<RowReference>* rows = nullptr;
     int64_t partition = 0;
     const uint32_t count = from.row_count();
+    segment::RowEnds ends(from, expiry);
     for (uint32_t row = 0; row < count; ++row) {
       QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, from.inserted_at(row));
       const int64_t id = from.partition_of(row);
-      if (!keep({source, row, id, inserted, from.delete_ts(row)})) continue;
+      const Timestamp deleted = from.delete_ts(row);
+      QUIVER_ASSIGN_OR_RETURN(const Timestamp end, ends.Of(row));
+      if (!keep({source, row, id, inserted, deleted, std::min(deleted, end)})) continue;
       if (rows == nullptr || id != partition) {
         partition = id;
         rows = &by_partition[id];

@@ -42,13 +42,14 @@ struct RowFacts {
   int64_t partition_id;
   Timestamp inserted;
   Timestamp deleted;  ///< segment::kNotDeleted while it lives
+  Timestamp ended;    ///< when it was deleted or ends by itself, whichever is first; kNotDeleted = never
 };
 /// Asked for each row whether it goes into the copy.
 using RowFilter = std::function<bool(const RowFacts&)>;
 
 /// Chooses and orders rows. Errors: kCorruption of a source.
 Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>> sources,
-                             const CollectionSchema& schema, const RowFilter& keep);
+                             const CollectionSchema& schema, const segment::RowExpiry& expiry, const RowFilter& keep);
 
 /// Called with the bytes of each page that was written; an error ends the copy (to pace it, to stop it).
 using CopyPacer = std::function<Status(uint64_t bytes)>;

@@ -135,7 +135,7 @@ Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& 
   QUIVER_RETURN_IF_ERROR(Settle(snapshot.timestamp));
   QUIVER_RETURN_IF_ERROR(FillView(source, snapshot.timestamp, view));
   const auto keep = [&](const RowFacts& row) {
-    return row.inserted <= view.timestamp && row.deleted > view.timestamp && row.inserted > view.expired;
+    return row.inserted <= view.timestamp && row.ended > view.timestamp && row.inserted > view.expired;
   };
   for (size_t begin = 0; begin < view.segments.size();) {
     uint64_t bytes = 0;
@@ -147,7 +147,7 @@ Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& 
     const auto first = view.segments.begin();
     QUIVER_ASSIGN_OR_RETURN(
         const SegmentCopy copy,
-        PlanCopy({first + static_cast<ptrdiff_t>(begin), first + static_cast<ptrdiff_t>(end)}, schema, keep));
+        PlanCopy({first + static_cast<ptrdiff_t>(begin), first + static_cast<ptrdiff_t>(end)}, schema, view.expiry, keep));
     begin = end;
     if (!copy.rows.empty()) {
       if (segments.size() == kMaxRestoredSegments) {

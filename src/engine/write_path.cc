@@ -8,6 +8,7 @@
 
 #include "base/logging.h"
 #include "engine/engine_impl.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::engine {
 
@@ -326,11 +327,16 @@ Status Engine::Impl::CheckUnique(const Operation& operation) const {
   const std::shared_ptr<const CollectionInfo> info = operation.collection->info();
   const Column* keys = operation.write.batch.Find(info->schema->primary().field_id);
   Timestamp floor = 0;
+  // Rows that have outlived their time are as good as deleted.
+  ReadView view;
+  JudgeExpiry(*info, std::max(last_timestamp_, WallClockTimestamp()), view);
   for (const auto& segment : operation.collection->segments(floor)) {
     for (const uint32_t row : operation.rows) {
       const segment::KeyView key = segment::KeyAt(*keys, row);
       QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> found, segment->FindVisible(key, segment::kNotDeleted - 1));
       if (!found) continue;
+      QUIVER_ASSIGN_OR_RETURN(const bool ended, segment::HasEnded(*segment, *found, view.visibility()));
+      if (ended) continue;
       return InvalidParameter("primary key exists already[collection={}][row={}][key={}]", info->name(), row,
                               keys->is_fixed() ? std::to_string(keys->Get<int64_t>(row)) : keys->Bytes(row));
     }

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "schema/default_column.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::query {
 
@@ -74,16 +75,15 @@ Status VisitKeys(const engine::ReadView& view, const Segment& segment, const exp
                  const expr::Filter::PrimaryKeys& keys, bool evaluate, uint32_t first_page, uint32_t last_page,
                  const PageVisitor& visit) {
   std::map<uint32_t, std::vector<uint64_t>> pages;
+  const segment::Visibility visibility = view.visibility();
   const auto look_up = [&](const segment::KeyView& key) -> Status {
     QUIVER_ASSIGN_OR_RETURN(const std::optional<uint32_t> row, segment.FindVisible(key, view.timestamp));
     if (!row || *row / kPageRows < first_page || *row / kPageRows >= last_page) return Status::Ok();
     if (!view.partition_ids.empty() && !segment::Contains(view.partition_ids, segment.partition_of(*row))) {
       return Status::Ok();
     }
-    if (view.expired != 0) {
-      QUIVER_ASSIGN_OR_RETURN(const engine::Timestamp inserted, segment.inserted_at(*row));
-      if (inserted <= view.expired) return Status::Ok();
-    }
+    QUIVER_ASSIGN_OR_RETURN(const bool ended, segment::HasEnded(segment, *row, visibility));
+    if (ended) return Status::Ok();
     std::vector<uint64_t>& mask = pages[*row / kPageRows];
     mask.resize(kPageWords);
     mask[*row % kPageRows / 64] |= 1ULL << (*row % 64);

@@ -21,7 +21,7 @@ constexpr size_t SegmentOf(uint64_t row_id) { return row_id >> 32; }
 constexpr uint32_t RowOf(uint64_t row_id) { return static_cast<uint32_t>(row_id); }
 
 inline segment::Visibility VisibilityOf(const engine::ReadView& view) {
-  return {.timestamp = view.timestamp, .expired = view.expired, .partitions = view.partition_ids};
+  return view.visibility();
 }
 
 /// Called with each page that has matching rows: page number, mask of kPageWords words, number of set bits.

@@ -403,7 +403,6 @@ Status ValidateProperty(const CollectionSchema& schema, const std::string& key, 
     const FieldSchema* field = schema.Find(value);
     if (field == nullptr) return Invalid("ttl field name {} not found in schema", value);
     if (field->type != DataType::kTimestamptz) return Invalid("ttl field must be timestamptz, field name = {}", value);
-    return Error(StatusCode::kUnimplemented, "property ttl_field is not supported yet: {}", value);
   } else if (key == "partitionkey.isolation") {
     const std::optional<bool> enabled = ParseSwitch(value);
     if (!enabled) return Invalid("failed to parse partition key isolation property: {}", value);

@@ -335,6 +335,14 @@ TEST(Properties, KnownKeysAreChecked) {
   EXPECT_THAT(set("timezone", "../etc/passwd").message(), HasSubstr("unknown or invalid IANA Time Zone ID"));
   EXPECT_THAT(set("allow_insert_auto_id", "true").message(),
               HasSubstr("the value for allow_insert_auto_id must be false when autoID is false"));
+  EXPECT_EQ(set("ttl_field", "ends").message(), "ttl field name ends not found in schema: invalid parameter");
+  EXPECT_EQ(set("ttl_field", "id").message(), "ttl field must be timestamptz, field name = id: invalid parameter");
+  CollectionSchema with_end = Basic();
+  with_end.fields.push_back(Field("ends", DataType::kTimestamptz));
+  ASSERT_TRUE(ValidateSchema(with_end).ok());
+  EXPECT_TRUE(ValidateProperties(with_end, {{"ttl_field", "ends"}}).ok());
+  EXPECT_EQ(ValidateProperties(with_end, {{"ttl_field", "ends"}, {"collection.ttl.seconds", "1"}}).message(),
+            "collection TTL and ttl field cannot be set at the same time: invalid parameter");
   const Status isolation = set("partitionkey.isolation", "true");
   EXPECT_EQ(isolation.code(), StatusCode::kIllegalSchema);
   EXPECT_THAT(isolation.message(),

@@ -9,6 +9,7 @@
 
 #include "io/memory_advice.h"
 #include "schema/default_column.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::segment {
 
@@ -293,7 +294,7 @@ uint32_t GrowingSegment::FillVisible(uint32_t page, const Visibility& visibility
   const bool check_deletes = chunk.deleted.load(std::memory_order_acquire) != 0;
   if (!check_deletes && visibility.partitions.empty()) {
     SetRange(mask, first, last);
-    return last - first;
+    return visibility.expiry.field_id == 0 ? last - first : HideEnded(*this, page, visibility.expiry, mask);
   }
   uint32_t count = 0;
   for (uint32_t row = first; row < last; ++row) {
@@ -302,11 +303,11 @@ uint32_t GrowingSegment::FillVisible(uint32_t page, const Visibility& visibility
     mask[row / 64] |= 1ULL << (row % 64);
     ++count;
   }
-  return count;
+  return visibility.expiry.field_id == 0 ? count : HideEnded(*this, page, visibility.expiry, mask);
 }
 
 bool GrowingSegment::AllVisible(const Visibility& visibility) const {
-  if (!visibility.partitions.empty()) return false;
+  if (!visibility.partitions.empty() || visibility.expiry.field_id != 0) return false;
   const uint32_t rows = row_count();
   if (rows == 0) return true;
   return insert_ts(0) > visibility.expired && insert_ts(rows - 1) <= visibility.timestamp &&

@@ -5,6 +5,7 @@
 
 #include "base/logging.h"
 #include "segment/fenced_segment.h"
+#include "segment/row_expiry.h"
 
 namespace quiver::segment {
 
@@ -99,6 +100,7 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
       }
     }
   }
+  if (visibility.expiry.field_id != 0) return HideEnded(*this, page, visibility.expiry, mask);
   uint32_t count = 0;
   for (uint32_t word = 0; word < kPageWords; ++word) count += static_cast<uint32_t>(__builtin_popcountll(mask[word]));
   return count;
@@ -106,7 +108,8 @@ uint32_t SealedSegment::FillVisible(uint32_t page, const Visibility& visibility,
 
 bool SealedSegment::AllVisible(const Visibility& visibility) const {
   if (deleted_count() != 0 || std::max(file_->max_timestamp(), visible_from_) > visibility.timestamp ||
-      OldestInsert() <= visibility.expired) {
+      OldestInsert() <= visibility.expired ||
+      (visibility.expiry.field_id != 0 && MayHaveEnded(visibility.expiry, visibility.expiry.moment))) {
     return false;
   }
   if (visibility.partitions.empty()) return true;
@@ -114,6 +117,13 @@ bool SealedSegment::AllVisible(const Visibility& visibility) const {
   return std::all_of(runs.begin(), runs.end(), [&](const storage::PartitionRun& run) {
     return Contains(visibility.partitions, run.partition_id);
   });
+}
+
+bool SealedSegment::MayHaveEnded(const RowExpiry& expiry, int64_t moment) const {
+  const storage::SegmentColumn* column = file_->column(expiry.field_id);
+  if (column == nullptr) return expiry.absent && *expiry.absent <= moment;
+  if (!column->summary) return true;
+  return column->summary->has_values && column->summary->min.integer <= moment;
 }
 
 Result<std::optional<uint32_t>> SealedSegment::FindVisible(const KeyView& key, Timestamp timestamp) const {

@@ -77,6 +77,8 @@ class SealedSegment final : public Segment {
   [[nodiscard]] const storage::SegmentFile& file() const { return *file_; }
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_acquire); }
   [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
+  /// Returns false when it is certain that no row has ended at `moment` (microseconds since 1970).
+  [[nodiscard]] bool MayHaveEnded(const RowExpiry& expiry, int64_t moment) const;
   /// Live rows of each partition run, for statistics.
   [[nodiscard]] std::vector<std::pair<int64_t, int64_t>> LiveRowsByPartition() const;
   /// All deletes with a timestamp at or before `until`, by row.

@@ -31,11 +31,19 @@ inline constexpr uint32_t kPageWords = kPageRows / 64;
 /// Delete timestamp of a live row.
 inline constexpr Timestamp kNotDeleted = std::numeric_limits<Timestamp>::max();
 
+/// Rows that end at a moment of their own; segment/row_expiry.h.
+struct RowExpiry {
+  int64_t field_id = 0;           ///< TIMESTAMPTZ field that holds the moment; 0 = rows have none
+  std::optional<int64_t> absent;  ///< value of rows in segments older than the field
+  int64_t moment = 0;             ///< microseconds since 1970: rows that end at or before it are hidden
+};
+
 /// Which rows a read sees.
 struct Visibility {
   Timestamp timestamp = 0;                ///< the moment that is read
   Timestamp expired = 0;                  ///< rows inserted at or before this have outlived the collection's TTL
   std::span<const int64_t> partitions{};  ///< rows of these partitions only; empty = all
+  RowExpiry expiry{};                     ///< rows that hold when they end
 };
 
 /// A primary key by value, for lookups.

@@ -1,9 +1,10 @@
 """Flush, compaction, segments, replicas, resource groups: the calls that tools poll."""
 
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
-from pymilvus import MilvusException
+from pymilvus import DataType, MilvusException
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from collections_under_test import count, failed, refused, stub, succeeded
@@ -103,6 +104,29 @@ def test_batch_describe(client, collections, name):
     collections.create(name, load=False)
     reply = succeeded(stub(client).BatchDescribeCollection(milvus_pb2.BatchDescribeCollectionRequest(collection_name=[name])))
     assert [one.collection_name for one in reply.responses] == [name]
+
+
+def test_rows_end_at_a_moment_of_their_own(client, collections, name):
+    collections.create(name, [("ends", DataType.TIMESTAMPTZ, {"nullable": True})], properties={"ttl_field": "ends"})
+    soon = datetime.now(timezone.utc) + timedelta(seconds=1)
+    ends = {1: soon.isoformat(), 2: None, 3: "2020-01-01T00:00:00Z", 4: "2999-01-01T00:00:00Z"}
+    client.insert(name, [{"id": key, "vector": ZERO, "ends": end} for key, end in ends.items()])
+    if datetime.now(timezone.utc) < soon - timedelta(milliseconds=500):
+        assert count(client, name) == 3
+    client.flush(name)
+    deadline = time.monotonic() + 15
+    while count(client, name) > 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert datetime.now(timezone.utc) >= soon
+    assert count(client, name) == 2
+    assert sorted(row["id"] for row in client.query(name, filter="id > 0")) == [2, 4]
+    assert [row["id"] for row in client.get(name, [1, 2, 3])] == [2]
+    assert sorted(hit["id"] for hit in client.search(name, [ZERO], limit=10)[0]) == [2, 4]
+    with refused("collection TTL and ttl field cannot be set at the same time", code=1100):
+        client.alter_collection_properties(name, {"collection.ttl.seconds": 10})
+    client.alter_collection_properties(name, {"ttl_field": "ends", "collection.retention.seconds": 0})
+    client.upsert(name, [{"id": 3, "vector": ZERO, "ends": None}])
+    assert count(client, name) == 3
 
 
 def test_ttl_hides_expired_rows(client, collections, name):
