@@ -49,8 +49,7 @@ int TierOf(uint64_t bytes) {
 /// Rows of a segment that nobody can read any more.
 Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Retention& retention,
                                const segment::RowExpiry& expiry) {
-  const bool some_ended =
-      expiry.field_id != 0 && sealed.MayHaveEnded(expiry, TimestampMs(retention.horizon) * 1000);
+  const bool some_ended = expiry.field_id != 0 && sealed.MayHaveEnded(expiry, TimestampMs(retention.horizon) * 1000);
   const bool some_expired =
       some_ended || std::max(sealed.file().min_timestamp(), sealed.visible_from()) <= retention.expired;
   if (sealed.deleted_count() == 0 && !some_expired) return uint64_t{0};
@@ -212,8 +211,8 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     const std::shared_ptr<const CollectionInfo> info = collection.info();
     const Retention retention = RetentionOf(*info, start);
     std::map<int64_t, int64_t> expired;  // rows of a partition that the TTL ends and nobody deleted
-    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy, PlanCopy({task.sources.begin(), task.sources.end()}, *info->schema, info->row_expiry(),
-                                                             [&](const RowFacts& row) {
+    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy, PlanCopy({task.sources.begin(), task.sources.end()}, *info->schema,
+                                                             info->row_expiry(), [&](const RowFacts& row) {
                                                                if (retention.Needs(row.inserted, row.ended))
                                                                  return true;
                                                                if (row.deleted == segment::kNotDeleted)

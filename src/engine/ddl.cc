@@ -371,7 +371,8 @@ Status Engine::AlterCollection(const std::string& db, const std::string& name, c
     }
     const bool changed = ChangeProperties(info.properties, properties, delete_keys);
     // The request was checked by itself; the other of the two may be set already.
-    if (FindValue(info.properties, kTtlProperty) != nullptr && FindValue(info.properties, kTtlFieldProperty) != nullptr) {
+    if (FindValue(info.properties, kTtlProperty) != nullptr &&
+        FindValue(info.properties, kTtlFieldProperty) != nullptr) {
       return InvalidParameter("collection TTL and ttl field cannot be set at the same time: invalid parameter");
     }
     if (!changed && !schema_changed) return CatalogChange{};

@@ -88,6 +88,8 @@ class Checker {
         if (const auto info = DatabaseInfoFromJson(value); !info.ok()) bad(info.status().message());
       } else if (key.starts_with("system/") || key.starts_with("checkpoint/") || key.starts_with("floor/")) {
         if (!IsNumber(value)) bad(fmt::format("it holds no number: {}", value));
+      } else if (key.starts_with(kRestorePrefix)) {
+        if (const auto record = RestoreRecordFromJson(value); !record.ok()) bad(record.status().message());
       } else if (!key.starts_with("segment/") && !key.starts_with("fence/")) {
         bad("a key of no known kind");
       }

@@ -263,7 +263,8 @@ class Engine {
   /// collection itself (or empty), in the place of its present rows. Rows appear all at once. Returns the job's id.
   Result<int64_t> RestoreSnapshot(const std::string& db, const std::string& collection, const std::string& name,
                                   const std::string& target_db, const std::string& target_collection);
-  /// Nothing for an id that is not known (from before a restart).
+  /// A job outlives restarts: one that was interrupted is done anew, and its rows appear once or not at all. The newest
+  /// thousand are remembered. Nothing for an id that is not known.
   [[nodiscard]] std::optional<RestoreJob> FindRestore(int64_t job_id) const;
   [[nodiscard]] std::vector<RestoreJob> ListRestores() const;
 

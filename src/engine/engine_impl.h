@@ -31,6 +31,7 @@
 #include "engine/index_queue.h"
 #include "engine/index_recipe.h"
 #include "engine/log_record.h"
+#include "engine/restore_record.h"
 #include "engine/retention.h"
 #include "engine/segment_copy.h"
 #include "io/file_system.h"
@@ -171,7 +172,7 @@ class Engine::Impl {
   Result<int64_t> StartRestore(const std::string& db, const std::string& collection_name, const std::string& name,
                                const std::string& target_db, const std::string& target_collection);
   mutable std::mutex restore_mutex;
-  std::map<int64_t, RestoreJob> restores;
+  std::map<int64_t, RestoreRecord> restores;
 
   // ddl.cc: catalog look-ups. *Locked ones need catalog_mutex or the sequencer thread.
   [[nodiscard]] Result<std::shared_ptr<Collection>> Find(const std::string& db, const std::string& name) const;
@@ -353,7 +354,14 @@ class Engine::Impl {
   /// Copies the rows of a snapshot into segments of `target_id`.
   Status CopySnapshot(const Collection& source, const SnapshotInfo& snapshot, const CollectionSchema& schema,
                       int64_t target_id, int64_t job_id, std::vector<RestoredSegment>& segments);
-  Status Restore(const std::shared_ptr<Collection>& source, const SnapshotInfo& snapshot, const RestoreJob& job);
+  /// Brings the rows back and ends the job; `spent` tells the milliseconds that it took.
+  Status Restore(const std::shared_ptr<Collection>& source, const SnapshotInfo& snapshot, const RestoreRecord& record,
+                 const std::function<int64_t()>& spent);
+  /// Does a job of `restores` on the compactor thread.
+  void RunRestore(int64_t job_id);
+  void UpdateRestore(int64_t job_id, const std::function<void(RestoreJob&)>& change);
+  /// Reads the jobs of earlier starts; those that were interrupted are done again.
+  Status LoadRestores();
 
   /// Notes when a new growing segment will be old enough to be sealed.
   void WatchAge(const Collection& collection);

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "engine/history_model.h"
+#include "engine/restore_record.h"
 #include "engine/test_engine.h"
 #include "index/vector_index.h"
 #include "schema/default_column.h"
@@ -114,6 +115,10 @@ class Runner {
     auto opened = Engine::Open(files_, std::move(options));
     if (!opened.ok()) return opened.status();
     engine_ = *std::move(opened);
+    // A restoring that the crash interrupted is done again.
+    while (std::ranges::any_of(engine_->ListRestores(), [](const RestoreJob& job) { return !HasEnded(job); })) {
+      std::this_thread::yield();
+    }
     return Status::Ok();
   }
 
@@ -441,7 +446,15 @@ class Runner {
                     [name, snapshot](Model& model) { model.collections.at(name).snapshots.erase(snapshot); });
     }
     const auto job = engine_->RestoreSnapshot(std::string(kDatabase), name, snapshot, "", "");
-    if (!job.ok()) return files_.crashed() ? Crash() : "restoring refused: " + job.status().ToString();
+    const auto restored = [name, snapshot](Model& model) {
+      CollectionModel& collection = model.collections.at(name);
+      const SnapshotModel& content = collection.snapshots.at(snapshot);
+      collection.rows = content.rows;
+      collection.partitions.insert(content.partitions.begin(), content.partitions.end());
+    };
+    // A job that was begun without an answer may be in the log: the next start does it.
+    if (!job.ok() && files_.crashed()) return Finish(job.status(), restored);
+    if (!job.ok()) return "restoring refused: " + job.status().ToString();
     RestoreJob ended;
     do {
       ended = engine_->FindRestore(*job).value_or(RestoreJob{.state = RestoreState::kFailed});
@@ -450,12 +463,7 @@ class Runner {
     if (ended.reason.find("was dropped and made again") != std::string::npos) return {};
     const Status status =
         ended.state == RestoreState::kCompleted ? Status::Ok() : Error(StatusCode::kInternal, "{}", ended.reason);
-    return Finish(status, [name, snapshot](Model& model) {
-      CollectionModel& collection = model.collections.at(name);
-      const SnapshotModel& content = collection.snapshots.at(snapshot);
-      collection.rows = content.rows;
-      collection.partitions.insert(content.partitions.begin(), content.partitions.end());
-    });
+    return Finish(status, restored);
   }
 
   std::string ChangeIndex() {

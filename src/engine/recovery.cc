@@ -118,6 +118,7 @@ Status Engine::Impl::Open() {
                                         [this](Timestamp high) { return WriteNumber(*meta, kClockKey, high); });
 
   QUIVER_RETURN_IF_ERROR(LoadCatalog());
+  QUIVER_RETURN_IF_ERROR(LoadRestores());
   if (databases.empty()) {
     QUIVER_ASSIGN_OR_RETURN(const Timestamp created, clock->Allocate());
     const DatabaseInfo info{.id = 1, .name = "default", .created = created, .properties = {}};

@@ -12,11 +12,16 @@ namespace {
 
 /// Most segments that one restored collection begins with: they are named by one transaction.
 constexpr size_t kMaxRestoredSegments = storage::kMaxMetaOperations - 8;
-/// Restorings that are remembered after they ended.
+/// Restorings that are remembered; those that ended first are forgotten for new ones, few with one transaction.
 constexpr size_t kMaxRestores = 1000;
+constexpr size_t kForgottenAtOnce = 16;
 
 Status SnapshotNotFound(const std::string& collection, const std::string& name) {
   return Error(StatusCode::kSnapshotNotFound, "snapshot not found[collection={}][snapshot={}]", collection, name);
+}
+
+storage::MetaOperation Remember(const RestoreRecord& record) {
+  return {storage::MetaOperation::Kind::kPut, RestoreKey(record.job.id), RestoreRecordToJson(record)};
 }
 
 }  // namespace
@@ -65,25 +70,25 @@ Result<int64_t> Engine::RestoreSnapshot(const std::string& db, const std::string
 std::optional<RestoreJob> Engine::FindRestore(int64_t job_id) const {
   const std::lock_guard lock(impl_->restore_mutex);
   const auto found = impl_->restores.find(job_id);
-  return found == impl_->restores.end() ? std::nullopt : std::optional(found->second);
+  return found == impl_->restores.end() ? std::nullopt : std::optional(found->second.job);
 }
 
 std::vector<RestoreJob> Engine::ListRestores() const {
   const std::lock_guard lock(impl_->restore_mutex);
   std::vector<RestoreJob> all;
-  for (const auto& [id, job] : impl_->restores) all.push_back(job);
+  for (const auto& [id, record] : impl_->restores) all.push_back(record.job);
   return all;
 }
 
 Result<int64_t> Engine::Impl::StartRestore(const std::string& db, const std::string& collection_name,
                                            const std::string& name, const std::string& target_db,
                                            const std::string& target_collection) {
-  RestoreJob job;
-  std::shared_ptr<Collection> source;
-  {
-    const std::shared_lock lock(catalog_mutex);
-    QUIVER_ASSIGN_OR_RETURN(source, FindLocked(db, collection_name));
+  int64_t job_id = 0;
+  QUIVER_RETURN_IF_ERROR(RunDdl([&](Timestamp timestamp) -> Result<CatalogChange> {
+    QUIVER_ASSIGN_OR_RETURN(const auto source, FindLocked(db, collection_name));
     const auto info = source->info();
+    RestoreRecord record;
+    RestoreJob& job = record.job;
     job.snapshot = name;
     job.db_name = target_db.empty() ? db : target_db;
     job.collection = target_collection.empty() ? info->name() : target_collection;
@@ -96,35 +101,114 @@ Result<int64_t> Engine::Impl::StartRestore(const std::string& db, const std::str
     if (taken || target->second.aliases.contains(job.collection)) {
       return InvalidParameter("restore target exists already[database={}][collection={}]", job.db_name, job.collection);
     }
+    const SnapshotInfo* snapshot = info->FindSnapshot(name);
+    if (snapshot == nullptr) return SnapshotNotFound(info->name(), name);
+    record.source_id = info->id;
+    record.snapshot_id = snapshot->id;
+    record.in_place = existing != target->second.collections.end();
+    job.started = timestamp;
+    job.id = job_id = static_cast<int64_t>(timestamp);
+    CatalogChange change;
+    change.operations.push_back(Remember(record));
+    std::vector<int64_t> forgotten;
+    {
+      const std::lock_guard lock(restore_mutex);
+      for (const auto& [id, old] : restores) {
+        if (restores.size() - forgotten.size() < kMaxRestores) break;
+        if (HasEnded(old.job)) forgotten.push_back(id);
+        if (forgotten.size() == kForgottenAtOnce) break;
+      }
+      if (restores.size() - forgotten.size() >= kMaxRestores) {
+        return Error(StatusCode::kRateLimit, "request is rejected: {} snapshots are being restored already",
+                     restores.size());
+      }
+    }
+    for (const int64_t id : forgotten) {
+      change.operations.push_back({storage::MetaOperation::Kind::kDelete, RestoreKey(id), ""});
+    }
+    change.apply = [this, record, forgotten](Timestamp) {
+      {
+        const std::lock_guard lock(restore_mutex);
+        for (const int64_t id : forgotten) restores.erase(id);
+        restores[record.job.id] = record;
+      }
+      RunOnCompactor([this, id = record.job.id] { RunRestore(id); });
+    };
+    return change;
+  }));
+  return job_id;
+}
+
+Status Engine::Impl::LoadRestores() {
+  QUIVER_ASSIGN_OR_RETURN(const auto entries, meta->Scan(kRestorePrefix));
+  for (const auto& [key, value] : entries) {
+    auto record = RestoreRecordFromJson(value);
+    if (!record.ok()) return record.status().WithContext(key);
+    const int64_t id = record->job.id;
+    // Of one that was interrupted nothing is visible, and its files were swept: it is done from the beginning.
+    if (!HasEnded(record->job)) RunOnCompactor([this, id] { RunRestore(id); });
+    restores[id] = *std::move(record);
   }
-  const SnapshotInfo* snapshot = source->info()->FindSnapshot(name);
-  if (snapshot == nullptr) return SnapshotNotFound(source->info()->name(), name);
-  QUIVER_ASSIGN_OR_RETURN(job.started, clock->Allocate());
-  job.id = static_cast<int64_t>(job.started);
+  return Status::Ok();
+}
+
+void Engine::Impl::UpdateRestore(int64_t job_id, const std::function<void(RestoreJob&)>& change) {
+  const std::lock_guard lock(restore_mutex);
+  if (const auto found = restores.find(job_id); found != restores.end()) change(found->second.job);
+}
+
+void Engine::Impl::RunRestore(int64_t job_id) {
+  RestoreRecord record;
   {
     const std::lock_guard lock(restore_mutex);
-    while (restores.size() >= kMaxRestores) restores.erase(restores.begin());
-    restores[job.id] = job;
+    const auto found = restores.find(job_id);
+    if (found == restores.end()) return;
+    found->second.job.state = RestoreState::kExecuting;
+    record = found->second;
   }
-  RunOnCompactor([this, source, job, wanted = *snapshot] {
-    const auto update = [&](const std::function<void(RestoreJob&)>& change) {
-      const std::lock_guard lock(restore_mutex);
-      if (const auto found = restores.find(job.id); found != restores.end()) change(found->second);
-    };
-    update([](RestoreJob& running) { running.state = RestoreState::kExecuting; });
-    const auto start = std::chrono::steady_clock::now();
-    const Status status = Restore(source, wanted, job);
-    const auto spent =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
-    if (!status.ok()) QUIVER_LOG(warn, "restoring snapshot {} failed: {}", job.snapshot, status.ToString());
-    update([&](RestoreJob& ended) {
-      ended.state = status.ok() ? RestoreState::kCompleted : RestoreState::kFailed;
-      if (status.ok()) ended.progress = 100;
-      ended.reason = status.ok() ? "" : status.message();
-      ended.milliseconds = spent;
+  const auto start = std::chrono::steady_clock::now();
+  const auto spent = [&] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  };
+  const auto restore = [&]() -> Status {
+    const std::shared_ptr<Collection> source = FindById(record.source_id);
+    if (source == nullptr) {
+      return Error(StatusCode::kCollectionNotFound, "collection not found[collection={}]", record.source_id);
+    }
+    const auto info = source->info();
+    const SnapshotInfo* snapshot = info->FindSnapshot(record.job.snapshot);
+    if (snapshot == nullptr || snapshot->id != record.snapshot_id) {
+      return SnapshotNotFound(info->name(), record.job.snapshot);
+    }
+    return Restore(source, *snapshot, record, spent);
+  };
+  const Status status = restore();
+  if (status.ok()) {
+    UpdateRestore(job_id, [&](RestoreJob& job) {
+      job.state = RestoreState::kCompleted;
+      job.progress = 100;
+      job.milliseconds = spent();
     });
+    return;
+  }
+  // The next start does it from the beginning.
+  if (compactor_stop_) return;
+  QUIVER_LOG(warn, "restoring snapshot {} failed: {}", record.job.snapshot, status.ToString());
+  RestoreJob& failed = record.job;
+  failed.state = RestoreState::kFailed;
+  failed.reason = status.message();
+  failed.milliseconds = spent();
+  const Status remembered = RunDdl([&](Timestamp) -> Result<CatalogChange> {
+    CatalogChange change;
+    change.operations.push_back(Remember(record));
+    change.apply = [](Timestamp) {};
+    return change;
   });
-  return job.id;
+  if (!remembered.ok()) {
+    QUIVER_LOG(warn, "that restoring {} failed cannot be written, the next start tries it again: {}", job_id,
+               remembered.ToString());
+  }
+  UpdateRestore(job_id, [&](RestoreJob& job) { job = failed; });
 }
 
 Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& snapshot,
@@ -145,9 +229,9 @@ Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& 
       bytes += view.segments[end++]->byte_size();
     }
     const auto first = view.segments.begin();
-    QUIVER_ASSIGN_OR_RETURN(
-        const SegmentCopy copy,
-        PlanCopy({first + static_cast<ptrdiff_t>(begin), first + static_cast<ptrdiff_t>(end)}, schema, view.expiry, keep));
+    QUIVER_ASSIGN_OR_RETURN(const SegmentCopy copy,
+                            PlanCopy({first + static_cast<ptrdiff_t>(begin), first + static_cast<ptrdiff_t>(end)},
+                                     schema, view.expiry, keep));
     begin = end;
     if (!copy.rows.empty()) {
       if (segments.size() == kMaxRestoredSegments) {
@@ -161,27 +245,31 @@ Status Engine::Impl::CopySnapshot(const Collection& source, const SnapshotInfo& 
                                         Pacer(options.compaction_bytes_per_second, *budget, compactor_stop_)));
       segments.push_back({std::move(file), target.object_name});
     }
-    const std::lock_guard lock(restore_mutex);
-    if (const auto found = restores.find(job_id); found != restores.end()) {
-      found->second.progress = static_cast<int32_t>(99 * begin / view.segments.size());
-    }
+    UpdateRestore(job_id,
+                  [&](RestoreJob& job) { job.progress = static_cast<int32_t>(99 * begin / view.segments.size()); });
   }
   return Status::Ok();
 }
 
 Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const SnapshotInfo& snapshot,
-                             const RestoreJob& job) {
+                             const RestoreRecord& record, const std::function<int64_t()>& spent) {
   const auto source_info = source->info();
-  const bool in_place = job.db_name == source_info->db_name && job.collection == source_info->name();
+  const RestoreJob& job = record.job;
+  const bool in_place = record.in_place;
   QUIVER_ASSIGN_OR_RETURN(const Timestamp fresh_id, clock->Allocate());
   const int64_t target_id = in_place ? source->id() : static_cast<int64_t>(fresh_id);
   std::vector<RestoredSegment> segments;
-  const auto add_manifests = [&](CatalogChange& change, Timestamp visible_from) {
+  const auto finish = [&](CatalogChange& change, Timestamp visible_from) {
     for (const RestoredSegment& segment : segments) {
       change.operations.push_back({storage::MetaOperation::Kind::kPut,
                                    SegmentKey(target_id, segment.file->segment_id()),
                                    EncodeManifest({segment.object_name, "", visible_from})});
     }
+    // The job ends with the change that shows its rows: it is never done twice, nor forgotten half way.
+    RestoreRecord done = record;
+    done.job.state = RestoreState::kCompleted;
+    done.job.milliseconds = spent();
+    change.operations.push_back(Remember(done));
   };
 
   const auto restore_in_place = [&](Timestamp timestamp) -> Result<CatalogChange> {
@@ -200,7 +288,6 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
       info.partitions.push_back(partition);
     }
     CatalogChange change = Bury(source, std::move(info), {-1, "", timestamp});
-    add_manifests(change, timestamp);
     change.apply = [&, publish = std::move(change.apply)](Timestamp at) {
       publish(at);
       for (const RestoredSegment& segment : segments) {
@@ -208,6 +295,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
       }
       RequestIndexing(*source);
     };
+    finish(change, timestamp);
     return change;
   };
   const auto restore_new = [&](Timestamp timestamp) -> Result<CatalogChange> {
@@ -243,11 +331,11 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     CatalogChange change;
     change.operations.push_back(
         {storage::MetaOperation::Kind::kPut, CollectionKey(target_id), CollectionInfoToJson(*collection->info())});
-    add_manifests(change, timestamp);
     change.apply = [this, collection](Timestamp) {
       Publish(collection);
       RequestIndexing(*collection);
     };
+    finish(change, timestamp);
     return change;
   };
 

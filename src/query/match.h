@@ -20,9 +20,7 @@ constexpr uint64_t RowId(size_t segment, uint32_t row) { return static_cast<uint
 constexpr size_t SegmentOf(uint64_t row_id) { return row_id >> 32; }
 constexpr uint32_t RowOf(uint64_t row_id) { return static_cast<uint32_t>(row_id); }
 
-inline segment::Visibility VisibilityOf(const engine::ReadView& view) {
-  return view.visibility();
-}
+inline segment::Visibility VisibilityOf(const engine::ReadView& view) { return view.visibility(); }
 
 /// Called with each page that has matching rows: page number, mask of kPageWords words, number of set bits.
 using PageVisitor = std::function<Status(uint32_t page, const uint64_t* mask, uint32_t count)>;

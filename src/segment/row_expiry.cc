@@ -58,8 +58,8 @@ Result<Timestamp> RowEnds::Read(uint32_t row) {
   const uint32_t first = page * kPageRows;
   // The last page of a growing segment may have grown since it was looked at.
   if (page != page_ || (view_.present() && row - first >= view_.rows)) {
-    QUIVER_ASSIGN_OR_RETURN(
-        view_, segment_.View(expiry_.field_id, first, std::min(segment_.row_count() - first, kPageRows)));
+    QUIVER_ASSIGN_OR_RETURN(view_,
+                            segment_.View(expiry_.field_id, first, std::min(segment_.row_count() - first, kPageRows)));
     page_ = page;
   }
   if (!view_.present()) return expiry_.absent ? EndOfRow(*expiry_.absent) : kNotDeleted;
