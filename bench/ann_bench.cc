@@ -15,7 +15,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -27,24 +26,10 @@
 #include "data_sets.h"
 #include "index/flat_search.h"
 #include "index/vector_index.h"
+#include "timer.h"
 
 namespace quiver::bench {
 namespace {
-
-double Seconds(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-struct Timer {
-  double wall = Seconds(CLOCK_MONOTONIC);
-  double cpu = Seconds(CLOCK_PROCESS_CPUTIME_ID);
-  [[nodiscard]] std::string Json() const {
-    return fmt::format("\"wall_s\":{:.6f},\"cpu_s\":{:.6f}", Seconds(CLOCK_MONOTONIC) - wall,
-                       Seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
-  }
-};
 
 ColumnView ViewOf(const Vectors& vectors) {
   ColumnView view;

@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <iostream>
 #include <map>
 #include <sstream>
@@ -23,24 +22,10 @@
 
 #include "data_sets.h"
 #include "index/flat_search.h"
+#include "timer.h"
 
 namespace quiver::bench {
 namespace {
-
-double Seconds(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
-
-struct Timer {
-  double wall = Seconds(CLOCK_MONOTONIC);
-  double cpu = Seconds(CLOCK_PROCESS_CPUTIME_ID);
-  [[nodiscard]] std::string Json() const {
-    return fmt::format("\"wall_s\":{:.6f},\"cpu_s\":{:.6f}", Seconds(CLOCK_MONOTONIC) - wall,
-                       Seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
-  }
-};
 
 DataType TypeByName(std::string_view name) {
   if (name == "f32") return DataType::kFloatVector;

@@ -65,7 +65,6 @@ class BadDiskTest : public EngineTestBase {
     const auto segments = engine_->ListSegments(*Docs());
     return std::any_of(segments.begin(), segments.end(), [](const SegmentInfo& info) { return info.sealed; });
   }
-
 };
 
 TEST_F(BadDiskTest, FullDiskRefusesWritesUntilThereIsSpace) {

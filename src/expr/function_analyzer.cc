@@ -1,11 +1,11 @@
 // The analyzer of filters: patterns, null, exists, functions.
+#include <re2/re2.h>
+
 #include <algorithm>
 #include <random>
 #include <utility>
 
 #include "expr/analyzer.h"
-
-#include <re2/re2.h>
 #include "expr/constants.h"
 #include "expr/predicate.h"
 #include "schema/index_params.h"

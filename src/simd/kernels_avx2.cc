@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "simd/avx_steps.h"
 #include "simd/byte_code_loops.h"
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
@@ -291,20 +292,6 @@ struct HalfCodes {
   static int32_t Reduce(const Acc& acc) { return SumLanes(Widened(acc)); }
 };
 
-struct FloatSteps {
-  /// v + swapped lanes, with the sign of v where a lane is the right hand of its pair.
-  static void EightStep(float* eight) {
-    const __m256 odd = _mm256_setr_ps(0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f, 0.0f, -0.0f);
-    const __m256 pairs = _mm256_setr_ps(0.0f, 0.0f, -0.0f, -0.0f, 0.0f, 0.0f, -0.0f, -0.0f);
-    const __m256 upper = _mm256_setr_ps(0.0f, 0.0f, 0.0f, 0.0f, -0.0f, -0.0f, -0.0f, -0.0f);
-    __m256 v = _mm256_loadu_ps(eight);
-    v = _mm256_add_ps(_mm256_permute_ps(v, 0xb1), _mm256_xor_ps(v, odd));
-    v = _mm256_add_ps(_mm256_permute_ps(v, 0x4e), _mm256_xor_ps(v, pairs));
-    v = _mm256_add_ps(_mm256_permute2f128_ps(v, v, 1), _mm256_xor_ps(v, upper));
-    _mm256_storeu_ps(eight, v);
-  }
-};
-
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -337,7 +324,7 @@ constexpr KernelTable MakeTable() {
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
-  table.hadamard = &Hadamard<FloatSteps>;
+  table.hadamard = &Hadamard<EightLanes<F32>>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kAvx2ListKernels;

@@ -317,27 +317,19 @@ uint32_t TestIds(const uint32_t* ids, const uint64_t* bits) {
   return mask;
 }
 
-constexpr ListKernels MakeKernels() {
-  ListKernels kernels = MakeListKernels<Panel, Panel>();
-  kernels.scan_bytes = &ScanBytes;
-  kernels.quantise = &Quantise;
-  kernels.build_lookup = &BuildLookup;
-  kernels.scan_bits = &ScanBits;
-  kernels.dot_codes[1] = &DotCodes<1>;
-  kernels.dot_codes[2] = &DotCodes<2>;
-  kernels.dot_codes[3] = &DotCodes<3>;
-  kernels.dot_codes[4] = &DotCodes<4>;
-  kernels.dot_codes[5] = &DotCodes<5>;
-  kernels.dot_codes[6] = &DotCodes<6>;
-  kernels.dot_codes[7] = &DotCodes<7>;
-  kernels.dot_codes[8] = &DotCodes<8>;
-  kernels.test_ids = &TestIds;
-  return kernels;
-}
+struct Forms {
+  static constexpr auto kScanBytes = &ScanBytes;
+  static constexpr auto kQuantise = &Quantise;
+  static constexpr auto kBuildLookup = &BuildLookup;
+  static constexpr auto kScanBits = &ScanBits;
+  template <size_t kBits>
+  static constexpr auto kDotCodes = &DotCodes<kBits>;
+  static constexpr auto kTestIds = &TestIds;
+};
 
 }  // namespace
 
-constinit const ListKernels kAvx2ListKernels = MakeKernels();
+constinit const ListKernels kAvx2ListKernels = MakeListKernels<Panel, Forms>();
 
 }  // namespace quiver::simd
 

@@ -38,7 +38,7 @@ struct Panel {
 
 }  // namespace
 
-constinit const ListKernels kBaselineListKernels = MakeListKernels<Panel, Panel>();
+constinit const ListKernels kBaselineListKernels = MakeListKernels<Panel, PlainLists<Panel>>();
 
 void PackRowCode(const uint8_t* codes, size_t dim, size_t bits, std::byte* out) {
   __builtin_memset(out, 0, RowCodeBytes(dim, bits));

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "simd/list_kernels.h"
 
@@ -268,26 +269,33 @@ void Encode(const float* x, const float* c, size_t dim, size_t bits, float inver
   *sums = total;
 }
 
-/// A table of the portable forms; levels replace what they have better. `Panel` is the level's own product.
-template <class Tag, class Panel>
+/// The portable forms of what a level may have of its own; see MakeListKernels.
+template <class Tag>
+struct PlainLists {
+  static constexpr auto kScanBytes = &ScanBytesPlain<Tag>;
+  static constexpr auto kQuantise = &QuantisePlain<Tag>;
+  static constexpr auto kBuildLookup = &BuildLookupPlain<Tag>;
+  static constexpr auto kScanBits = &ScanBitsPlain<Tag>;
+  template <size_t kBits>
+  static constexpr auto kDotCodes = &DotCodesPlain<Tag, kBits>;
+  static constexpr auto kTestIds = &TestIdsPlain<Tag>;
+};
+
+/// The table of a level: `Panel` is the level's own product (and tag), `Forms` its functions, named as in PlainLists.
+template <class Panel, class Forms>
 constexpr ListKernels MakeListKernels() {
   ListKernels kernels;
   kernels.scores = &Scores<Panel>;
   kernels.nearest = &Nearest<Panel>;
-  kernels.scan_bytes = &ScanBytesPlain<Tag>;
-  kernels.quantise = &QuantisePlain<Tag>;
-  kernels.build_lookup = &BuildLookupPlain<Tag>;
-  kernels.scan_bits = &ScanBitsPlain<Tag>;
-  kernels.dot_codes[1] = &DotCodesPlain<Tag, 1>;
-  kernels.dot_codes[2] = &DotCodesPlain<Tag, 2>;
-  kernels.dot_codes[3] = &DotCodesPlain<Tag, 3>;
-  kernels.dot_codes[4] = &DotCodesPlain<Tag, 4>;
-  kernels.dot_codes[5] = &DotCodesPlain<Tag, 5>;
-  kernels.dot_codes[6] = &DotCodesPlain<Tag, 6>;
-  kernels.dot_codes[7] = &DotCodesPlain<Tag, 7>;
-  kernels.dot_codes[8] = &DotCodesPlain<Tag, 8>;
-  kernels.test_ids = &TestIdsPlain<Tag>;
-  kernels.encode = &Encode<Tag>;
+  kernels.encode = &Encode<Panel>;
+  kernels.scan_bytes = Forms::kScanBytes;
+  kernels.quantise = Forms::kQuantise;
+  kernels.build_lookup = Forms::kBuildLookup;
+  kernels.scan_bits = Forms::kScanBits;
+  kernels.test_ids = Forms::kTestIds;
+  [&]<size_t... kBits>(std::index_sequence<kBits...>) {
+    ((kernels.dot_codes[kBits + 1] = Forms::template kDotCodes<kBits + 1>), ...);
+  }(std::make_index_sequence<ListKernels::kMaxBits>());
   return kernels;
 }
 

@@ -76,8 +76,8 @@ class Connection {
   /// Notes that the peer will send nothing more.
   void ConsumeEnd(SteadyTime now);
 
-  /// Writes bytes for the peer into `room` and returns how many; less than room.size() means that there are no more
-  /// for now. Call it after each of the other methods.
+  /// Writes bytes for the peer into `room` and returns how many; less than room.size() means that nothing else is
+  /// waiting to be sent. Call it after each of the other methods.
   size_t Produce(std::span<uint8_t> room, SteadyTime now);
 
   /// Takes an answer of one of this connection's calls.
