@@ -126,7 +126,7 @@ class FlatQueries {
   /// Returns the bits of a binary query, dim() / 8 bytes.
   [[nodiscard]] const std::byte* Bits(size_t query) const;
 
-  struct Impl;  ///< private to flat_search.cc
+  struct Impl;  ///< private to the layer
   [[nodiscard]] const Impl& impl() const { return *impl_; }
 
  private:
@@ -146,7 +146,7 @@ class FlatScratch {
   FlatScratch& operator=(FlatScratch&&) noexcept;
   ~FlatScratch();
 
-  struct Impl;  ///< private to flat_search.cc
+  struct Impl;  ///< private to the layer
   [[nodiscard]] Impl& impl() { return *impl_; }
 
  private:
