@@ -58,19 +58,20 @@ def lists_of(ef):
 class Ours:
     """Our engine in its own process, driven by lines."""
 
-    def __init__(self, program, data, build):
+    def __init__(self, program, data, build, arguments=None):
         self.name = build
         self.build_line = build
-        self.process = subprocess.Popen([program, "run", data["base"], data["queries"], data["truth"], str(K), "IP"],
+        arguments = arguments or [data["base"], data["queries"], data["truth"], str(K), "IP"]
+        self.process = subprocess.Popen([program, "run", *arguments],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
-        result = json.loads(answer) if answer else {"error": "ann_bench ended early"}
+        result = json.loads(answer) if answer else {"error": "the program ended early"}
         if "error" in result:
-            raise RuntimeError(f"ann_bench: {line}: {result['error']}")
+            raise RuntimeError(f"{line}: {result['error']}")
         return result
 
     def make(self):

@@ -5,7 +5,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <map>
+#include <numeric>
 #include <random>
 #include <set>
 #include <string>
@@ -66,6 +69,7 @@ struct Table {
   size_t dim;
   Column column;
   std::vector<std::string> query_bytes;
+  std::vector<size_t> clusters;  ///< of the rows, where there are any
 };
 
 std::vector<float> Normal(size_t dim, std::mt19937& random, float size = 1) {
@@ -81,11 +85,13 @@ Table Clustered(DataType type, size_t dim, size_t rows, size_t queries = 30, uns
   std::vector<std::vector<float>> centres;
   for (size_t c = 0; c < 25; ++c) centres.push_back(Normal(dim, random));
   for (size_t i = 0; i < rows + queries; ++i) {
-    std::vector<float> values = centres[random() % centres.size()];
+    const size_t cluster = random() % centres.size();
+    std::vector<float> values = centres[cluster];
     const std::vector<float> noise = Normal(dim, random, 0.5f);
     for (size_t d = 0; d < dim; ++d) values[d] += noise[d];
     if (i < rows) {
       table.Add(values);
+      table.clusters.push_back(cluster);
     } else {
       table.AddQuery(values);
     }
@@ -386,6 +392,128 @@ TEST(GraphTest, FiltersKeepTheirRecallAndNeverLoseAnswers) {
       EXPECT_GE(Recall(*opened.index, table, MetricType::kL2, Options(100, 120), filter), 0.85) << share << " " << kind;
     }
   }
+}
+
+/// The share of rows that each query of a table keeps, by `kept`(query, row).
+double FilteredRecall(const VectorIndex& index, const Table& table, MetricType metric,
+                      const IndexSearchOptions& options, const std::function<bool(size_t, size_t)>& kept,
+                      IndexCounters& counters) {
+  const FlatQueries queries = table.Queries(metric);
+  IndexScratch scratch;
+  size_t wanted = 0, found = 0;
+  for (size_t q = 0; q < queries.nq(); ++q) {
+    uint64_t count = 0;
+    const std::vector<uint64_t> mask = MaskOf(table.view().rows, count, [&](size_t row) { return kept(q, row); });
+    const std::vector<Hit> exact = Exact(queries, q, table, mask.data(), options.k);
+    const std::vector<Hit> hits =
+        Approximate(index, queries, q, table, {mask.data(), count}, options, scratch, counters);
+    EXPECT_EQ(hits.size(), std::min<size_t>(options.k, count));
+    for (const Hit& hit : hits) {
+      EXPECT_TRUE(kept(q, hit.row));
+      found += IsSimilarity(metric) ? hit.score >= exact.back().score : hit.score <= exact.back().score;
+    }
+    wanted += exact.size();
+  }
+  return wanted == 0 ? 1.0 : static_cast<double>(found) / static_cast<double>(wanted);
+}
+
+TEST(GraphTest, RecallUnderAFilterIsNotBelowTheUnfilteredOne) {
+  constexpr size_t kRows = 8000;
+  // With sketches, and without.
+  for (const size_t dim : {200, 48}) {
+    const Table table = Clustered(DataType::kFloatVector, dim, kRows, 25);
+    const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+    const FlatQueries queries = table.Queries(MetricType::kL2);
+    // Of each query the place of every row when clusters are ordered by distance: filters keep the nearest clusters
+    // first, or the farthest.
+    std::vector<uint32_t> all(kRows);
+    for (uint32_t row = 0; row < kRows; ++row) all[row] = row;
+    std::vector<std::vector<uint32_t>> place(queries.nq(), std::vector<uint32_t>(kRows));
+    for (size_t q = 0; q < queries.nq(); ++q) {
+      std::vector<float> distances(kRows);
+      ScoreRows(queries, q, table.view(), all, distances.data());
+      std::map<size_t, std::pair<double, double>> clusters;
+      for (const uint32_t row : all) {
+        clusters[table.clusters[row]].first += static_cast<double>(distances[row]);
+        clusters[table.clusters[row]].second += 1;
+      }
+      std::vector<double> mean(kRows);
+      for (const uint32_t row : all) {
+        const auto& [sum, count] = clusters[table.clusters[row]];
+        mean[row] = sum / count;
+      }
+      std::vector<uint32_t> order = all;
+      std::sort(order.begin(), order.end(),
+                [&](uint32_t a, uint32_t b) { return mean[a] != mean[b] ? mean[a] < mean[b] : a < b; });
+      for (uint32_t i = 0; i < kRows; ++i) place[q][order[i]] = i;
+    }
+    for (const uint32_t ef : {16, 60}) {
+      const IndexSearchOptions options = Options(10, ef);
+      const double unfiltered = Recall(*opened.index, table, MetricType::kL2, options);
+      for (const double share : {0.0001, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.999}) {
+        const auto kept = static_cast<uint32_t>(std::lround(share * kRows));
+        IndexCounters counters;
+        const auto recall = [&](const std::function<bool(size_t, size_t)>& rule) {
+          return FilteredRecall(*opened.index, table, MetricType::kL2, options, rule, counters);
+        };
+        const double random = recall([&](size_t, size_t row) { return row * 7919 % kRows < kept; });
+        const double near = recall([&](size_t q, size_t row) { return place[q][row] < kept; });
+        const double far = recall([&](size_t q, size_t row) { return place[q][row] >= kRows - kept; });
+        // Of 250 rows that are looked for, chance may hide a few.
+        constexpr double kChance = 0.016;
+        EXPECT_GE(random, unfiltered - kChance) << dim << " ef " << ef << " share " << share;
+        EXPECT_GE(near, unfiltered - kChance) << dim << " ef " << ef << " share " << share;
+        EXPECT_GE(far, unfiltered - kChance) << dim << " ef " << ef << " share " << share;
+        EXPECT_EQ(std::accumulate(std::begin(counters.plans), std::end(counters.plans), uint64_t{0}), 75u);
+      }
+    }
+  }
+}
+
+TEST(GraphTest, WalksThatMeetNoMatchesGoOnAsScansAtABoundedCost) {
+  constexpr size_t kRows = 10000;
+  const Table table = Clustered(DataType::kFloatVector, 200, kRows, 10);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  std::vector<uint32_t> all(kRows);
+  for (uint32_t row = 0; row < kRows; ++row) all[row] = row;
+  std::vector<float> distances(kRows);
+  ScoreRows(queries, 0, table.view(), all, distances.data());
+  std::vector<float> sorted = distances;
+  std::sort(sorted.begin(), sorted.end());
+  // The nearer half of all rows is hidden from the query.
+  uint64_t count = 0;
+  const std::vector<uint64_t> mask =
+      MaskOf(kRows, count, [&](size_t row) { return distances[row] > sorted[kRows / 2]; });
+  IndexScratch scratch;
+  IndexCounters counters;
+  const std::vector<Hit> hits =
+      Approximate(*opened.index, queries, 0, table, {mask.data(), count}, Options(10, 40), scratch, counters);
+  EXPECT_EQ(hits.size(), 10u);
+  EXPECT_EQ(counters.plans[static_cast<size_t>(SearchPlan::kWalk)], 1u);
+  EXPECT_EQ(counters.changed_plans, 1u);
+  // Sketches of all matches and what they leave open, and a walk that was given up early.
+  EXPECT_LT(counters.code_distances, count + count / 2);
+}
+
+TEST(GraphTest, PlansFollowTheShareThatAFilterKeeps) {
+  constexpr size_t kRows = 10000;
+  const Table table = Clustered(DataType::kFloatVector, 200, kRows, 5);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const auto plan_at = [&](size_t one_in) {
+    IndexCounters counters;
+    FilteredRecall(
+        *opened.index, table, MetricType::kL2, Options(10, 20),
+        [&](size_t, size_t row) { return row * 7919 % kRows % one_in == 0; }, counters);
+    for (size_t plan = 0; plan < kSearchPlans; ++plan) {
+      if (counters.plans[plan] == 5) return static_cast<SearchPlan>(plan);
+    }
+    ADD_FAILURE() << "queries of one filter differ in their plans";
+    return SearchPlan::kProbe;
+  };
+  EXPECT_EQ(plan_at(500), SearchPlan::kScoreMatches);
+  EXPECT_EQ(plan_at(50), SearchPlan::kScanCodes);
+  EXPECT_EQ(plan_at(2), SearchPlan::kWalk);
 }
 
 TEST(GraphTest, AFilterOfNothingFindsNothing) {

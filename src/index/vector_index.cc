@@ -12,6 +12,17 @@ IndexScratch::IndexScratch(IndexScratch&&) noexcept = default;
 IndexScratch& IndexScratch::operator=(IndexScratch&&) noexcept = default;
 IndexScratch::~IndexScratch() = default;
 
+std::string_view SearchPlanName(SearchPlan plan) {
+  switch (plan) {
+    case SearchPlan::kScoreMatches: return "score matches";
+    case SearchPlan::kScanCodes: return "scan codes";
+    case SearchPlan::kWalk: return "walk";
+    case SearchPlan::kWalkThrough: return "walk through";
+    case SearchPlan::kProbe: return "probe lists";
+  }
+  return "";
+}
+
 Status VectorIndex::SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
                                 const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
                                 IndexScratch& scratch, IndexCounters& counters) const {

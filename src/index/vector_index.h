@@ -55,11 +55,25 @@ struct BuildControl {
   size_t threads = 1;
 };
 
+/// The ways in which a query is answered.
+enum class SearchPlan : uint8_t {
+  kScoreMatches,  ///< all rows that match are scored exactly
+  kScanCodes,     ///< codes of all rows that match are compared, the best scored exactly
+  kWalk,          ///< graph: a walk over all rows, those that match are kept
+  kWalkThrough,   ///< graph: a walk over rows that match, looking through the others
+  kProbe,         ///< lists: the nearest lists are scanned
+};
+constexpr size_t kSearchPlans = 5;
+/// "score matches", "scan codes", "walk", "walk through" or "probe lists".
+std::string_view SearchPlanName(SearchPlan plan);
+
 /// Where the work of a search went, for explain and for tests.
 struct IndexCounters {
-  uint64_t code_distances = 0;   ///< distances computed on codes
-  uint64_t exact_distances = 0;  ///< raw vectors scored
-  uint64_t expansions = 0;       ///< graph rows or lists visited
+  uint64_t code_distances = 0;        ///< distances computed on codes
+  uint64_t exact_distances = 0;       ///< raw vectors scored
+  uint64_t expansions = 0;            ///< graph rows or lists visited
+  uint64_t plans[kSearchPlans] = {};  ///< queries begun by each plan
+  uint64_t changed_plans = 0;         ///< queries that went on by another plan than they began with
 };
 
 /// How hard to search. 0 = the index's own choice.

@@ -8,6 +8,8 @@
 //            int32_t Reduce(Acc); int32_t Correction(const int8_t* query, dim) (added to every product) }
 //   Halves: { Acc; Query; Zero; Query Load(const int8_t* query) (of 64 dimensions); void Add(Acc&, Query,
 //            const std::byte* row, size_t block) (32 bytes); int32_t Reduce(Acc) }, block counts the blocks of a row
+//   Nibbles: { kStep; Vector; Vector Load(const void*); Low, High (halves of the bytes); And; Add (bytes);
+//            Vector Counts<p>(halves) (ones of each, times 2^p); uint32_t SumBytes(Vector) }
 //   Floats: { void EightStep(float* eight) (the transform of eight values in place) }
 #pragma once
 
@@ -100,6 +102,43 @@ void HalfDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
   }
   for (; i + kCount <= rows.count; i += kCount) HalfGroup<Halves, kCount, false>(rows, i, 0, query, dim, out);
   for (; i < rows.count; ++i) HalfGroup<Halves, 1, false>(rows, i, 0, query, dim, out);
+}
+
+template <class Nibbles>
+[[gnu::always_inline]] inline uint32_t BitRow(const std::byte* row, size_t bytes, const uint8_t* planes) {
+  static_assert(ByteCodeKernels::kBitPlanes == 4);
+  uint32_t sum = 0;
+  for (size_t block = 0; block < bytes; block += 64, planes += 4 * 128) {
+    for (size_t part = 0; part < 64; part += Nibbles::kStep) {
+      const auto bits = Nibbles::Load(row + block + part);
+      const auto low = Nibbles::Low(bits);
+      const auto high = Nibbles::High(bits);
+      const uint8_t* plane = planes + part;
+      // Each byte adds up to 2 * 4 * 15 at most.
+      const auto pair = [&]<int kPlane>() __attribute__((always_inline)) {
+        return Nibbles::Add(
+            Nibbles::template Counts<kPlane>(Nibbles::And(low, Nibbles::Load(plane + kPlane * 128))),
+            Nibbles::template Counts<kPlane>(Nibbles::And(high, Nibbles::Load(plane + kPlane * 128 + 64))));
+      };
+      sum +=
+          Nibbles::SumBytes(Nibbles::Add(Nibbles::Add(pair.template operator()<0>(), pair.template operator()<1>()),
+                                         Nibbles::Add(pair.template operator()<2>(), pair.template operator()<3>())));
+    }
+  }
+  return sum;
+}
+
+template <class Nibbles>
+void BitDots(const Rows& rows, const uint8_t* planes, uint32_t* out) {
+  constexpr size_t kAhead = ByteCodeKernels::kBitsAhead;
+  for (size_t i = 0; i < rows.count; ++i) {
+    if (rows.ids != nullptr && i + kAhead < rows.count) {
+      const std::byte* ahead = rows.base + rows.ids[i + kAhead] * rows.stride;
+      for (size_t at = 0; at < rows.stride; at += 64) __builtin_prefetch(ahead + at);
+    }
+    const std::byte* row = rows.base + (rows.ids != nullptr ? rows.ids[i] : i) * rows.stride;
+    out[i] = BitRow<Nibbles>(row, rows.stride, planes);
+  }
 }
 
 /// The transform of `count` values, a power of two from 8 on. Sums and differences only, each of the same two values

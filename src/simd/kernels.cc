@@ -96,4 +96,16 @@ std::string_view LevelName(Level level) {
   return "";
 }
 
+void PackBitPlanes(const uint8_t* values, size_t bytes, uint8_t* planes) {
+  for (size_t b = 0; b < bytes; ++b) {
+    for (size_t p = 0; p < ByteCodeKernels::kBitPlanes; ++p) {
+      unsigned byte = 0;
+      for (size_t bit = 0; bit < 8; ++bit) byte |= ((values[b * 8 + bit] >> p) & 1u) << bit;
+      uint8_t* at = planes + (b / 64 * ByteCodeKernels::kBitPlanes + p) * 128 + b % 64;
+      at[0] = static_cast<uint8_t>(byte & 15);
+      at[64] = static_cast<uint8_t>(byte >> 4);
+    }
+  }
+}
+
 }  // namespace quiver::simd

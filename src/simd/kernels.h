@@ -119,7 +119,18 @@ struct ByteCodeKernels {
   /// The same of rows that hold half a byte per dimension, unsigned: of each 64 dimensions byte j holds dimension j in
   /// its low half and 32 + j in its high half.
   void (*half_dot)(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) = nullptr;
+  /// Rows of single bits against a query of kBitPlanes bits per place: out[i] = the sum, over the ones of row i, of the
+  /// query's values. Rows are rows.stride bytes, a multiple of 64. Of the query, bit p of the places of byte b lies in
+  /// planes[(b / 64 * kBitPlanes + p) * 128 + b % 64], its low half alone, and 64 bytes further on, as its low half,
+  /// the high one (PackBitPlanes). Gathered rows are asked for ahead of use, except the first kBitsAhead.
+  static constexpr size_t kBitPlanes = 4;
+  static constexpr size_t kBitsAhead = 16;
+  void (*bit_dot)(const Rows& rows, const uint8_t* planes, uint32_t* out) = nullptr;
 };
+
+/// Writes `values`, each in 0 .. 15, one per bit of a row of `bytes` bytes (a multiple of 64), in the form of
+/// ByteCodeKernels::bit_dot: 2 * kBitPlanes * bytes bytes.
+void PackBitPlanes(const uint8_t* values, size_t bytes, uint8_t* planes);
 
 /// All kernels of one level.
 struct KernelTable {

@@ -292,6 +292,27 @@ struct HalfCodes {
   static int32_t Reduce(const Acc& acc) { return SumLanes(Widened(acc)); }
 };
 
+struct Nibbles {
+  static constexpr size_t kStep = 32;
+  using Vector = __m256i;
+  static Vector Load(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
+  static Vector Low(Vector v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+  static Vector High(Vector v) { return Low(_mm256_srli_epi16(v, 4)); }
+  static Vector And(Vector a, Vector b) { return _mm256_and_si256(a, b); }
+  static Vector Add(Vector a, Vector b) { return _mm256_add_epi8(a, b); }
+  template <int kPlane>
+  static Vector Counts(Vector v) {
+    const __m128i ones = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    // Counts are small: shifted as words they do not reach the neighbour.
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_slli_epi16(ones, kPlane)), v);
+  }
+  static uint32_t SumBytes(Vector v) {
+    const __m256i sums = _mm256_sad_epu8(v, _mm256_setzero_si256());
+    const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half))));
+  }
+};
+
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -324,6 +345,7 @@ constexpr KernelTable MakeTable() {
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
+  table.bytes.bit_dot = &BitDots<Nibbles>;
   table.hadamard = &Hadamard<EightLanes<F32>>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

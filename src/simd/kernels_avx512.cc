@@ -241,6 +241,25 @@ struct HalfCodes {
   }
 };
 
+struct Nibbles {
+  static constexpr size_t kStep = 64;
+  using Vector = __m512i;
+  static Vector Load(const void* at) { return _mm512_loadu_si512(at); }
+  static Vector Low(Vector v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+  static Vector High(Vector v) { return Low(_mm512_srli_epi16(v, 4)); }
+  static Vector And(Vector a, Vector b) { return _mm512_and_si512(a, b); }
+  static Vector Add(Vector a, Vector b) { return _mm512_add_epi8(a, b); }
+  template <int kPlane>
+  static Vector Counts(Vector v) {
+    const __m128i ones = _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    // Counts are small: shifted as words they do not reach the neighbour.
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_slli_epi16(ones, kPlane)), v);
+  }
+  static uint32_t SumBytes(Vector v) {
+    return static_cast<uint32_t>(_mm512_reduce_add_epi64(_mm512_sad_epu8(v, _mm512_setzero_si512())));
+  }
+};
+
 uint64_t ReadAll(const void* data, size_t bytes) {
   const auto* at = static_cast<const std::byte*>(data);
   constexpr size_t kStreams = 4;
@@ -270,6 +289,7 @@ constexpr KernelTable MakeTable() {
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
+  table.bytes.bit_dot = &BitDots<Nibbles>;
   table.hadamard = &Hadamard<EightLanes<F32>>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

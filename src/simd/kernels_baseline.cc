@@ -198,6 +198,31 @@ struct HalfCodes {
   static int32_t Reduce(Acc acc) { return acc[0] + acc[1] + acc[2] + acc[3]; }
 };
 
+/// Bytes of a word.
+struct Nibbles {
+  static constexpr size_t kStep = 8;
+  using Vector = uint64_t;
+  static constexpr uint64_t kOnes = 0x0101010101010101;
+  static Vector Load(const void* at) {
+    uint64_t word;
+    __builtin_memcpy(&word, at, sizeof(word));
+    return word;
+  }
+  static Vector Low(Vector v) { return v & (15 * kOnes); }
+  static Vector High(Vector v) { return (v >> 4) & (15 * kOnes); }
+  static Vector And(Vector a, Vector b) { return a & b; }
+  static Vector Add(Vector a, Vector b) { return a + b; }
+  template <int kPlane>
+  static Vector Counts(Vector v) {
+    const Vector pairs = v - ((v >> 1) & (5 * kOnes));
+    return ((pairs & (3 * kOnes)) + ((pairs >> 2) & (3 * kOnes))) << kPlane;
+  }
+  static uint32_t SumBytes(Vector v) {
+    constexpr uint64_t kEven = 0x00ff00ff00ff00ff;
+    return static_cast<uint32_t>((((v & kEven) + ((v >> 8) & kEven)) * 0x0001000100010001) >> 48);
+  }
+};
+
 struct FloatSteps {
   static void EightStep(float* eight) {
     for (size_t half = 1; half < 8; half *= 2) {
@@ -239,6 +264,7 @@ constexpr KernelTable MakeTable() {
   table.binary = MakeBinaryKernels<F32>();
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
+  table.bytes.bit_dot = &BitDots<Nibbles>;
   table.hadamard = &Hadamard<FloatSteps>;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;

@@ -511,6 +511,41 @@ TEST_P(KernelsTest, HalfByteDotsAreExactForAllCountsAndGathered) {
   }
 }
 
+TEST_P(KernelsTest, BitDotsAreExactForAllWidthsAndGathered) {
+  std::mt19937_64 random(14);
+  for (size_t stride : {0, 64, 128, 192, 1024}) {
+    constexpr size_t kRowCount = 40;
+    std::vector<std::byte> rows(kRowCount * stride);
+    for (std::byte& byte : rows) byte = static_cast<std::byte>(random());
+    std::fill_n(rows.begin(), stride, std::byte{0xff});
+    std::vector<uint8_t> values(stride * 8);
+    for (uint8_t& value : values) value = random() % 3 == 0 ? 15 : static_cast<uint8_t>(random() % 16);
+    // The largest sums must not overflow.
+    std::fill_n(values.begin(), values.size() / 2, uint8_t{15});
+    std::vector<uint8_t> planes(2 * ByteCodeKernels::kBitPlanes * stride);
+    PackBitPlanes(values.data(), stride, planes.data());
+    std::vector<uint32_t> expected(kRowCount);
+    for (size_t i = 0; i < kRowCount; ++i) {
+      for (size_t d = 0; d < stride * 8; ++d) {
+        if (((static_cast<uint32_t>(rows[i * stride + d / 8]) >> (d % 8)) & 1) != 0) expected[i] += values[d];
+      }
+    }
+    std::vector<uint32_t> ids(100);
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % kRowCount);
+    for (size_t count : {0, 1, 15, 16, 17, 40}) {
+      std::vector<uint32_t> out(count + 1, 7);
+      table_->bytes.bit_dot({rows.data(), stride, count, nullptr}, planes.data(), out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[i]) << stride << " row " << i;
+      ASSERT_EQ(out[count], 7u) << "wrote past the end";
+    }
+    for (size_t count : {1, 16, 17, 100}) {
+      std::vector<uint32_t> out(count);
+      table_->bytes.bit_dot({rows.data(), stride, count, ids.data()}, planes.data(), out.data());
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(out[i], expected[ids[i]]) << stride << " of " << count;
+    }
+  }
+}
+
 TEST_P(KernelsTest, HadamardMatchesTheMatrixAndAllLevelsGiveTheSameBits) {
   std::mt19937 random(13);
   for (size_t count = 8; count <= 512; count *= 2) {

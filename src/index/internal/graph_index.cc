@@ -10,21 +10,29 @@
 
 #include "index/internal/graph.h"
 #include "index/internal/graph_layout.h"
+#include "index/internal/graph_plan.h"
 #include "index/internal/graph_search.h"
+#include "index/internal/graph_sketch.h"
 #include "index/internal/huge_array.h"
 #include "index/internal/index_scratch.h"
+#include "index/internal/set_bits.h"
 
 namespace quiver::index {
 namespace {
 
 /// A search that was given neither ef nor recall aims at this.
 constexpr double kUsualRecall = 0.95;
-/// Candidates scored exactly: so many for each hit wanted, and some more, for codes err a little.
-constexpr double kRefineFactor = 1.5;
-constexpr size_t kRefineMore = 6;
 constexpr size_t kScoreAtOnce = 64;
-
-size_t RefineCount(size_t k) { return static_cast<size_t>(kRefineFactor * static_cast<double>(k)) + kRefineMore; }
+/// By how many deviations of its keys each stage of a scan exceeds the worst key that is wanted.
+constexpr float kScanDeviations = 3.0f;
+/// By how much keys of codes usually err, in units of the scale of a code and of the query's length.
+constexpr float kCoarseError = 4.6f;
+constexpr float kWholeError = 0.45f;
+/// So many times the rows wanted are taken from one stage to the next at most.
+constexpr size_t kMostFromSketches = 256;
+constexpr size_t kMostFromCodes = 32;
+/// A filter keeps away from the query when so many times fewer rows match around it than on the whole.
+constexpr double kFarFewer = 4;
 
 class GraphIndex final : public VectorIndex {
  public:
@@ -57,27 +65,27 @@ class GraphIndex final : public VectorIndex {
       return filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0;
     }
   };
-  enum class Plan : uint8_t { kWalk, kWalkMatching, kScan };
-
   Status Prepare() const;
   Status PrepareOnce() const;
   [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
     if (row_offset_.empty()) return {&vertex, 1};
     return rows_.subspan(row_offset_[vertex], row_offset_[vertex + 1] - row_offset_[vertex]);
   }
-  [[nodiscard]] bool VertexMatches(const Call& call, uint32_t vertex) const {
-    if (row_offset_.empty()) return call.Matches(vertex);
-    const std::span<const uint32_t> rows = RowsOf(vertex);
-    return std::any_of(rows.begin(), rows.end(), [&](uint32_t row) { return call.Matches(row); });
+  [[nodiscard]] VertexFilter FilterOf(const Call& call) const {
+    return {call.filter.bits, row_offset_.empty() ? nullptr : row_offset_.data(), rows_.data()};
   }
   [[nodiscard]] size_t EfFor(const IndexSearchOptions& options) const;
-  [[nodiscard]] double DistancesFor(double ef) const;
-  [[nodiscard]] Plan PlanFor(const Call& call, double matching, size_t ef, size_t& walk_ef) const;
-  size_t CountMatching(const Call& call, size_t enough) const;
-  Status ScanCodes(const Call& call, const GraphQuery& query, size_t ef) const;
+  [[nodiscard]] GraphShape Shape() const;
+  template <typename Take>
+  bool VisitMatching(const Call& call, const Take& take) const;
+  Status ScanCodes(const Call& call, const GraphQuery& query) const;
+  Status WalkFiltered(const Call& call, const GraphQuery& query, const GraphPlanner& planner, const GraphFilter& filter,
+                      size_t ef, SearchPlan plan) const;
+  Status Rank(const Call& call, const GraphQuery& query, size_t wanted) const;
+  [[nodiscard]] bool FoundEnough(const Call& call) const;
   static void ScoreAndOffer(const Call& call, std::span<const uint32_t> rows);
   static Status ScanExactly(const Call& call, uint64_t row_count);
-  void Refine(const Call& call) const;
+  void Refine(const Call& call, size_t wanted) const;
   void OfferRest(const Call& call) const;
 
   IndexFile file_;
@@ -92,6 +100,8 @@ class GraphIndex final : public VectorIndex {
   mutable HugeArray<CoarseFactors> coarse_factors_;
   mutable HugeArray<uint32_t> links_;
   mutable HugeArray<uint32_t> upper_;
+  mutable GraphSketches sketches_;
+  mutable float usual_scale_ = 0;  ///< of codes
   mutable GraphView view_;
   mutable GraphHead head_;
   mutable std::span<const uint32_t> level_sizes_, row_offset_, rows_, strays_, zeros_, starts_;
@@ -197,8 +207,13 @@ Status GraphIndex::PrepareOnce() const {
   // Read at the end of a search only, a few rows at a time: these stay where they are.
   links_ = Copied(links);
   upper_ = Copied(upper);
-  memory_ = coarse_.memory_bytes() + coarse_factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes();
   view_.points = {head_.padded_dim, coarse_.data(), fine.data(), coarse_factors_.data(), factors.data()};
+  double scales = 0;
+  for (const CoarseFactors& factors : coarse_factors) scales += static_cast<double>(factors.scale);
+  usual_scale_ = vertices > 0 ? static_cast<float>(scales / static_cast<double>(vertices)) : 0;
+  if (GraphSketches::Useful(head_.padded_dim)) sketches_ = GraphSketches(view_.points, head_.vertices);
+  memory_ = coarse_.memory_bytes() + coarse_factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes() +
+            sketches_.memory_bytes();
   view_.vertices = head_.vertices;
   view_.degree = head_.degree;
   view_.links = links_.data();
@@ -240,46 +255,14 @@ size_t GraphIndex::EfFor(const IndexSearchOptions& options) const {
   return std::max(least, static_cast<size_t>(std::ceil(ef)));
 }
 
-double GraphIndex::DistancesFor(double ef) const {
-  if (curve_.empty()) return head_.degree * ef * 0.5;
-  const GraphCurvePoint* before = nullptr;
-  for (const GraphCurvePoint& point : curve_) {
-    if (point.ef >= ef) {
-      if (before == nullptr) return static_cast<double>(point.distances);
-      const double share = (ef - before->ef) / (point.ef - before->ef);
-      return static_cast<double>(before->distances) + share * static_cast<double>(point.distances - before->distances);
-    }
-    before = &point;
-  }
-  return static_cast<double>(curve_.back().distances) * ef / curve_.back().ef;
-}
-
-/// Compares what each way would cost, in code distances.
-GraphIndex::Plan GraphIndex::PlanFor(const Call& call, double matching, size_t ef, size_t& walk_ef) const {
-  walk_ef = ef;
-  const auto vertices = static_cast<double>(head_.vertices);
-  // A scan reads its rows in order and needs no pool and no marks: cheaper per distance than a walk.
-  constexpr double kScanDistance = 0.6;
-  const double scan = kScanDistance * matching + static_cast<double>(file_.row_count()) / 64 * 0.05;
-  if (call.filter.bits == nullptr) {
-    return scan < DistancesFor(static_cast<double>(ef)) ? Plan::kScan : Plan::kWalk;
-  }
-  const double share = std::max(matching / std::max(1.0, vertices), 1e-9);
-  // Walking past rows that do not match takes room for them too.
-  const double plain_ef = static_cast<double>(ef) / share * 1.05;
-  const double plain = plain_ef > vertices ? vertices : DistancesFor(plain_ef);
-  // Looking through them costs a look at a mark and a bit for each, and reaches fewer vertices per step: measured on
-  // data E, a quarter of a distance per look and nearly two expansions for each candidate kept.
-  constexpr double kLook = 0.25;
-  const double expansions = 1.8 * static_cast<double>(ef);
-  const double looked = std::min(1 / share, static_cast<double>(head_.degree)) * head_.degree;
-  const double through = DistancesFor(32) + 1.3 * DistancesFor(static_cast<double>(ef)) + expansions * looked * kLook;
-  if (scan <= std::min(plain, through)) return Plan::kScan;
-  if (plain <= through) {
-    walk_ef = static_cast<size_t>(std::ceil(plain_ef));
-    return Plan::kWalk;
-  }
-  return Plan::kWalkMatching;
+GraphShape GraphIndex::Shape() const {
+  return {.rows = static_cast<double>(file_.row_count()),
+          .vertices = static_cast<double>(head_.vertices),
+          .degree = static_cast<double>(head_.degree),
+          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
+          .coarse_bytes = static_cast<double>(head_.padded_dim) / 2,
+          .sketch_bytes = sketches_.empty() ? 0 : static_cast<double>(sketches_.row_bytes()),
+          .curve = curve_};
 }
 
 /// Scores rows exactly and offers them.
@@ -315,47 +298,138 @@ Status GraphIndex::ScanExactly(const Call& call, uint64_t row_count) {
   return Status::Ok();
 }
 
-/// Fills the pool with the best matching vertices by comparing the codes of all of them.
-Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query, size_t ef) const {
-  constexpr size_t kBlock = 256;
-  GraphScratch& scratch = call.scratch;
-  scratch.pool.Begin(ef);
-  uint32_t ids[kBlock];
-  float keys[kBlock];
-  size_t count = 0;
-  size_t blocks = 0;
-  const auto flush = [&] {
-    view_.points.CoarseKeys(query, ids, count, keys);
-    call.counters.code_distances += count;
-    for (size_t i = 0; i < count; ++i) scratch.pool.Insert(keys[i], ids[i]);
-    count = 0;
-    return ++blocks % 64 != 0 || !call.options.cancelled || !call.options.cancelled();
-  };
-  const auto take = [&](uint32_t vertex) {
-    ids[count++] = vertex;
-    return count < kBlock || flush();
-  };
-  bool going = true;
+/// Gives the vertices that match to `take`, in blocks (ids, count), until it says no. Returns whether it never did.
+template <typename Take>
+bool GraphIndex::VisitMatching(const Call& call, const Take& take) const {
+  const uint64_t* bits = call.filter.bits;
   if (row_offset_.empty()) {
-    for (uint32_t base = 0; base < head_.vertices && going; base += 64) {
-      uint64_t word = call.filter.bits != nullptr ? call.filter.bits[base / 64] : ~uint64_t{0};
-      if (head_.vertices - base < 64) word &= (uint64_t{1} << (head_.vertices - base)) - 1;
-      for (; word != 0 && going; word &= word - 1) {
-        going = take(base + static_cast<uint32_t>(std::countr_zero(word)));
-      }
-    }
-  } else {
-    for (uint32_t vertex = 0; vertex < head_.vertices && going; ++vertex) {
-      if (VertexMatches(call, vertex)) going = take(vertex);
-    }
+    const bool sparse = bits != nullptr && call.filter.count < head_.vertices / 50;
+    return sparse ? VisitSetBits<2>(bits, head_.vertices, take) : VisitSetBits<4>(bits, head_.vertices, take);
   }
-  if (!going || !flush()) return Error(StatusCode::kCancelled, "the search was cancelled");
+  const VertexFilter matches = FilterOf(call);
+  uint32_t ids[kMostSetBits];
+  size_t count = 0;
+  for (uint32_t vertex = 0; vertex < head_.vertices; ++vertex) {
+    ids[count] = vertex;
+    count += matches(vertex) ? 1 : 0;
+    if (count < kMostSetBits) continue;
+    if (!take(static_cast<const uint32_t*>(ids), count)) return false;
+    count = 0;
+  }
+  return count == 0 || take(static_cast<const uint32_t*>(ids), count);
+}
+
+/// Compares the codes of all matching vertices, in stages of rising precision: each takes on what its errors leave a
+/// chance to be among the k best. The last scores exactly and offers.
+Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
+  GraphScratch& scratch = call.scratch;
+  float keys[kMostSetBits];
+  uint32_t ids[kMostSetBits];
+  // The last of k estimates is most likely too good.
+  const size_t wanted = call.options.k + call.options.k / 8 + 2;
+  int64_t squares = 0;
+  for (size_t d = 0; d < view_.points.dim; ++d) squares += query.codes[d] * query.codes[d];
+  const float unit =
+      kScanDeviations * query.terms.product_weight * usual_scale_ * std::sqrt(static_cast<float>(squares));
+  Shortlist& sketched = scratch.shortlist;
+  Shortlist& coarse = scratch.coarse_list;
+  Shortlist& whole = scratch.whole_list;
+  coarse.Begin(wanted, kCoarseError * unit, kMostFromCodes * wanted);
+  whole.Begin(wanted, kWholeError * unit, kMostFromCodes * wanted);
+  const auto take_coarse = [&](const uint32_t* some, size_t count) {
+    view_.points.CoarseKeys(query, some, count, keys);
+    for (size_t i = 0; i < count; ++i) coarse.Offer(keys[i], some[i]);
+  };
+  const auto pass_on = [&](Shortlist& from, const auto& take) {
+    from.Cut();
+    call.counters.code_distances += from.size();
+    for (size_t first = 0; first < from.size(); first += kMostSetBits) {
+      const size_t some = std::min(kMostSetBits, from.size() - first);
+      for (size_t i = 0; i < some; ++i) ids[i] = from[first + i].id;
+      take(static_cast<const uint32_t*>(ids), some);
+    }
+  };
+  const bool sketches = !sketches_.empty();
+  if (sketches) {
+    sketches_.Encode(query, scratch.sketch);
+    sketched.Begin(wanted, kScanDeviations * scratch.sketch.deviation, kMostFromSketches * wanted);
+  }
+  size_t blocks = 0;
+  const bool all = VisitMatching(call, [&](const uint32_t* some, size_t count) {
+    call.counters.code_distances += count;
+    if (sketches) {
+      sketches_.Keys(scratch.sketch, some, count, keys);
+      for (size_t i = 0; i < count; ++i) sketched.Offer(keys[i], some[i]);
+    } else {
+      take_coarse(some, count);
+    }
+    return ++blocks % 16 != 0 || !call.options.cancelled || !call.options.cancelled();
+  });
+  if (!all) return Error(StatusCode::kCancelled, "the search was cancelled");
+  if (sketches) pass_on(sketched, take_coarse);
+  pass_on(coarse, [&](const uint32_t* some, size_t count) {
+    view_.points.WholeKeys(query, some, count, keys);
+    for (size_t i = 0; i < count; ++i) whole.Offer(keys[i], some[i]);
+  });
+  whole.Cut();
+  scratch.pool.Begin(std::max<size_t>(whole.size(), 1));
+  for (size_t i = 0; i < whole.size(); ++i) scratch.pool.Insert(whole[i].key, whole[i].id);
+  Refine(call, whole.size());
   return Status::Ok();
 }
 
+/// Scores the best of the pool exactly and offers them.
+Status GraphIndex::Rank(const Call& call, const GraphQuery& query, size_t wanted) const {
+  // Where all candidates are scored exactly, their order does not matter.
+  if (call.scratch.pool.size() > wanted) RankByWholeCodes(view_, query, call.scratch, call.counters);
+  Refine(call, wanted);
+  return Status::Ok();
+}
+
+/// Walks under a filter. Where the rows around the query match far less than the filter as a whole, a scan is cheaper
+/// than what the walk would become, and the only plan whose answers are sure.
+Status GraphIndex::WalkFiltered(const Call& call, const GraphQuery& query, const GraphPlanner& planner,
+                                const GraphFilter& filter, size_t ef, SearchPlan plan) const {
+  GraphScratch& scratch = call.scratch;
+  const VertexFilter matches = FilterOf(call);
+  const bool through = plan == SearchPlan::kWalkThrough;
+  CheckedWalk walk{.room = std::max(ef, RefineCount(call.options.k)),
+                   .wanted = through ? GraphPlanner::kThroughSeeds : planner.WalkWanted(filter.share),
+                   .budget = through ? planner.SeedBudget(filter) : planner.WalkBudget(filter),
+                   .wanted_at = {},
+                   .hopeless = {}};
+  if (!through) walk.wanted_at = [&](double share) { return planner.WalkWanted(share); };
+  walk.hopeless = [&](double share) {
+    GraphFilter here = filter;
+    here.share = share;
+    return share < filter.share / kFarFewer &&
+           planner.Cost(SearchPlan::kWalk, here) > planner.Cost(SearchPlan::kScanCodes, here);
+  };
+  WalkEnd end = WalkGraphChecked(view_, query, matches, walk, scratch, call.counters, call.options.cancelled);
+  if (through && end == WalkEnd::kFound) {
+    end = WalkGraphThrough(view_, query, std::max(planner.ThroughRoom(), RefineCount(call.options.k)), matches, scratch,
+                           call.counters, call.options.cancelled)
+              ? WalkEnd::kFound
+              : WalkEnd::kCancelled;
+  }
+  if (end == WalkEnd::kCancelled) return Error(StatusCode::kCancelled, "the search was cancelled");
+  if (end == WalkEnd::kFound && FoundEnough(call)) return Rank(call, query, RefineCount(call.options.k));
+  ++call.counters.changed_plans;
+  return ScanCodes(call, query);
+}
+
+/// Whether the pool holds the rows that are wanted.
+bool GraphIndex::FoundEnough(const Call& call) const {
+  size_t found = 0;
+  for (size_t i = 0; i < call.scratch.pool.size() && found < call.options.k; ++i) {
+    const uint32_t vertex = call.scratch.pool.id(i);
+    for (const uint32_t row : RowsOf(vertex)) found += call.Matches(row) ? 1 : 0;
+  }
+  return found >= call.options.k;
+}
+
 /// Scores the best candidates of the pool exactly. Rows of one vertex have one score: it is offered for each of them.
-void GraphIndex::Refine(const Call& call) const {
-  const size_t wanted = RefineCount(call.options.k);
+void GraphIndex::Refine(const Call& call, size_t wanted) const {
   GraphScratch& scratch = call.scratch;
   scratch.ids.clear();
   scratch.rows.clear();
@@ -419,36 +493,29 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   GraphScratch& buffers = call.scratch;
   if (buffers.codes.size() < view_.points.dim) buffers.codes.resize(view_.points.dim);
   const QueryTerms terms = space_->EncodeQuery(queries, query, buffers.codes.data(), buffers.work);
-  // So few that codes would save nothing.
-  if (!terms.usable || matching <= 2 * RefineCount(options.k)) return ScanExactly(call, vectors.rows);
+  const GraphPlanner planner(Shape(), options.k, ef);
+  const auto matches = static_cast<double>(matching);
+  const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / static_cast<double>(vectors.rows))};
+  // So few that codes would save nothing are scored whatever the plan.
+  const SearchPlan plan =
+      !terms.usable || matching <= 2 * RefineCount(options.k) ? SearchPlan::kScoreMatches : planner.Choose(kept);
+  ++counters.plans[static_cast<size_t>(plan)];
+  if (plan == SearchPlan::kScoreMatches) return ScanExactly(call, vectors.rows);
 
   const GraphQuery encoded(buffers.codes.data(), view_.points.dim, terms);
-  size_t walk_ef = ef;
-  Plan plan = PlanFor(call, static_cast<double>(matching), ef, walk_ef);
-  if (plan != Plan::kScan) {
-    bool whole;
-    if (plan == Plan::kWalk) {
-      whole = WalkGraph(view_, encoded, walk_ef, buffers, counters, options.cancelled);
-    } else {
-      whole = WalkGraphMatching(
-          view_, encoded, ef, [&](uint32_t vertex) { return VertexMatches(call, vertex); }, buffers, counters,
-          options.cancelled);
-    }
-    if (!whole) return Error(StatusCode::kCancelled, "the search was cancelled");
-    // A walk that ran dry, or that met few matches, goes on as a scan.
-    size_t found = 0;
-    for (size_t i = 0; i < buffers.pool.size() && found < options.k; ++i) {
-      const uint32_t vertex = buffers.pool.id(i);
-      for (const uint32_t row : RowsOf(vertex)) found += call.Matches(row) ? 1 : 0;
-    }
-    if (found < options.k) plan = Plan::kScan;
+  if (plan == SearchPlan::kScanCodes) {
+    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
+  } else if (filter.bits != nullptr) {
+    QUIVER_RETURN_IF_ERROR(WalkFiltered(call, encoded, planner, kept, ef, plan));
+  } else if (!WalkGraph(view_, encoded, ef, buffers, counters, options.cancelled)) {
+    return Error(StatusCode::kCancelled, "the search was cancelled");
+  } else if (FoundEnough(call)) {
+    QUIVER_RETURN_IF_ERROR(Rank(call, encoded, RefineCount(options.k)));
+  } else {
+    // A walk that ran dry goes on as a scan.
+    ++counters.changed_plans;
+    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
   }
-  if (plan == Plan::kScan) {
-    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded, std::max(ef, 2 * RefineCount(options.k))));
-  }
-  // Where all candidates are scored exactly, their order does not matter.
-  if (buffers.pool.size() > RefineCount(options.k)) RankByWholeCodes(view_, encoded, buffers, counters);
-  Refine(call);
   OfferRest(call);
   return Status::Ok();
 }

@@ -1,6 +1,7 @@
 #include "index/internal/graph_search.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace quiver::index {
 namespace {
@@ -10,6 +11,9 @@ constexpr size_t kLookEvery = 256;
 /// Rows asked for before the kernel starts, about as many as the processor fetches at once; the kernel asks for the
 /// rest.
 constexpr size_t kPrefetchRows = 16;
+/// Expansions between two looks at how many rows match.
+constexpr size_t kJudgeEvery = 24;
+constexpr float kNoLimit = std::numeric_limits<float>::infinity();
 
 template <typename T>
 T* Sized(std::vector<T>& buffer, size_t count) {
@@ -97,23 +101,83 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
   }
 }
 
-bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef,
-                       const std::function<bool(uint32_t)>& matches, GraphScratch& scratch, IndexCounters& counters,
-                       const std::function<bool()>& cancelled) {
-  // A short plain walk brings the start to the query's neighbourhood, whether anything matches there or not.
-  constexpr size_t kSeeds = 32;
-  if (!WalkGraph(view, query, kSeeds, scratch, counters, cancelled)) return false;
+WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const VertexFilter& matches, CheckedWalk& walk,
+                         GraphScratch& scratch, IndexCounters& counters, const std::function<bool()>& cancelled) {
+  WalkPool& pool = scratch.pool;
+  WalkPool& way = scratch.way;
+  pool.Begin(walk.room);
+  if (view.vertices == 0) return WalkEnd::kFound;
+  const size_t spent = counters.code_distances + walk.budget;
+  // What leads on stays within what the budget could expand.
+  way.Begin(std::min<size_t>(view.vertices, std::max<size_t>(walk.budget, walk.room)));
+  const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1}) + 1;
+  uint32_t* ids = Sized(scratch.ids, most);
+  float* keys = Sized(scratch.keys, most);
+  const uint32_t entry = Descend(view, query, scratch, counters);
+  scratch.visited.Begin(view.vertices);
+  scratch.visited.Mark(entry);
+  ids[0] = entry;
+  size_t count = 1;
+  for (uint32_t i = 0; i < view.start_count; ++i) {
+    if (scratch.visited.Mark(view.starts[i])) ids[count++] = view.starts[i];
+  }
+  size_t seen = 0, matched = 0;
+  for (size_t step = 1;; ++step) {
+    view.points.CoarseKeys(query, ids, count, keys);
+    counters.code_distances += count;
+    const float before = pool.size() >= walk.wanted ? pool.key(walk.wanted - 1) : kNoLimit;
+    for (size_t i = 0; i < count; ++i) {
+      if (!(keys[i] < before)) continue;
+      way.Insert(keys[i], ids[i]);
+      ++seen;
+      if (!matches(ids[i])) continue;
+      ++matched;
+      pool.Insert(keys[i], ids[i]);
+    }
+    if (pool.size() >= walk.wanted && !(way.PeekKey() <= pool.key(walk.wanted - 1))) {
+      const double share =
+          static_cast<double>(walk.wanted) / static_cast<double>(std::max(way.expanded(), walk.wanted));
+      const size_t wanted = walk.wanted_at ? std::min(walk.wanted_at(share), walk.room) : 0;
+      if (wanted <= walk.wanted) return WalkEnd::kFound;
+      walk.wanted = wanted;
+    }
+    const uint32_t best = way.Pop();
+    if (best == kNoVertex) return WalkEnd::kFound;
+    ++counters.expansions;
+    if (step % kJudgeEvery == 0) {
+      // What was met on the way to the query says nothing of its surroundings: each judgement counts anew.
+      const double share = (static_cast<double>(matched) + 0.5) / (static_cast<double>(seen) + 1);
+      if (counters.code_distances > spent || (walk.hopeless && walk.hopeless(share))) return WalkEnd::kGivenUp;
+      seen = matched = 0;
+    }
+    if (step % kLookEvery == 0 && cancelled && cancelled()) return WalkEnd::kCancelled;
+    if (const uint32_t following = way.Peek(); following != kNoVertex) view.PrefetchRow(following);
+    const uint32_t* row = view.row(best);
+    count = 0;
+    for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
+      ids[count] = row[i];
+      count += scratch.visited.Mark(row[i]) ? 1 : 0;
+    }
+    const size_t ahead = std::min(count, kPrefetchRows);
+    for (size_t i = 0; i < ahead; ++i) view.points.Prefetch(ids[i]);
+    for (size_t i = 0; i < count; ++i) view.points.PrefetchFactors(ids[i]);
+  }
+}
+
+bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef, const VertexFilter& matches,
+                      GraphScratch& scratch, IndexCounters& counters, const std::function<bool()>& cancelled) {
   std::swap(scratch.pool, scratch.seeds);
   WalkPool& pool = scratch.pool;
   pool.Begin(ef);
   scratch.visited.Begin(view.vertices);
-  // Candidates of one expansion: as many as a row holds. What lies behind neighbours is looked at until that many.
-  const size_t most = view.degree;
-  uint32_t* ids = Sized(scratch.ids, 2 * size_t{view.degree} + kSeeds);
-  float* keys = Sized(scratch.keys, 2 * size_t{view.degree} + kSeeds);
+  // So many neighbours that match, seen before or not, are enough of an expansion; where fewer do, those behind the
+  // others count as neighbours until there are.
+  const size_t enough = view.degree / 2;
+  const size_t most = 2 * size_t{view.degree} + scratch.seeds.size();
+  uint32_t* ids = Sized(scratch.ids, most);
+  float* keys = Sized(scratch.keys, most);
   size_t count = 0;
-  const auto look = [&](uint32_t vertex) {
-    if (!scratch.visited.Mark(vertex) || !matches(vertex)) return;
+  const auto take = [&](uint32_t vertex) {
     if (count < kPrefetchRows) view.points.Prefetch(vertex);
     ids[count++] = vertex;
   };
@@ -123,28 +187,38 @@ bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef
     for (size_t i = 0; i < count; ++i) pool.Insert(keys[i], ids[i]);
     count = 0;
   };
-  /// Looks at the neighbours of a vertex, then at what lies behind those that do not match.
-  const auto expand = [&](uint32_t vertex) {
-    const uint32_t* row = view.row(vertex);
-    uint32_t end = 0;
-    for (; end < view.degree && row[end] != kNoVertex; ++end) look(row[end]);
-    for (uint32_t i = 0; i < end && count < most; ++i) {
-      if (matches(row[i])) continue;
-      const uint32_t* behind = view.row(row[i]);
-      if (i + 1 < end) view.PrefetchRow(row[i + 1]);
-      for (uint32_t j = 0; j < view.degree && behind[j] != kNoVertex && count < 2 * most; ++j) look(behind[j]);
-    }
-    score();
-  };
-  for (size_t i = 0; i < scratch.seeds.size(); ++i) look(scratch.seeds.id(i));
+  for (size_t i = 0; i < scratch.seeds.size(); ++i) {
+    if (scratch.visited.Mark(scratch.seeds.id(i))) take(scratch.seeds.id(i));
+  }
   score();
-  // Where few seeds match, their surroundings are searched too.
-  for (size_t i = 0; i < scratch.seeds.size() && pool.size() < kSeeds / 4; ++i) expand(scratch.seeds.id(i));
+  uint32_t others[kMaxLinks];
   for (size_t step = 1;; ++step) {
     const uint32_t best = pool.Pop();
     if (best == kNoVertex) return true;
     ++counters.expansions;
-    expand(best);
+    if (const uint32_t following = pool.Peek(); following != kNoVertex) view.PrefetchRow(following);
+    const uint32_t* row = view.row(best);
+    size_t matching = 0, other = 0;
+    for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
+      if (!matches(row[i])) {
+        others[other++] = row[i];
+        continue;
+      }
+      ++matching;
+      if (scratch.visited.Mark(row[i])) take(row[i]);
+    }
+    for (size_t i = 0; i < other && matching < enough; ++i) {
+      if (i + 1 < other) view.PrefetchRow(others[i + 1]);
+      // Its own neighbours are looked at once.
+      if (!scratch.visited.Mark(others[i])) continue;
+      const uint32_t* behind = view.row(others[i]);
+      for (uint32_t j = 0; j < view.degree && behind[j] != kNoVertex && count < 2 * view.degree; ++j) {
+        if (!matches(behind[j])) continue;
+        ++matching;
+        if (scratch.visited.Mark(behind[j])) take(behind[j]);
+      }
+    }
+    score();
     if (step % kLookEvery == 0 && cancelled && cancelled()) return false;
   }
 }

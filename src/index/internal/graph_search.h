@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "index/internal/graph_codes.h"
+#include "index/internal/graph_sketch.h"
 #include "index/internal/graph_walk.h"
 #include "index/vector_index.h"
 
@@ -20,6 +21,9 @@ struct GraphScratch {
   std::vector<int8_t> codes;
   WalkPool pool;  ///< candidates of the last walk, best first
   WalkPool seeds;
+  WalkPool way;  ///< of filtered walks: candidates that lead on, whether they match or not
+  SketchQuery sketch;
+  Shortlist shortlist, coarse_list, whole_list;  ///< stages of a scan
   Visited visited;
   std::vector<uint32_t> ids, rows;
   std::vector<float> keys, scores;
@@ -30,11 +34,47 @@ struct GraphScratch {
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
                IndexCounters& counters, const std::function<bool()>& cancelled = {});
 
-/// As WalkGraph, but only vertices that `matches` accepts become candidates; the walk looks through the others to what
-/// lies behind them. May find fewer than there are.
-bool WalkGraphMatching(const GraphView& view, const GraphQuery& query, size_t ef,
-                       const std::function<bool(uint32_t)>& matches, GraphScratch& scratch, IndexCounters& counters,
-                       const std::function<bool()>& cancelled = {});
+/// Which vertices have a row that a filter keeps.
+struct VertexFilter {
+  const uint64_t* bits = nullptr;        ///< of rows; nullptr: all
+  const uint32_t* row_offset = nullptr;  ///< nullptr: vertex i is row i
+  const uint32_t* rows = nullptr;
+
+  [[nodiscard]] bool Row(uint32_t row) const { return ((bits[row / 64] >> (row % 64)) & 1) != 0; }
+  [[nodiscard]] bool operator()(uint32_t vertex) const {
+    if (bits == nullptr) return true;
+    if (row_offset == nullptr) return Row(vertex);
+    for (uint32_t at = row_offset[vertex]; at < row_offset[vertex + 1]; ++at) {
+      if (Row(rows[at])) return true;
+    }
+    return false;
+  }
+};
+
+/// How a filtered walk ended.
+enum class WalkEnd : uint8_t { kFound, kGivenUp, kCancelled };
+
+/// What a filtered walk is to find.
+struct CheckedWalk {
+  size_t room = 0;    ///< candidates that match
+  size_t wanted = 0;  ///< it ends when nothing lies before the `wanted` nearest of them; at most `room`
+  size_t budget = 0;  ///< distances after which it gives up
+  /// Asked before the walk ends with the share of matching rows among those nearer than the last wanted one: a larger
+  /// number makes it go on. May be empty.
+  std::function<size_t(double)> wanted_at;
+  /// Asked now and then with the share of matching rows met lately: true gives up. May be empty.
+  std::function<bool(double)> hopeless;
+};
+
+/// Walks as WalkGraph over all vertices, but keeps in scratch.pool those that match.
+WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const VertexFilter& matches, CheckedWalk& walk,
+                         GraphScratch& scratch, IndexCounters& counters, const std::function<bool()>& cancelled);
+
+/// Walks over vertices that match only, with room for `ef` of them, from those in scratch.pool; where few neighbours
+/// match, it looks at what lies behind the others. May find fewer than there are; leaves what it found in scratch.pool.
+/// Returns false when `cancelled` said so.
+bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef, const VertexFilter& matches,
+                      GraphScratch& scratch, IndexCounters& counters, const std::function<bool()>& cancelled);
 
 /// Orders the candidates of the pool, found by coarse codes, by their whole codes.
 void RankByWholeCodes(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace quiver::index {
@@ -88,6 +89,13 @@ class WalkPool {
     ++next_;
     return id;
   }
+  /// The key of the candidate that Pop would return; infinity when there is none.
+  [[nodiscard]] float PeekKey() {
+    while (next_ < size_ && (entries_[next_].id & kExpanded) != 0) ++next_;
+    return next_ < size_ ? entries_[next_].key : std::numeric_limits<float>::infinity();
+  }
+  /// Candidates before the one that Pop would return, after PeekKey.
+  [[nodiscard]] size_t expanded() const { return next_; }
   /// The candidate that Pop would return, without marking it.
   [[nodiscard]] uint32_t Peek() const {
     for (size_t i = next_; i < size_; ++i) {
