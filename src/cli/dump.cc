@@ -12,6 +12,7 @@
 #include <span>
 
 #include "engine/log_record.h"
+#include "index/scalar_index.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
 #include "io/read_only_file_system.h"
@@ -249,6 +250,22 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
 Status DumpIndex(Tree& tree, const std::string& path) {
   QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
   const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
+  if (index::IsScalarIndexFile(bytes)) {
+    QUIVER_ASSIGN_OR_RETURN(const auto scalar, index::OpenScalarIndex(bytes, path));
+    QUIVER_RETURN_IF_ERROR(scalar->EnsureSound());
+    const index::ScalarRecipe& of = scalar->recipe();
+    tree.Text("kind", "scalar index file");
+    tree.Number("field", of.field_id);
+    tree.Text("type", DataTypeName(of.type));
+    tree.Text("values", DataTypeName(of.value_type));
+    tree.Text("elements", of.elements ? "true" : "false");
+    if (!of.path.empty()) tree.Text("path", fmt::format("{}", fmt::join(of.path, ".")));
+    tree.Count("rows", scalar->row_count());
+    tree.Count("distinct", scalar->value_count());
+    tree.Count("nulls", scalar->null_rows().size());
+    tree.Count("bytes", bytes.size());
+    return Status::Ok();
+  }
   QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
   const index::IndexRecipe& recipe = opened->recipe();
   const bool graph = recipe.structure == index::IndexStructure::kGraph;
@@ -408,13 +425,13 @@ int Dump(const std::vector<std::string>& arguments) {
       }
     }
     const std::string_view kind(magic.data(), 7);
-    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX") {
-      return Fail(fmt::format("not a segment, delta, vector index or log file, nor a catalog directory: {}", path));
+    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX" && kind != "QUIVSIX") {
+      return Fail(fmt::format("not a segment, delta, index or log file, nor a catalog directory: {}", path));
     }
     Tree tree(json);
     if (kind == "QUIVSEG") {
       status = DumpSegment(tree, path, rows.value_or(0));
-    } else if (kind == "QUIVVIX") {
+    } else if (kind == "QUIVVIX" || kind == "QUIVSIX") {
       status = DumpIndex(tree, path);
     } else if (kind == "QUIVDLT") {
       status = DumpDelta(tree, path, rows.value_or(20));

@@ -221,10 +221,17 @@ class Checker {
           return Error(StatusCode::kCorruption, "its {} bytes are not the {} that were written", mapped->size(),
                        entry.bytes);
         }
-        QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenVectorIndex(bytes, entry.object));
+        uint32_t rows = 0;
+        if (index::IsScalarIndexFile(bytes)) {
+          QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenScalarIndex(bytes, entry.object));
+          rows = index->row_count();
+        } else {
+          QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenVectorIndex(bytes, entry.object));
+          rows = index->row_count();
+        }
         if (mapped->faulted()) return Error(StatusCode::kCorruption, "it cannot be read");
-        if (file != nullptr && index->row_count() != file->rows()) {
-          return Error(StatusCode::kCorruption, "it covers {} rows instead of {}", index->row_count(), file->rows());
+        if (file != nullptr && rows != file->rows()) {
+          return Error(StatusCode::kCorruption, "it covers {} rows instead of {}", rows, file->rows());
         }
         return Status::Ok();
       };

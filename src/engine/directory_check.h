@@ -47,7 +47,7 @@ struct DirectoryReport {
   uint64_t segments = 0;
   uint64_t rows = 0;  ///< in sealed segments, dead ones included
   uint64_t deltas = 0;
-  uint64_t indexes = 0;  ///< built vector indexes
+  uint64_t indexes = 0;  ///< built indexes
   uint64_t log_records = 0;
   uint64_t torn_bytes = 0;  ///< at the log's end, of writes that nobody was promised: the next start cuts them
   uint64_t orphans = 0;     ///< objects that nothing names, as a crash leaves them: the next start removes them

@@ -138,7 +138,7 @@ struct SegmentInfo {
   int64_t rows = 0;           ///< stored rows that are not deleted
   uint64_t bytes = 0;
   bool sealed = false;
-  std::vector<int64_t> index_ids;  ///< vector indexes that are built and in use
+  std::vector<int64_t> index_ids;  ///< indexes that are built and in use
 };
 
 enum class IndexState : uint8_t {
@@ -194,7 +194,7 @@ struct EngineStatistics {
   std::array<uint64_t, kMemoryConsumers> memory_bytes{};  ///< by MemoryConsumer
   uint64_t sealed_bytes = 0;                              ///< mapped files
   uint64_t fenced_segments = 0;                           ///< damaged: their rows are not served
-  uint64_t indexes = 0;                                   ///< built vector indexes in use, one per segment and field
+  uint64_t indexes = 0;                                   ///< built indexes in use, one per segment and field
   uint64_t index_bytes = 0;                               ///< their mapped files
   uint64_t index_builds = 0;
   uint64_t index_build_failures = 0;

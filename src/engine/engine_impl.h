@@ -9,7 +9,7 @@
 //   committer  one fdatasync for all groups appended meanwhile; then advances the watermark and answers.
 //   sealer     writes frozen growing segments to files, checkpoints, cuts the log, removes what was dropped.
 //   compactor  merges sealed segments and drops dead rows from them (compaction.cc), of low priority.
-//   indexer    builds vector indexes of sealed segments and forgets them (index_build.cc), of low priority.
+//   indexer    builds indexes of sealed segments and forgets them (index_build.cc), of low priority.
 #pragma once
 
 #include <condition_variable>
@@ -319,11 +319,10 @@ class Engine::Impl {
   struct IndexTask {
     std::shared_ptr<segment::SealedSegment> segment;
     IndexInfo info;
-    index::IndexRecipe recipe;
+    SegmentRecipe recipe;
   };
   /// What to build for an index of the collection; nothing where its searches scan.
-  [[nodiscard]] std::optional<index::IndexRecipe> WantedRecipe(const CollectionInfo& info,
-                                                               const IndexInfo& index) const;
+  [[nodiscard]] std::optional<SegmentRecipe> WantedRecipe(const CollectionInfo& info, const IndexInfo& index) const;
   /// Returns whether a segment is large enough for an index and lacks it.
   [[nodiscard]] bool LacksIndex(const segment::SealedSegment& sealed, const IndexInfo& index) const;
   /// Looks at one collection: forgets, then builds one index.

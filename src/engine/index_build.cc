@@ -1,4 +1,4 @@
-// Vector indexes of sealed segments: built in the background, named by the segment's manifest, forgotten when their
+// Indexes of sealed segments: built in the background, named by the segment's manifest, forgotten when their
 // definition goes.
 //
 // Order of steps, so that a crash between any two leaves the old or the new state:
@@ -47,10 +47,8 @@ const IndexInfo* FindIndexById(const CollectionInfo& info, int64_t index_id) {
 
 }  // namespace
 
-std::optional<index::IndexRecipe> Engine::Impl::WantedRecipe(const CollectionInfo& info, const IndexInfo& index) const {
-  const FieldSchema* field = info.schema->FindById(index.field_id);
-  if (field == nullptr) return std::nullopt;
-  std::optional<index::IndexRecipe> recipe = RecipeOf(*field, index);
+std::optional<SegmentRecipe> Engine::Impl::WantedRecipe(const CollectionInfo& info, const IndexInfo& index) const {
+  std::optional<SegmentRecipe> recipe = SegmentRecipeOf(*info.schema, index);
   if (recipe) {
     const std::lock_guard lock(index_mutex_);
     if (unserved_indexes_.contains(index.id)) return std::nullopt;
@@ -148,7 +146,7 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
   }
   std::optional<IndexTask> task;
   for (const IndexInfo& index : info->indexes) {
-    const std::optional<index::IndexRecipe> recipe = WantedRecipe(*info, index);
+    const std::optional<SegmentRecipe> recipe = WantedRecipe(*info, index);
     if (!recipe) continue;
     for (const auto& sealed : sealed_segments) {
       // What is being merged asks again when that is done.
@@ -172,18 +170,24 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
                                                           const std::function<bool()>& cancelled) {
   const segment::SealedSegment& sealed = *task.segment;
   const auto start = Clock::now();
-  const uint64_t memory = BuildMemory(task.recipe, sealed.row_count());
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView column, sealed.View(task.info.field_id, 0, sealed.row_count()));
+  const auto* vector_recipe = std::get_if<index::IndexRecipe>(&task.recipe);
+  const auto* scalar_recipe = std::get_if<index::ScalarRecipe>(&task.recipe);
+  const uint64_t memory = vector_recipe != nullptr ? BuildMemory(*vector_recipe, sealed.row_count())
+                                                   : index::ScalarBuildMemory(*scalar_recipe, column);
   QUIVER_RETURN_IF_ERROR(budget->Admit(memory));
   const MemoryCharge charge(budget, MemoryConsumer::kBackground, memory);
   BuiltIndex built;
   built.entry.index_id = task.info.id;
   built.entry.field_id = task.info.field_id;
   {
-    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, sealed.View(task.info.field_id, 0, sealed.row_count()));
     const index::BuildControl control{.cancelled = cancelled, .on_progress = {}, .threads = BuildThreads(options)};
-    QUIVER_ASSIGN_OR_RETURN(const std::string bytes, options.build_index
-                                                         ? options.build_index(task.recipe, vectors, control)
-                                                         : index::BuildVectorIndex(task.recipe, vectors, control));
+    const auto build = [&]() -> Result<std::string> {
+      if (scalar_recipe != nullptr) return index::BuildScalarIndex(*scalar_recipe, column, control);
+      if (options.build_index) return options.build_index(*vector_recipe, column, control);
+      return index::BuildVectorIndex(*vector_recipe, column, control);
+    };
+    QUIVER_ASSIGN_OR_RETURN(const std::string bytes, build());
     QUIVER_RETURN_IF_ERROR(sealed.fence());  // it may have been built from zeros
     if (cancelled()) return Error(StatusCode::kCancelled, "the index is not wanted any more");
     built.entry.bytes = bytes.size();
@@ -242,7 +246,7 @@ std::vector<IndexObject> Engine::Impl::BuildBeforeSwap(const Collection& collect
   std::vector<IndexObject> entries;
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   for (const IndexInfo& index : info->indexes) {
-    const std::optional<index::IndexRecipe> recipe = WantedRecipe(*info, index);
+    const std::optional<SegmentRecipe> recipe = WantedRecipe(*info, index);
     if (!recipe || !LacksIndex(*merged, index)) continue;
     const auto built = BuildIndex(collection, {merged, index, *recipe}, [&] {
       return compactor_stop_ || collection.dropped || FindIndexById(*collection.info(), index.id) == nullptr;
@@ -287,7 +291,7 @@ void Engine::Impl::TendIndexes(const std::shared_ptr<Collection>& collection) {
     const std::lock_guard lock(index_mutex_);
     index_trouble_.erase(key);
   } else if (status.code() == StatusCode::kIndexNotSupported) {
-    QUIVER_LOG(info, "index {} of collection {} is recorded only, its searches scan: {}", task->info.name,
+    QUIVER_LOG(info, "index {} of collection {} is recorded only, its segments are scanned: {}", task->info.name,
                collection->id(), status.message());
     const std::lock_guard lock(index_mutex_);
     unserved_indexes_.insert(task->info.id);

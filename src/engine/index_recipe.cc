@@ -5,6 +5,9 @@
 #include <charconv>
 #include <string_view>
 
+#include "expr/filter.h"
+#include "expr/predicate.h"
+
 namespace quiver::engine {
 
 namespace {
@@ -119,6 +122,83 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
     }
   }
   return recipe;
+}
+
+namespace {
+
+/// Keys from the root of a JSON field to the place that `json_path` names, as filters write places; nothing where it
+/// names another field.
+std::optional<std::vector<std::string>> PathOf(const CollectionSchema& schema, const FieldSchema& field,
+                                               const IndexInfo& index) {
+  std::vector<std::string> keys;
+  const std::string* path = FindValue(index.params, "json_path");
+  if (path == nullptr || path->empty() || *path == field.name) return keys;
+  const auto place = expr::Filter::Compile("exists " + *path, schema);
+  if (!place.ok()) return std::nullopt;
+  const expr::Predicate& predicate = (*place)->predicate();
+  if (predicate.kind != expr::Predicate::Kind::kExists || predicate.field.field_id != field.field_id) {
+    return std::nullopt;
+  }
+  for (const expr::PathStep& step : predicate.field.path) keys.push_back(step.key);
+  return keys;
+}
+
+}  // namespace
+
+std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
+                                                  const IndexInfo& index) {
+  if (index.index_type == "NGRAM" || index.index_type == "RTREE") return std::nullopt;
+  index::ScalarRecipe recipe{.field_id = field.field_id, .type = field.type, .value_type = field.type};
+  switch (field.type) {
+    case DataType::kBool:
+    case DataType::kInt8:
+    case DataType::kInt16:
+    case DataType::kInt32:
+    case DataType::kInt64:
+    case DataType::kFloat:
+    case DataType::kDouble:
+    case DataType::kVarChar:
+    case DataType::kString:
+    case DataType::kTimestamptz: return recipe;
+    case DataType::kArray:
+      recipe.value_type = field.element_type;
+      recipe.elements = true;
+      return recipe;
+    case DataType::kJson: break;
+    default: return std::nullopt;
+  }
+  const std::string* given = FindValue(index.params, "json_cast_type");
+  if (given == nullptr || FindValue(index.params, "json_cast_function") != nullptr) return std::nullopt;
+  std::string cast(*given);
+  std::transform(cast.begin(), cast.end(), cast.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  constexpr std::string_view kArrayOf = "ARRAY_";
+  recipe.elements = cast.starts_with(kArrayOf);
+  if (recipe.elements) cast.erase(0, kArrayOf.size());
+  if (cast == "BOOL") {
+    recipe.value_type = DataType::kBool;
+  } else if (cast == "DOUBLE") {
+    recipe.value_type = DataType::kDouble;
+  } else if (cast == "VARCHAR") {
+    recipe.value_type = DataType::kVarChar;
+  } else {
+    return std::nullopt;
+  }
+  std::optional<std::vector<std::string>> path = PathOf(schema, field, index);
+  if (!path) return std::nullopt;
+  recipe.path = *std::move(path);
+  return recipe;
+}
+
+std::optional<SegmentRecipe> SegmentRecipeOf(const CollectionSchema& schema, const IndexInfo& index) {
+  const FieldSchema* field = schema.FindById(index.field_id);
+  if (field == nullptr) return std::nullopt;
+  if (IsVector(field->type)) {
+    if (std::optional<IndexRecipe> recipe = RecipeOf(*field, index)) return *recipe;
+    return std::nullopt;
+  }
+  if (auto recipe = ScalarRecipeOf(schema, *field, index)) return *std::move(recipe);
+  return std::nullopt;
 }
 
 uint64_t BuildMemory(const IndexRecipe& recipe, uint64_t rows) {

@@ -1,12 +1,14 @@
 // File: engine/index_recipe.h
-// The table of index names: what each published name and its parameters mean as structure x codec.
-// Thread rule: pure functions.
+// What each published index name and its parameters mean: for vectors the table of names as structure x codec, for
+// scalar fields what is looked up. Thread rule: pure functions.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <variant>
 
 #include "engine/collection_info.h"
+#include "index/scalar_index.h"
 #include "index/vector_index.h"
 
 namespace quiver::engine {
@@ -15,6 +17,15 @@ namespace quiver::engine {
 /// structure serves, and for scalar and sparse fields. Parameters that the client did not give are chosen by us; they
 /// need not be the published defaults. Whether the structure exists is for index::BuildVectorIndex to say.
 std::optional<index::IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& index);
+
+/// What to build for an index on a scalar field; nothing for what is recorded only: n-grams, geometries, JSON indexes
+/// without a single type or with a cast function, a path that cannot be parsed. All names mean the same structure.
+std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
+                                                  const IndexInfo& index);
+
+/// What to build over a segment.
+using SegmentRecipe = std::variant<index::IndexRecipe, index::ScalarRecipe>;
+std::optional<SegmentRecipe> SegmentRecipeOf(const CollectionSchema& schema, const IndexInfo& index);
 
 /// Bytes of memory that building such an index over so many rows takes, the finished file included; an estimate.
 uint64_t BuildMemory(const index::IndexRecipe& recipe, uint64_t rows);

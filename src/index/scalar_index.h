@@ -57,7 +57,7 @@ Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std
 /// Returns whether a file begins as one of a scalar index.
 bool IsScalarIndexFile(std::string_view bytes);
 
-/// Bytes of memory that building takes, the finished file included; an estimate. `bytes`: of the column.
-uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, uint64_t rows, uint64_t bytes);
+/// Bytes of memory that building takes, the finished file included; an estimate.
+uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column);
 
 }  // namespace quiver::index

@@ -139,11 +139,11 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
           [](const Stats& s) { return s.sealed_bytes; });
   add.Add(CallbackKind::kGauge, "quiver_fenced_segments", "Damaged segments, whose rows are not served.",
           [](const Stats& s) { return s.fenced_segments; });
-  add.Add(CallbackKind::kGauge, "quiver_indexes", "Built vector indexes in use, one per segment and field.",
+  add.Add(CallbackKind::kGauge, "quiver_indexes", "Built indexes in use, one per segment and index.",
           [](const Stats& s) { return s.indexes; });
-  add.Add(CallbackKind::kGauge, "quiver_index_mapped_bytes", "Mapped files of vector indexes.",
+  add.Add(CallbackKind::kGauge, "quiver_index_mapped_bytes", "Mapped files of indexes.",
           [](const Stats& s) { return s.index_bytes; });
-  add.Add(CallbackKind::kCounter, "quiver_index_builds_total", "Vector indexes built over a segment.",
+  add.Add(CallbackKind::kCounter, "quiver_index_builds_total", "Indexes built over a segment.",
           [](const Stats& s) { return s.index_builds; });
   add.Add(CallbackKind::kCounter, "quiver_index_build_failures_total", "Builds that failed; each is tried again.",
           [](const Stats& s) { return s.index_build_failures; });

@@ -38,20 +38,20 @@ Status FillMask(const SearchRequest& request, size_t segment_index, ThreadPool* 
   std::mutex mutex;
   Status first_error;
   uint64_t rows = 0;
+  const SegmentFilter filter(request.view, segment_index, request.filter.get());
   const auto fill = [&](size_t begin, size_t end) {
     uint64_t found = 0;
-    Status status =
-        VisitMatches(request.view, segment_index, static_cast<uint32_t>(begin), static_cast<uint32_t>(end),
-                     request.filter.get(), request.cancelled, [&](uint32_t page, const uint64_t* mask, uint32_t count) {
-                       std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page} * kPageWords);
-                       found += count;
-                       return Status::Ok();
-                     });
+    Status status = VisitMatches(filter, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), request.cancelled,
+                                 [&](uint32_t page, const uint64_t* mask, uint32_t count) {
+                                   std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page} * kPageWords);
+                                   found += count;
+                                   return Status::Ok();
+                                 });
     const std::lock_guard lock(mutex);
     if (!status.ok() && first_error.ok()) first_error = std::move(status);
     rows += found;
   };
-  if (parallel == nullptr || Unfiltered(request) || pages <= kPagesPerMaskPiece) {
+  if (parallel == nullptr || Unfiltered(request) || filter.indexed() || pages <= kPagesPerMaskPiece) {
     fill(0, pages);
   } else {
     parallel->ParallelFor(pages, kPagesPerMaskPiece, fill);

@@ -6,6 +6,7 @@
 
 #include "schema/default_column.h"
 #include "segment/row_expiry.h"
+#include "segment/segment_index.h"
 
 namespace quiver::query {
 
@@ -68,6 +69,47 @@ Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filte
   return Status::Ok();
 }
 
+/// As Evaluate, with what indexes say: rows outside of theirs do not match.
+Status EvaluateRest(const Segment& segment, uint32_t page, const expr::Filter& filter, const expr::IndexedRows& indexed,
+                    uint64_t* mask, uint32_t& count) {
+  uint64_t rows[kPageWords];
+  count = 0;
+  if (indexed.rows.CopyWords(page * kPageRows, kPageWords, rows) == 0) return Status::Ok();
+  uint32_t left = 0;
+  for (uint32_t word = 0; word < kPageWords; ++word) {
+    mask[word] &= rows[word];
+    left += static_cast<uint32_t>(std::popcount(mask[word]));
+  }
+  count = left;
+  if (indexed.exact || left == 0) return Status::Ok();
+  const SegmentPage source(segment, page);
+  uint64_t matching[kPageWords] = {};
+  filter.EvaluateRest(source, indexed.settled, mask, matching);
+  QUIVER_RETURN_IF_ERROR(source.status());
+  count = 0;
+  for (uint32_t word = 0; word < kPageWords; ++word) {
+    mask[word] = matching[word];
+    count += static_cast<uint32_t>(std::popcount(mask[word]));
+  }
+  return Status::Ok();
+}
+
+/// The indexes of a segment that a filter may ask, all sound.
+std::vector<std::shared_ptr<const segment::SegmentIndex>> IndexesFor(const Segment& segment,
+                                                                     const expr::Filter& filter) {
+  auto indexes = segment.ScalarIndexes();
+  const std::vector<int64_t>& fields = filter.field_ids();
+  std::erase_if(indexes, [&](const auto& index) {
+    if (!std::binary_search(fields.begin(), fields.end(), index->field_id())) return true;
+    if (const Status sound = index->scalar()->EnsureSound(); !sound.ok()) {
+      index->ReportDamage(sound.message());
+      return true;
+    }
+    return false;
+  });
+  return indexes;
+}
+
 Status Stopped() { return Error(StatusCode::kCancelled, "request was cancelled"); }
 
 /// Visits the pages that hold the named keys.
@@ -106,25 +148,59 @@ bool NamesKeys(const expr::Filter* filter) {
   return filter != nullptr && (filter->primary_keys() != nullptr || filter->primary_key_candidates() != nullptr);
 }
 
-Status VisitMatches(const engine::ReadView& view, size_t segment_index, uint32_t first_page, uint32_t last_page,
-                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit) {
-  const Segment& segment = *view.segments[segment_index];
+SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter)
+    : view_(view), segment_(segment), filter_(filter) {
+  if (filter_ != nullptr && filter_->always_true()) filter_ = nullptr;
+  if (filter_ == nullptr || filter_->always_false() || NamesKeys(filter_)) return;
+  const Segment& rows = this->segment();
+  const auto indexes = IndexesFor(rows, *filter_);
+  if (indexes.empty()) return;
+  std::vector<const expr::TermIndex*> terms;
+  for (const auto& index : indexes) terms.push_back(index->scalar());
+  indexed_ = expr::SelectByIndexes(filter_->predicate(), rows.row_count(), terms);
+  // A file that became unreadable meanwhile gave any rows.
+  for (const auto& index : indexes) {
+    if (!index->damaged()) continue;
+    index->ReportDamage("its file cannot be read");
+    indexed_.reset();
+  }
+}
+
+Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, uint32_t last_page,
+                    const Cancelled& cancelled, const PageVisitor& visit) {
+  const engine::ReadView& view = segment_filter.view();
+  const Segment& segment = segment_filter.segment();
+  const expr::Filter* filter = segment_filter.filter();
   if (filter != nullptr && filter->always_false()) return Status::Ok();
-  if (filter != nullptr && filter->always_true()) filter = nullptr;
   if (NamesKeys(filter)) {
     const bool exact = filter->primary_keys() != nullptr;
     const auto& keys = exact ? *filter->primary_keys() : *filter->primary_key_candidates();
     return VisitKeys(view, segment, *filter, keys, !exact, first_page, last_page, visit);
   }
+  const std::optional<expr::IndexedRows>& indexed = segment_filter.indexed();
   for (uint32_t page = first_page; page < last_page; ++page) {
     if (cancelled && cancelled()) return Stopped();
+    if (indexed) {
+      const uint32_t next = indexed->rows.NextAfter(page * kPageRows);
+      if (next >= std::min(last_page * kPageRows, segment.row_count())) break;
+      page = next / kPageRows;
+    }
     uint64_t mask[kPageWords];
     uint32_t count = segment.FillVisible(page, VisibilityOf(view), mask);
     if (count == 0) continue;
-    if (filter != nullptr) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, mask, count));
+    if (indexed) {
+      QUIVER_RETURN_IF_ERROR(EvaluateRest(segment, page, *filter, *indexed, mask, count));
+    } else if (filter != nullptr) {
+      QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, mask, count));
+    }
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask, count));
   }
   return Status::Ok();
+}
+
+Status VisitMatches(const engine::ReadView& view, size_t segment_index, uint32_t first_page, uint32_t last_page,
+                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit) {
+  return VisitMatches(SegmentFilter(view, segment_index, filter), first_page, last_page, cancelled, visit);
 }
 
 Result<Column> FetchColumn(const engine::ReadView& view, const FieldSchema& field, std::span<const uint64_t> rows) {

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "base/status.h"
 #include "engine/engine.h"
 #include "expr/filter.h"
+#include "expr/term_index.h"
 #include "query/search.h"
 #include "segment/segment.h"
 
@@ -22,12 +24,35 @@ constexpr uint32_t RowOf(uint64_t row_id) { return static_cast<uint32_t>(row_id)
 
 inline segment::Visibility VisibilityOf(const engine::ReadView& view) { return view.visibility(); }
 
+/// A filter over one segment of a view, with what the segment's scalar indexes say of it. Made once per request and
+/// segment, on one thread; then it may be read from many.
+class SegmentFilter {
+ public:
+  /// An empty filter or nullptr matches every row.
+  SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter);
+
+  [[nodiscard]] const engine::ReadView& view() const { return view_; }
+  [[nodiscard]] const segment::Segment& segment() const { return *view_.segments[segment_]; }
+  /// nullptr: every row matches.
+  [[nodiscard]] const expr::Filter* filter() const { return filter_; }
+  /// What indexes say; nothing where all rows are evaluated.
+  [[nodiscard]] const std::optional<expr::IndexedRows>& indexed() const { return indexed_; }
+
+ private:
+  const engine::ReadView& view_;
+  size_t segment_;
+  const expr::Filter* filter_;
+  std::optional<expr::IndexedRows> indexed_;
+};
+
 /// Called with each page that has matching rows: page number, mask of kPageWords words, number of set bits.
 using PageVisitor = std::function<Status(uint32_t page, const uint64_t* mask, uint32_t count)>;
 
-/// Visits pages [first_page, last_page) of one segment of the view. An empty filter or nullptr matches every visible
-/// row. Where the filter names primary keys, only those are looked up. Errors: kCorruption, kCancelled, the visitor's
-/// own.
+/// Visits pages [first_page, last_page) of the filter's segment. Where the filter names primary keys, only those are
+/// looked up. Errors: kCorruption, kCancelled, the visitor's own.
+Status VisitMatches(const SegmentFilter& filter, uint32_t first_page, uint32_t last_page, const Cancelled& cancelled,
+                    const PageVisitor& visit);
+/// As above, for one visit of the pages.
 Status VisitMatches(const engine::ReadView& view, size_t segment, uint32_t first_page, uint32_t last_page,
                     const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit);
 

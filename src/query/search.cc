@@ -50,7 +50,7 @@ std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filte
 
 /// Scans one piece for all queries.
 Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, const SegmentPlan& plan,
-                 std::span<TopK> results, FlatScratch& scratch) {
+                 const std::optional<SegmentFilter>& filter, std::span<TopK> results, FlatScratch& scratch) {
   const segment::Segment& segment = *request.view.segments[piece.segment];
   const bool unfiltered = request.filter == nullptr || request.filter->always_true();
   if (plan.masked || (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view)))) {
@@ -70,8 +70,8 @@ Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const
     }
     return Status::Ok();
   }
-  return VisitMatches(request.view, piece.segment, piece.first_page, piece.last_page, request.filter.get(),
-                      request.cancelled, [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
+  return VisitMatches(*filter, piece.first_page, piece.last_page, request.cancelled,
+                      [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
                         const uint32_t first = page * kPageRows;
                         const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
                         QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, first, rows));
@@ -102,9 +102,11 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
   if (pieces.empty()) return Status::Ok();
 
   double rows = 0;
+  std::vector<std::optional<SegmentFilter>> filters(plan.segments.size());
   for (size_t i = 0; i < plan.segments.size(); ++i) {
     const SegmentPlan& segment = plan.segments[i];
     if (segment.index != nullptr) continue;
+    if (!segment.masked) filters[i].emplace(request.view, i, request.filter.get());
     rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
   }
   const double work =
@@ -112,7 +114,8 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
   if (parallel == nullptr || pieces.size() == 1 || work < kParallelWork) {
     thread_local FlatScratch scratch;
     for (const Piece& piece : pieces) {
-      QUIVER_RETURN_IF_ERROR(ScanPiece(request, queries, piece, plan.segments[piece.segment], results, scratch));
+      QUIVER_RETURN_IF_ERROR(
+          ScanPiece(request, queries, piece, plan.segments[piece.segment], filters[piece.segment], results, scratch));
     }
     return Status::Ok();
   }
@@ -125,7 +128,8 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
     std::vector<TopK> local = MakeCollectors(range, request.metric, queries.nq());
     Status status;
     for (size_t i = begin; i < end && status.ok(); ++i) {
-      status = ScanPiece(request, queries, pieces[i], plan.segments[pieces[i].segment], local, scratch);
+      const size_t segment = pieces[i].segment;
+      status = ScanPiece(request, queries, pieces[i], plan.segments[segment], filters[segment], local, scratch);
     }
     const std::lock_guard lock(merge_mutex);
     if (!status.ok() && first_error.ok()) first_error = status;

@@ -153,6 +153,15 @@ std::vector<std::shared_ptr<const SegmentIndex>> SealedSegment::Indexes() const 
   return indexes_;
 }
 
+std::vector<std::shared_ptr<const SegmentIndex>> SealedSegment::ScalarIndexes() const {
+  std::vector<std::shared_ptr<const SegmentIndex>> usable;
+  const std::lock_guard lock(index_mutex_);
+  for (const auto& index : indexes_) {
+    if (index->scalar() != nullptr && !index->damaged()) usable.push_back(index);
+  }
+  return usable;
+}
+
 void SealedSegment::AttachIndex(std::shared_ptr<const SegmentIndex> index) {
   const std::lock_guard lock(index_mutex_);
   std::erase_if(indexes_, [&](const auto& old) { return old->index_id() == index->index_id(); });

@@ -1,7 +1,7 @@
 // File: segment/sealed_segment.h
 // SealedSegment: the immutable file of a segment plus what changes about it: delete timestamps in memory, exact at
 // every timestamp, in pages that are made at the first delete of one of their rows and published by an atomic pointer.
-// Its vector indexes come and go while it lives.
+// Its indexes come and go while it lives.
 // Thread rule: one writer (the sequencer, or recovery) calls what is under "Writer side"; any number of readers;
 // indexes may be attached from any thread.
 #pragma once
@@ -60,6 +60,7 @@ class SealedSegment final : public Segment {
   [[nodiscard]] Timestamp visible_from() const { return visible_from_; }
 
   [[nodiscard]] std::shared_ptr<const SegmentIndex> FindIndex(int64_t index_id) const override;
+  [[nodiscard]] std::vector<std::shared_ptr<const SegmentIndex>> ScalarIndexes() const override;
   /// All indexes, damaged ones included.
   [[nodiscard]] std::vector<std::shared_ptr<const SegmentIndex>> Indexes() const;
   /// Gives the segment an index, in the place of one with the same id. Searches that run keep the one they have.
@@ -116,7 +117,7 @@ class SealedSegment final : public Segment {
   std::atomic<uint64_t> saved_deletes_{0};
   std::optional<Journal> journal_;
   mutable std::mutex index_mutex_;
-  std::vector<std::shared_ptr<const SegmentIndex>> indexes_;  ///< few: one per vector field at most
+  std::vector<std::shared_ptr<const SegmentIndex>> indexes_;  ///< few: one per field, several of JSON
   std::atomic<bool> outgoing_{false};
   MemoryCharge charge_;  ///< of the delete pages; writer only
   mutable std::atomic<bool> fence_logged_{false};

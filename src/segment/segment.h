@@ -123,6 +123,9 @@ class Segment {
   /// then the segment is scanned.
   [[nodiscard]] virtual std::shared_ptr<const SegmentIndex> FindIndex(int64_t /*index_id*/) const { return nullptr; }
 
+  /// The scalar indexes that may be used, over all rows of the segment.
+  [[nodiscard]] virtual std::vector<std::shared_ptr<const SegmentIndex>> ScalarIndexes() const { return {}; }
+
   /// Returns whether the segment has been found damaged. It is fenced from then on: none of its values is used any
   /// more, and a read that needs it fails with fence(). Whoever has read values where they lie asks afterwards, before
   /// using the outcome: a file may become unreadable while it is read.

@@ -13,26 +13,33 @@ Result<std::shared_ptr<const SegmentIndex>> SegmentIndex::Open(Identity identity
                                                                const std::shared_ptr<MemoryBudget>& budget,
                                                                std::function<void()> on_damage) {
   const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
-  QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<index::VectorIndex> opened, index::OpenVectorIndex(bytes, identity.object));
-  if (file->faulted()) return Error(StatusCode::kCorruption, "{}: it cannot be read", identity.object);
-  if (opened->row_count() != rows) {
-    return Error(StatusCode::kCorruption, "{}: it covers {} rows of a segment of {}", identity.object,
-                 opened->row_count(), rows);
+  std::unique_ptr<index::VectorIndex> vector;
+  std::unique_ptr<index::ScalarIndex> scalar;
+  if (index::IsScalarIndexFile(bytes)) {
+    QUIVER_ASSIGN_OR_RETURN(scalar, index::OpenScalarIndex(bytes, identity.object));
+  } else {
+    QUIVER_ASSIGN_OR_RETURN(vector, index::OpenVectorIndex(bytes, identity.object));
   }
-  if (opened->recipe().structure == index::IndexStructure::kGraph) {
+  if (file->faulted()) return Error(StatusCode::kCorruption, "{}: it cannot be read", identity.object);
+  const uint32_t covered = vector != nullptr ? vector->row_count() : scalar->row_count();
+  if (covered != rows) {
+    return Error(StatusCode::kCorruption, "{}: it covers {} rows of a segment of {}", identity.object, covered, rows);
+  }
+  if (vector == nullptr || vector->recipe().structure == index::IndexStructure::kGraph) {
     file->Advise(0, file->size(), io::Access::kRandom);  // reading ahead would only fill memory
   }
-  return std::shared_ptr<const SegmentIndex>(
-      new SegmentIndex(std::move(identity), std::move(file), std::move(opened), budget, std::move(on_damage)));
+  return std::shared_ptr<const SegmentIndex>(new SegmentIndex(std::move(identity), std::move(file), std::move(vector),
+                                                              std::move(scalar), budget, std::move(on_damage)));
 }
 
 SegmentIndex::SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file,
-                           std::unique_ptr<index::VectorIndex> index, const std::shared_ptr<MemoryBudget>& budget,
-                           std::function<void()> on_damage)
+                           std::unique_ptr<index::VectorIndex> vector, std::unique_ptr<index::ScalarIndex> scalar,
+                           const std::shared_ptr<MemoryBudget>& budget, std::function<void()> on_damage)
     : identity_(std::move(identity)),
       file_(std::move(file)),
-      index_(std::move(index)),
-      charge_(budget, MemoryConsumer::kIndexes, index_->memory_bytes()),
+      vector_(std::move(vector)),
+      scalar_(std::move(scalar)),
+      charge_(budget, MemoryConsumer::kIndexes, vector_ != nullptr ? vector_->memory_bytes() : 0),
       on_damage_(std::move(on_damage)) {}
 
 void SegmentIndex::ReportDamage(const std::string& what) const {

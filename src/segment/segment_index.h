@@ -1,8 +1,7 @@
 // File: segment/segment_index.h
-// SegmentIndex: the vector index over one field of one sealed segment, with the mapped object that it lies in.
-// It is derived data: once it is found damaged nobody uses it any more and the segment is scanned, with the same rows,
-// until it has been built anew.
-// Thread rule: may be used from any thread while it is held.
+// SegmentIndex: the vector or scalar index over one field of one sealed segment, with the mapped object that it lies
+// in. It is derived data: once it is found damaged nobody uses it any more and the segment is scanned, with the same
+// rows, until it has been built anew. Thread rule: may be used from any thread while it is held.
 #pragma once
 
 #include <atomic>
@@ -13,6 +12,7 @@
 
 #include "base/memory_budget.h"
 #include "base/status.h"
+#include "index/scalar_index.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
 
@@ -36,7 +36,10 @@ class SegmentIndex {
   [[nodiscard]] int64_t field_id() const { return identity_.field_id; }
   [[nodiscard]] const std::string& object() const { return identity_.object; }
   [[nodiscard]] uint64_t byte_size() const { return file_->size(); }
-  [[nodiscard]] const index::VectorIndex& index() const { return *index_; }
+  /// The index, of a vector field.
+  [[nodiscard]] const index::VectorIndex& index() const { return *vector_; }
+  /// The index of a scalar field; nullptr where it is a vector index.
+  [[nodiscard]] const index::ScalarIndex* scalar() const { return scalar_.get(); }
 
   /// Returns whether it must not be used. Whoever has searched it asks afterwards, before using the outcome: its file
   /// may become unreadable while it is read.
@@ -45,12 +48,14 @@ class SegmentIndex {
   void ReportDamage(const std::string& what) const;
 
  private:
-  SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file, std::unique_ptr<index::VectorIndex> index,
+  SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file,
+               std::unique_ptr<index::VectorIndex> vector, std::unique_ptr<index::ScalarIndex> scalar,
                const std::shared_ptr<MemoryBudget>& budget, std::function<void()> on_damage);
 
   const Identity identity_;
   const std::shared_ptr<const io::MappedFile> file_;
-  const std::unique_ptr<const index::VectorIndex> index_;
+  const std::unique_ptr<const index::VectorIndex> vector_;  ///< one of the two
+  const std::unique_ptr<const index::ScalarIndex> scalar_;
   const MemoryCharge charge_;
   const std::function<void()> on_damage_;
   mutable std::atomic<bool> damaged_{false};
