@@ -15,4 +15,4 @@ string(REPLACE "(stackTop_ + sizeof(T) * count > stackEnd_)"
 string(REPLACE "(stackTop_ + sizeof(T) * count <= stackEnd_)"
   "(static_cast<std::ptrdiff_t>(sizeof(T) * count) <= stackEnd_ - stackTop_)" stack "${stack}")
 file(CONFIGURE OUTPUT ${rapidjson_dir}/rapidjson/internal/stack.h CONTENT "${stack}" @ONLY)
-target_include_directories(quiver_options SYSTEM INTERFACE ${rapidjson_dir})
+target_include_directories(quiver_options SYSTEM INTERFACE $<BUILD_INTERFACE:${rapidjson_dir}>)

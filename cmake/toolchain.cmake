@@ -18,8 +18,10 @@ target_link_libraries(http_parser INTERFACE ${HTTP_PARSER_LIBRARY})
 
 # Ours are warned about; generated code (proto) and third-party headers are not.
 add_library(quiver_options INTERFACE)
-target_include_directories(quiver_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
-target_compile_options(quiver_options INTERFACE
+target_include_directories(quiver_options INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/quiver>)
+# For us, not for those who use the installed library.
+set(quiver_warnings
   -Wall -Wextra -Wpedantic -Wconversion -Werror -fno-omit-frame-pointer
   # Designated initialisers leave the other members at their defaults on purpose.
   -Wno-missing-field-initializers
@@ -27,6 +29,7 @@ target_compile_options(quiver_options INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   # g++ does not count changes of sign into -Wconversion; clang builds with the same set of warnings.
   $<$<CXX_COMPILER_ID:Clang>:-Wno-sign-conversion>)
+target_compile_options(quiver_options INTERFACE "$<BUILD_INTERFACE:${quiver_warnings}>")
 target_link_libraries(quiver_options INTERFACE Threads::Threads)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
