@@ -8,8 +8,10 @@
 #include <set>
 
 #include "base/crc32c.h"
+#include "engine/catalog_repair.h"
 #include "engine/engine_impl.h"
 #include "io/read_only_file_system.h"
+#include "storage/log_repair.h"
 
 namespace quiver::engine {
 namespace {
@@ -37,12 +39,24 @@ class Checker {
       if (!exists) return Error(StatusCode::kIo, "no data directory: {}", options_.data_dir);
     }
     QUIVER_ASSIGN_OR_RETURN(lock_, file_system_.Lock(options_.data_dir));
-    auto opened =
-        options_.open_meta_store ? options_.open_meta_store(meta_directory) : storage::OpenLocalMeta(meta_directory);
-    if (!opened.ok()) {
-      AddFault({.file = "meta", .what = opened.status().message()});
-    } else {
-      meta_ = *std::move(opened);
+    if (options_.repair) QUIVER_RETURN_IF_ERROR(storage::FinishLogRepair(file_system_, options_.data_dir));
+    Status readable = OpenMeta(meta_directory);
+    if (!readable.ok()) {
+      meta_.reset();
+      AddFault({.file = "meta", .what = readable.message()});
+      if (options_.repair && !options_.open_meta_store && readable.code() != StatusCode::kDiskFull) {
+        const size_t at = report_.faults.size() - 1;
+        if (Status repaired = RepairMeta(meta_directory); repaired.ok()) {
+          report_.faults[at].repair =
+              "the database was made anew from what can be read of it, with the additions that follow; the files as "
+              "they were are in quarantine";
+        } else {
+          meta_.reset();
+          report_.faults[at].what += "; it cannot be repaired: " + repaired.message();
+        }
+      }
+    }
+    if (meta_ != nullptr) {
       QUIVER_RETURN_IF_ERROR(CheckCatalog());
       QUIVER_RETURN_IF_ERROR(CheckOrphans());
     }
@@ -59,6 +73,29 @@ class Checker {
   DirectoryFault& AddFault(DirectoryFault fault) { return report_.faults.emplace_back(std::move(fault)); }
   [[nodiscard]] std::string PathOf(const std::string& object) const {
     return fmt::format("{}/objects/{}", options_.data_dir, object);
+  }
+
+  /// Opens the MetaStore and reads all of it, so that damage shows now.
+  Status OpenMeta(const std::string& directory) {
+    QUIVER_ASSIGN_OR_RETURN(
+        meta_, options_.open_meta_store ? options_.open_meta_store(directory) : storage::OpenLocalMeta(directory));
+    return meta_->Scan("").status();
+  }
+
+  Status RepairMeta(const std::string& directory) {
+    std::string copy = io::JoinPath(options_.data_dir, "quarantine/meta");
+    for (int number = 1;; ++number) {
+      QUIVER_ASSIGN_OR_RETURN(const bool taken, file_system_.Exists(copy));
+      if (!taken) break;
+      copy = fmt::format("{}/quarantine/meta.{}", options_.data_dir, number);
+    }
+    QUIVER_RETURN_IF_ERROR(storage::RepairLocalMeta(file_system_, directory, copy));
+    QUIVER_RETURN_IF_ERROR(OpenMeta(directory));
+    QUIVER_ASSIGN_OR_RETURN(CatalogRepair refilled, RefillCatalog(file_system_, options_.data_dir, *meta_));
+    for (const std::string& object : refilled.strays) QUIVER_RETURN_IF_ERROR(Quarantine(object));
+    report_.rows_lost += refilled.rows_lost;
+    for (DirectoryFault& fault : refilled.faults) AddFault(std::move(fault));
+    return Status::Ok();
   }
 
   Status CheckCatalog() {
@@ -347,26 +384,81 @@ class Checker {
   }
 
   void CheckLog() {
+    if (const auto repairing = file_system_.Exists(io::JoinPath(options_.data_dir, "log.repaired"));
+        repairing.ok() && *repairing) {
+      AddFault(
+          {.file = "log.repaired", .what = "a repair of the log was interrupted; the next repair or start ends it"});
+      return;
+    }
+    Status damage = ReadLog();
+    if (!damage.ok() && options_.repair && damage.code() == StatusCode::kCorruption && RepairLog(damage)) {
+      damage = ReadLog();
+    }
+    if (!damage.ok()) AddFault({.file = "log", .what = damage.message()});
+    CheckCheckpoints();
+  }
+
+  /// Copies what is sound of a damaged log into a new one and tells what is lost; false where that cannot be done.
+  bool RepairLog(const Status& damage) {
+    const auto repair = [&]() -> Result<storage::LogSalvage> {
+      QUIVER_ASSIGN_OR_RETURN(storage::LogSalvage made, storage::SalvageLocalLog(file_system_, options_.data_dir));
+      QUIVER_RETURN_IF_ERROR(storage::InstallLog(file_system_, options_.data_dir));
+      return made;
+    };
+    const Result<storage::LogSalvage> salvage = repair();
+    if (!salvage.ok()) {
+      AddFault({.file = "log", .what = "it cannot be repaired: " + salvage.status().message()});
+      return false;
+    }
+    const std::string kept = fmt::format(
+        "{} sound records, {} of them behind the damage, were copied into a new log; the old files are in quarantine",
+        salvage->records, salvage->records_behind);
+    if (salvage->holes.empty()) {
+      AddFault({.file = "log", .what = damage.message(), .repair = "nothing is lost; " + kept});
+    }
+    for (const storage::LogHole& hole : salvage->holes) {
+      const auto stream = static_cast<int64_t>(hole.stream);
+      const auto known = collections_.find(stream);
+      std::string lost = fmt::format("lost: what was written between timestamps {} and {}", hole.after,
+                                     hole.before == 0 ? "the end" : std::to_string(hole.before));
+      if (hole.kind != 0) {
+        lost += fmt::format(", first of it a {} of collection {}",
+                            hole.kind == static_cast<uint8_t>(LogKind::kWrite)    ? "write"
+                            : hole.kind == static_cast<uint8_t>(LogKind::kDelete) ? "delete"
+                                                                                  : "catalog change",
+                            stream);
+      }
+      AddFault({.file = "log/" + hole.file,
+                .offset = hole.position,
+                .collection_id = stream,
+                .collection = known == collections_.end() ? "" : known->second,
+                .what = fmt::format("{} bytes from byte {} on hold no sound record", hole.bytes, hole.position),
+                .repair = fmt::format("{}; {}", lost, kept)});
+    }
+    report_.log_records = 0;
+    report_.torn_bytes = 0;
+    return true;
+  }
+
+  /// Reads the whole log; faults of what its records hold are noted, damage of the log itself is returned.
+  Status ReadLog() {
     io::ReadOnlyFileSystem files(file_system_);
     const std::string directory = io::JoinPath(options_.data_dir, "log");
-    if (const auto exists = files.Exists(directory); !exists.ok() || !*exists) return;
+    if (const auto exists = files.Exists(directory); !exists.ok() || !*exists) return Status::Ok();
     const auto bad = [&](std::string what, uint64_t offset) {
       AddFault({.file = "log", .offset = offset, .what = std::move(what)});
     };
-    const auto opened = storage::OpenLocalLog(files, directory, {});
-    if (!opened.ok()) return bad(opened.status().message(), 0);
-    report_.torn_bytes = (*opened)->torn_bytes();
-    uint64_t newest = 0;
-    uint64_t next = (*opened)->begin_offset();
-    const Status read = (*opened)->Read(next, [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
+    QUIVER_ASSIGN_OR_RETURN(const auto log, storage::OpenLocalLog(files, directory, {}));
+    report_.torn_bytes = log->torn_bytes();
+    newest_ = 0;
+    return log->Read(log->begin_offset(), [&](uint64_t offset, const storage::LogEntry& entry) -> Status {
       ++report_.log_records;
-      next = offset;
-      if (entry.timestamp <= newest) {
+      if (entry.timestamp <= newest_) {
         bad(fmt::format("log offset {}: its timestamp {} is not above that of the record before it, {}", offset,
-                        entry.timestamp, newest),
+                        entry.timestamp, newest_),
             offset);
       }
-      newest = std::max(newest, entry.timestamp);
+      newest_ = std::max(newest_, entry.timestamp);
       Status decoded;
       switch (static_cast<LogKind>(entry.kind)) {
         case LogKind::kWrite: decoded = DecodeWriteRecord(entry.payload).status(); break;
@@ -377,7 +469,9 @@ class Checker {
       if (!decoded.ok()) bad(fmt::format("log offset {}: {}", offset, decoded.message()), offset);
       return Status::Ok();
     });
-    if (!read.ok()) bad(read.message(), next);
+  }
+
+  void CheckCheckpoints() {
     if (meta_ == nullptr) return;
     // A checkpoint or an applied change ahead of every timestamp given would make replay skip records.
     const auto mark = meta_->Get(kClockKey);
@@ -386,7 +480,7 @@ class Checker {
       if (text) std::from_chars(text->data(), text->data() + text->size(), value);
       return value;
     };
-    const uint64_t ceiling = std::max(newest, mark.ok() ? number(*mark) : 0);
+    const uint64_t ceiling = std::max(newest_, mark.ok() ? number(*mark) : 0);
     const auto checkpoints = meta_->Scan("checkpoint/");
     if (!checkpoints.ok()) return;
     for (const auto& [key, value] : *checkpoints) {
@@ -405,6 +499,7 @@ class Checker {
   std::set<int64_t> indexes_;  ///< ids of those that the catalog defines
   std::set<std::string> referenced_;
   std::vector<std::string> kept_prefixes_;
+  uint64_t newest_ = 0;  ///< timestamp in the log
 };
 
 }  // namespace

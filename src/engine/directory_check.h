@@ -22,7 +22,8 @@ namespace quiver::engine {
 struct DirectoryCheckOptions {
   std::string data_dir;
   /// Rebuilds what can be made again from sound data, and moves segments that cannot to DIR/quarantine and out of the
-  /// catalog, so that the rest is served without them.
+  /// catalog, so that the rest is served without them. A damaged log and a damaged MetaStore are made anew from what is
+  /// sound of them (storage/log_repair.h, engine/catalog_repair.h).
   bool repair = false;
   /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
   std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;

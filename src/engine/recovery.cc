@@ -5,6 +5,7 @@
 
 #include "base/logging.h"
 #include "engine/engine_impl.h"
+#include "storage/log_repair.h"
 
 namespace quiver::engine {
 
@@ -103,6 +104,7 @@ Status Engine::Impl::Open() {
   log_options.on_sync = options.on_log_sync;
   log_options.segment_bytes = options.log_file_bytes;
   log_options.preallocate_bytes = options.log_preallocate_bytes;
+  QUIVER_RETURN_IF_ERROR(storage::FinishLogRepair(file_system, options.data_dir));
   QUIVER_ASSIGN_OR_RETURN(log, storage::OpenLocalLog(file_system, io::JoinPath(options.data_dir, "log"), log_options));
   if (log->torn_bytes() > 0) {
     QUIVER_LOG(warn, "the log ended in {} torn bytes of unacknowledged writes; they were cut off", log->torn_bytes());

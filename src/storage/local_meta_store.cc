@@ -8,7 +8,11 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <mutex>
+#include <span>
+#include <vector>
 
 #include "storage/internal/meta_transaction.h"
 #include "storage/meta_store.h"
@@ -153,6 +157,27 @@ class LocalMetaStore final : public MetaStore {
 };
 
 }  // namespace
+
+Status RepairLocalMeta(io::FileSystem& file_system, const std::string& directory, const std::string& copy) {
+  QUIVER_RETURN_IF_ERROR(file_system.CreateDirectories(copy));
+  QUIVER_ASSIGN_OR_RETURN(const auto entries, file_system.List(directory));
+  for (const io::DirectoryEntry& entry : entries) {
+    if (entry.is_directory) continue;
+    QUIVER_ASSIGN_OR_RETURN(const auto from, file_system.OpenRead(io::JoinPath(directory, entry.name)));
+    QUIVER_ASSIGN_OR_RETURN(const auto to, file_system.Create(io::JoinPath(copy, entry.name)));
+    std::vector<std::byte> buffer(size_t{1} << 20);
+    for (uint64_t at = 0; at < from->size();) {
+      const auto length = static_cast<size_t>(std::min<uint64_t>(buffer.size(), from->size() - at));
+      QUIVER_RETURN_IF_ERROR(from->Read(at, std::span(buffer.data(), length)));
+      const std::string_view piece(reinterpret_cast<const char*>(buffer.data()), length);
+      QUIVER_RETURN_IF_ERROR(to->Append(std::span(&piece, 1)));
+      at += length;
+    }
+    QUIVER_RETURN_IF_ERROR(to->Sync());
+  }
+  QUIVER_RETURN_IF_ERROR(file_system.SyncDirectory(copy));
+  return FromRocks(rocksdb::RepairDB(directory, MakeOptions()), "repair", directory);
+}
 
 Result<std::unique_ptr<MetaStore>> OpenLocalMeta(const std::string& directory) {
   rocksdb::DB* opened = nullptr;

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "io/file_system.h"
 
 namespace quiver::storage {
 
@@ -74,6 +75,11 @@ class MetaStore {
   /// except for code 7, a full disk: then both fail until there is space, and go on by themselves.
   virtual Status Sync() = 0;
 };
+
+/// Makes the RocksDB form in `directory` usable again after its files were damaged: they are copied to `copy` (which
+/// must not exist), then the database is made anew from what can be read of them. Keys may be missing afterwards, or
+/// have an older value.
+Status RepairLocalMeta(io::FileSystem& file_system, const std::string& directory, const std::string& copy);
 
 /// Opens or makes the RocksDB form in `directory`.
 Result<std::unique_ptr<MetaStore>> OpenLocalMeta(const std::string& directory);
