@@ -16,7 +16,7 @@ using quiver::index::Hit;
 using quiver::index::TopK;
 
 int main() {
-  constexpr size_t kRows = 20000;
+  constexpr size_t kRows = 60000;
   constexpr size_t kDim = 64;
   constexpr size_t kHits = 10;
   std::mt19937_64 random(1);

@@ -147,8 +147,11 @@ class Selection {
     for (size_t i = 0; i < node.children.size(); ++i) {
       if (node.children[i].usable) order.push_back(i);
     }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return node.children[a].most < node.children[b].most; });
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      const uint64_t most_a = node.children[a].most;
+      const uint64_t most_b = node.children[b].most;
+      return most_a != most_b ? most_a < most_b : a < b;
+    });
     std::optional<RowSet> rows;
     uint64_t count = 0;
     uint64_t done = 0;
