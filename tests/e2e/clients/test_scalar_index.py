@@ -1,0 +1,142 @@
+"""Scalar indexes: every published name over every type that has it; the same answers with, without and after a restart."""
+
+import time
+
+from pymilvus import DataType, MilvusClient
+
+from collections_under_test import Collections, count
+from server_process import ServerProcess
+
+ROWS = 20_000
+BATCH = 5_000
+
+FIELDS = [
+    ("flag", DataType.BOOL),
+    ("small", DataType.INT8),
+    ("number", DataType.INT64, {"nullable": True}),
+    ("real", DataType.DOUBLE),
+    ("tag", DataType.VARCHAR, {"max_length": 64, "nullable": True}),
+    ("word", DataType.VARCHAR, {"max_length": 64}),
+    ("words", DataType.ARRAY, {"element_type": DataType.VARCHAR, "max_capacity": 8, "max_length": 16}),
+    ("doc", DataType.JSON),
+    ("vector", DataType.FLOAT_VECTOR, {"dim": 4}),
+]
+
+# Field, index type, parameters.
+INDEXES = [
+    ("flag", "BITMAP", {}),
+    ("small", "INVERTED", {}),
+    ("number", "STL_SORT", {}),
+    ("real", "AUTOINDEX", {}),
+    ("tag", "Trie", {}),
+    ("word", "HYBRID", {"bitmap_cardinality_limit": 50}),
+    ("words", "BITMAP", {}),
+    ("doc", "INVERTED", {"json_path": 'doc["price"]', "json_cast_type": "double"}),
+    ("doc", "INVERTED", {"json_path": 'doc["shop"]["name"]', "json_cast_type": "varchar"}),
+    ("doc", "INVERTED", {"json_path": 'doc["sizes"]', "json_cast_type": "array_double"}),
+]
+
+
+def row(i):
+    return {
+        "id": i,
+        "flag": i % 10 == 0,
+        "small": i % 100,
+        "number": None if i % 7 == 0 else i * 7919 % ROWS,
+        "real": (i % 1000) / 8,
+        "tag": None if i % 5 == 0 else f"tag{i % 400}",
+        "word": f"w{i % 30}",
+        "words": [f"x{(i + 3 * k) % 500}" for k in range(i % 3)],
+        "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}"}, "sizes": [i % 40, i % 41 + 0.5]},
+        "vector": [float(i % 13), 1.0, 0.0, float(i % 5)],
+    }
+
+
+DATA = [row(i) for i in range(ROWS)]
+
+# Filter and what it means.
+FILTERS = [
+    ("flag == true and number < 1000", lambda r: r["flag"] and r["number"] is not None and r["number"] < 1000),
+    ("small in [1, 2, 99]", lambda r: r["small"] in (1, 2, 99)),
+    ("10 < number <= 60", lambda r: r["number"] is not None and 10 < r["number"] <= 60),
+    ("number is null and small == 7", lambda r: r["number"] is None and r["small"] == 7),
+    ("not (number > 100)", lambda r: r["number"] is not None and r["number"] <= 100),
+    ("real == 1.5", lambda r: r["real"] == 1.5),
+    ("tag == 'tag42'", lambda r: r["tag"] == "tag42"),
+    ("tag like 'tag39%'", lambda r: r["tag"] is not None and r["tag"].startswith("tag39")),
+    ("tag not in ['tag1', 'tag2'] and number < 500",
+     lambda r: r["tag"] is not None and r["tag"] not in ("tag1", "tag2") and r["number"] is not None and r["number"] < 500),
+    ("word like '%29'", lambda r: r["word"].endswith("29")),
+    ("array_contains(words, 'x17')", lambda r: "x17" in r["words"]),
+    ("array_contains_all(words, ['x17', 'x20'])", lambda r: {"x17", "x20"} <= set(r["words"])),
+    ("doc['price'] == 11", lambda r: r["doc"]["price"] == 11),
+    ("doc['price'] >= 990", lambda r: not isinstance(r["doc"]["price"], str) and r["doc"]["price"] >= 990),
+    ("doc['shop']['name'] like 's24%'", lambda r: r["doc"]["shop"]["name"].startswith("s24")),
+    ("json_contains(doc['sizes'], 7)", lambda r: 7 in r["doc"]["sizes"]),
+    ("word == 'w3' and small == 33 and real >= 1.5 and doc['price'] != 5 and tag is not null",
+     lambda r: r["word"] == "w3" and r["small"] == 33 and r["real"] >= 1.5 and r["doc"]["price"] != 5
+     and r["tag"] is not None),
+]
+
+
+def settle(client, names):
+    """Waits until every index is finished."""
+    end = time.monotonic() + 120
+    for name in names:
+        while (told := client.describe_index("scalars", name))["state"] != "Finished":
+            assert time.monotonic() < end, told
+            time.sleep(0.05)
+        assert told["pending_index_rows"] == 0, told
+
+
+def gauge(server, name):
+    return int(float(next(line.split()[-1] for line in server.http("/metrics")[1].splitlines()
+                          if line.startswith(name + " "))))
+
+
+def check_answers(client):
+    for text, means in FILTERS:
+        expected = [r["id"] for r in DATA if means(r)]
+        assert 0 < len(expected) < ROWS, text
+        found = client.query("scalars", filter=text, output_fields=["id"], limit=16_000)
+        assert sorted(hit["id"] for hit in found) == expected, text
+        hits = client.search("scalars", data=[[1.0, 1.0, 0.0, 2.0]], filter=text, limit=5, anns_field="vector")
+        allowed = set(expected)
+        assert len(hits[0]) == min(5, len(expected)) and all(hit["id"] in allowed for hit in hits[0]), text
+
+
+def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
+    with ServerProcess(data=tmp_path / "data", arguments=["--segment.flush-min-bytes", "0"]) as server:
+        client = MilvusClient(uri=server.uri)
+        Collections(client).create("scalars", FIELDS)
+        for start in range(0, ROWS, BATCH):
+            client.insert("scalars", DATA[start:start + BATCH])
+        client.flush("scalars")
+        assert count(client, "scalars") == ROWS
+        check_answers(client)
+        before = gauge(server, "quiver_indexes")
+
+        names = []
+        for field, kind, params in INDEXES:
+            index = client.prepare_index_params()
+            names.append(f"{field}_{len(names)}")
+            index.add_index(field_name=field, index_type=kind, index_name=names[-1], params=params)
+            client.create_index("scalars", index)
+        settle(client, names)
+        assert gauge(server, "quiver_indexes") == before + len(INDEXES)
+        check_answers(client)
+
+        server.stop()
+        server.start()
+        client = MilvusClient(uri=server.uri)
+        client.load_collection("scalars")
+        assert gauge(server, "quiver_indexes") == before + len(INDEXES)
+        assert gauge(server, "quiver_index_builds_total") == 0, "mapped, not built again"
+        check_answers(client)
+
+        client.drop_index("scalars", names[0])
+        end = time.monotonic() + 60
+        while gauge(server, "quiver_indexes") != before + len(INDEXES) - 1:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        check_answers(client)
