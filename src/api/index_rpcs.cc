@@ -68,10 +68,17 @@ Status Handlers::CreateIndex(const wire::CreateIndexRequest& request, wire::comm
   QUIVER_RETURN_IF_ERROR(ValidateIndexName(request.index_name()));
   const auto info = collection->info();
   const FieldSchema* field = info->schema->Find(request.field_name());
+  // A name that the schema does not have is a dynamic key.
+  const bool dynamic_key = field == nullptr && info->schema->dynamic_field() != nullptr;
+  if (dynamic_key) field = info->schema->dynamic_field();
   if (field == nullptr) {
     return InvalidParameter("cannot create index on non-exist field: {}: invalid parameter", request.field_name());
   }
   KeyValues params = DecodeKeyValues(request.extra_params());
+  if (dynamic_key) {
+    QUIVER_ASSIGN_OR_RETURN(const KeyValues given, FlattenParams(params));
+    if (FindValue(given, "json_path") == nullptr) params.emplace_back("json_path", request.field_name());
+  }
   QUIVER_ASSIGN_OR_RETURN(const IndexSpec spec, ParseIndexParams(*field, params));
   engine::IndexInfo index;
   index.name = request.index_name();
@@ -80,16 +87,12 @@ Status Handlers::CreateIndex(const wire::CreateIndexRequest& request, wire::comm
   // Shown as given, with the two keys that clients read completed.
   SetValue(params, "index_type", spec.index_type);
   if (spec.metric != MetricType::kNone) SetValue(params, "metric_type", index.metric_type);
-  if (index.name.empty() && field->type == DataType::kJson) {
-    const std::string* path = FindValue(spec.params, "json_path");
-    index.name = field->name + (path != nullptr && *path != field->name ? *path : "");
-  }
   // Clients that nest the parameters look for them there, the others beside it.
   for (const auto& [key, value] : spec.params) {
     if (FindValue(params, key) == nullptr) params.emplace_back(key, value);
   }
   index.params = std::move(params);
-  return engine_.CreateIndex(request.db_name(), request.collection_name(), request.field_name(), std::move(index));
+  return engine_.CreateIndex(request.db_name(), request.collection_name(), field->name, std::move(index));
 }
 
 Status Handlers::AlterIndex(const wire::AlterIndexRequest& request, wire::common::Status*, const RpcCall&) {

@@ -651,6 +651,18 @@ Status Engine::Release(const std::string& db, const std::string& collection_name
 
 // ---- indexes ----
 
+namespace {
+
+/// Where in its JSON field an index looks, as a JSON pointer; nothing for a place that is not understood.
+std::optional<std::string> JsonPlaceOf(const CollectionSchema& schema, const IndexInfo& index) {
+  const FieldSchema* field = schema.FindById(index.field_id);
+  if (field == nullptr) return std::nullopt;
+  const auto keys = JsonPathOf(schema, *field, index.params);
+  return keys.ok() ? std::optional(JsonPointer(*keys)) : std::nullopt;
+}
+
+}  // namespace
+
 Status Engine::CreateIndex(const std::string& db, const std::string& collection_name, const std::string& field,
                            IndexInfo index) {
   return impl_->RunDdl([&, impl = impl_.get()](Timestamp timestamp) -> Result<CatalogChange> {
@@ -658,7 +670,19 @@ Status Engine::CreateIndex(const std::string& db, const std::string& collection_
     CollectionInfo info = *collection->info();
     const FieldSchema* target = info.schema->Find(field);
     if (target == nullptr) return InvalidParameter("cannot create index on non-exist field: {}", field);
-    if (index.name.empty()) index.name = field;
+    const bool json = target->type == DataType::kJson;
+    std::string place;
+    if (json) {
+      QUIVER_ASSIGN_OR_RETURN(const auto keys, JsonPathOf(*info.schema, *target, index.params));
+      place = JsonPointer(keys);
+    }
+    // An index without a name is the one that is there, or is named after its field and place.
+    if (index.name.empty()) {
+      const auto same = std::find_if(info.indexes.begin(), info.indexes.end(), [&](const IndexInfo& existing) {
+        return existing.field_id == target->field_id && (!json || JsonPlaceOf(*info.schema, existing) == place);
+      });
+      index.name = same != info.indexes.end() ? same->name : field + place;
+    }
     if (const IndexInfo* same_name = info.FindIndex(index.name); same_name != nullptr) {
       if (same_name->field_id == target->field_id && same_name->index_type == index.index_type &&
           same_name->metric_type == index.metric_type && same_name->params == index.params) {
@@ -666,13 +690,10 @@ Status Engine::CreateIndex(const std::string& db, const std::string& collection_
       }
       return InvalidParameter("at most one distinct index is allowed per field");
     }
-    const std::string* path = FindValue(index.params, "json_path");
     for (const IndexInfo& existing : info.indexes) {
       if (existing.field_id != target->field_id) continue;
-      const std::string* existing_path = FindValue(existing.params, "json_path");
-      if (target->type == DataType::kJson && path != nullptr && existing_path != nullptr && *path != *existing_path) {
-        continue;
-      }
+      // One for each place and cast type.
+      if (json && (JsonPlaceOf(*info.schema, existing) != place || CastTypeOf(existing) != CastTypeOf(index))) continue;
       return InvalidParameter("CreateIndex failed: creating multiple indexes on same field is not supported");
     }
     index.id = static_cast<int64_t>(timestamp);

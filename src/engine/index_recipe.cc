@@ -124,26 +124,44 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
   return recipe;
 }
 
-namespace {
-
-/// Keys from the root of a JSON field to the place that `json_path` names, as filters write places; nothing where it
-/// names another field.
-std::optional<std::vector<std::string>> PathOf(const CollectionSchema& schema, const FieldSchema& field,
-                                               const IndexInfo& index) {
+Result<std::vector<std::string>> JsonPathOf(const CollectionSchema& schema, const FieldSchema& field,
+                                            const KeyValues& params) {
   std::vector<std::string> keys;
-  const std::string* path = FindValue(index.params, "json_path");
+  const std::string* path = FindValue(params, "json_path");
   if (path == nullptr || path->empty() || *path == field.name) return keys;
   const auto place = expr::Filter::Compile("exists " + *path, schema);
-  if (!place.ok()) return std::nullopt;
+  if (!place.ok()) return InvalidParameter("cannot parse identifier: {}: {}", *path, place.status().message());
   const expr::Predicate& predicate = (*place)->predicate();
-  if (predicate.kind != expr::Predicate::Kind::kExists || predicate.field.field_id != field.field_id) {
-    return std::nullopt;
-  }
+  if (predicate.kind != expr::Predicate::Kind::kExists) return InvalidParameter("cannot parse identifier: {}", *path);
+  if (predicate.field.field_id != field.field_id) return InvalidParameter("fieldID not match with field name");
   for (const expr::PathStep& step : predicate.field.path) keys.push_back(step.key);
   return keys;
 }
 
-}  // namespace
+std::string CastTypeOf(const IndexInfo& index) {
+  const std::string* given = FindValue(index.params, "json_cast_type");
+  std::string cast = given != nullptr ? *given : std::string();
+  std::transform(cast.begin(), cast.end(), cast.begin(),
+                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  return cast;
+}
+
+std::string JsonPointer(std::span<const std::string> keys) {
+  std::string pointer;
+  for (const std::string& key : keys) {
+    pointer += '/';
+    for (const char c : key) {
+      if (c == '~') {
+        pointer += "~0";
+      } else if (c == '/') {
+        pointer += "~1";
+      } else {
+        pointer += c;
+      }
+    }
+  }
+  return pointer;
+}
 
 std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
                                                   const IndexInfo& index) {
@@ -167,11 +185,8 @@ std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema
     case DataType::kJson: break;
     default: return std::nullopt;
   }
-  const std::string* given = FindValue(index.params, "json_cast_type");
-  if (given == nullptr || FindValue(index.params, "json_cast_function") != nullptr) return std::nullopt;
-  std::string cast(*given);
-  std::transform(cast.begin(), cast.end(), cast.begin(),
-                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  if (FindValue(index.params, "json_cast_function") != nullptr) return std::nullopt;
+  std::string cast = CastTypeOf(index);
   constexpr std::string_view kArrayOf = "ARRAY_";
   recipe.elements = cast.starts_with(kArrayOf);
   if (recipe.elements) cast.erase(0, kArrayOf.size());
@@ -184,8 +199,8 @@ std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema
   } else {
     return std::nullopt;
   }
-  std::optional<std::vector<std::string>> path = PathOf(schema, field, index);
-  if (!path) return std::nullopt;
+  Result<std::vector<std::string>> path = JsonPathOf(schema, field, index.params);
+  if (!path.ok()) return std::nullopt;
   recipe.path = *std::move(path);
   return recipe;
 }

@@ -5,7 +5,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string>
 #include <variant>
+#include <vector>
 
 #include "engine/collection_info.h"
 #include "index/scalar_index.h"
@@ -22,6 +25,17 @@ std::optional<index::IndexRecipe> RecipeOf(const FieldSchema& field, const Index
 /// without a single type or with a cast function, a path that cannot be parsed. All names mean the same structure.
 std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
                                                   const IndexInfo& index);
+
+/// Keys from the root of a JSON field to the place that the parameter `json_path` names, written as in filters; none
+/// where it is not given or names the field itself. Positions of arrays are keys of digits. Error: kInvalidParameter
+/// where it cannot be parsed or names another field.
+Result<std::vector<std::string>> JsonPathOf(const CollectionSchema& schema, const FieldSchema& field,
+                                            const KeyValues& params);
+/// The keys as a JSON pointer ("/a/b"), by which the published server names indexes.
+std::string JsonPointer(std::span<const std::string> keys);
+
+/// The parameter `json_cast_type` in capitals; empty where it is not given.
+std::string CastTypeOf(const IndexInfo& index);
 
 /// What to build over a segment.
 using SegmentRecipe = std::variant<index::IndexRecipe, index::ScalarRecipe>;

@@ -59,5 +59,56 @@ TEST(IndexRecipeTest, WhatScansHasNone) {
   EXPECT_TRUE(Recipe("AUTOINDEX", {}, DataType::kBinaryVector, "JACCARD"));
 }
 
+/// A schema with the JSON field `doc` and dynamic keys.
+CollectionSchema DocumentSchema() {
+  CollectionSchema schema;
+  schema.enable_dynamic_field = true;
+  const auto add = [&](int64_t id, const char* name, DataType type, bool dynamic) {
+    FieldSchema field;
+    field.field_id = id;
+    field.name = name;
+    field.type = type;
+    field.is_dynamic = dynamic;
+    schema.fields.push_back(field);
+  };
+  add(100, "id", DataType::kInt64, false);
+  add(101, "doc", DataType::kJson, false);
+  add(102, "$meta", DataType::kJson, true);
+  return schema;
+}
+
+/// The place as a JSON pointer, or the error.
+std::string Place(const std::string& field, const std::string& json_path) {
+  const CollectionSchema schema = DocumentSchema();
+  const auto keys = JsonPathOf(schema, *schema.Find(field), {{"json_path", json_path}});
+  return keys.ok() ? JsonPointer(*keys) : "error: " + keys.status().message();
+}
+
+TEST(IndexRecipeTest, PlacesInJsonAreWrittenAsInFilters) {
+  EXPECT_EQ(Place("doc", "doc"), "");
+  EXPECT_EQ(Place("doc", "doc['a'][\"b\"]"), "/a/b");
+  EXPECT_EQ(Place("doc", "doc['l'][0]"), "/l/0");
+  EXPECT_EQ(Place("doc", "doc['a/b~c']"), "/a~1b~0c");
+  EXPECT_EQ(Place("$meta", "color"), "/color");
+  EXPECT_EQ(Place("$meta", "color['rgb'][2]"), "/color/rgb/2");
+  EXPECT_EQ(Place("$meta", "$meta['color']"), "/color");
+  EXPECT_EQ(Place("$meta", "doc['a']"), "error: fieldID not match with field name");
+  EXPECT_TRUE(Place("doc", "doc['a'").starts_with("error: cannot parse identifier: doc['a'"));
+  EXPECT_TRUE(Place("doc", "doc['a'] or exists doc['b']").starts_with("error: cannot parse identifier: "));
+}
+
+TEST(IndexRecipeTest, AScalarRecipeLooksAtThePlace) {
+  const CollectionSchema schema = DocumentSchema();
+  IndexInfo info;
+  info.field_id = 102;
+  info.index_type = "INVERTED";
+  info.params = {{"json_path", "color['x']"}, {"json_cast_type", "array_varchar"}};
+  const auto recipe = ScalarRecipeOf(schema, *schema.Find("$meta"), info);
+  ASSERT_TRUE(recipe);
+  EXPECT_EQ(recipe->path, (std::vector<std::string>{"color", "x"}));
+  EXPECT_EQ(recipe->value_type, DataType::kVarChar);
+  EXPECT_TRUE(recipe->elements);
+}
+
 }  // namespace
 }  // namespace quiver::engine

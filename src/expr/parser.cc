@@ -541,14 +541,6 @@ class Parser {
     return node;
   }
 
-  /// Value of a canonical decimal position, or -1.
-  static int64_t PositionOf(const std::string& key) {
-    int64_t value = -1;
-    if (key.empty() || key[0] < '0' || key[0] > '9' || (key[0] == '0' && key.size() > 1)) return -1;
-    const auto [rest, error] = std::from_chars(key.data(), key.data() + key.size(), value);
-    return error == std::errc() && rest == key.data() + key.size() ? value : -1;
-  }
-
   bool ReadConstant(const Token& token, bool negative, Literal* literal) {
     const std::string_view text = TextOf(token);
     switch (token.kind) {
@@ -784,6 +776,19 @@ class Parser {
   uint32_t nesting_ = 0;
   Status status_;
 };
+
+int64_t PositionOf(std::string_view key) {
+  int64_t value = -1;
+  if (key.empty() || key[0] < '0' || key[0] > '9' || (key[0] == '0' && key.size() > 1)) return -1;
+  const auto [rest, error] = std::from_chars(key.data(), key.data() + key.size(), value);
+  return error == std::errc() && rest == key.data() + key.size() ? value : -1;
+}
+
+std::vector<PathStep> StepsOf(std::span<const std::string> keys) {
+  std::vector<PathStep> steps;
+  for (const std::string& key : keys) steps.push_back({.key = key, .index = PositionOf(key), .quoted = true});
+  return steps;
+}
 
 Result<std::unique_ptr<SyntaxTree>> SyntaxTree::Parse(std::string_view text) {
   auto tree = std::make_unique<SyntaxTree>();

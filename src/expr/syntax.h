@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,11 @@ struct PathStep {
 
   bool operator==(const PathStep&) const = default;
 };
+
+/// The position that a key means in an array: a decimal number without leading zeros; -1 where it means none.
+int64_t PositionOf(std::string_view key);
+/// The steps of a path of keys, as FindJson takes them.
+std::vector<PathStep> StepsOf(std::span<const std::string> keys);
 
 enum class SyntaxKind : uint8_t {
   kLiteral,           ///< literal

@@ -66,16 +66,7 @@ struct Remarks {
 class Reader {
  public:
   Reader(const ScalarRecipe& recipe, PostingsBuilder& builder, Remarks& remarks)
-      : recipe_(recipe), builder_(builder), remarks_(remarks) {
-    for (const std::string& key : recipe.path) {
-      expr::PathStep step{.key = key};
-      // A key of digits is also a position.
-      if (!key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos) {
-        step.index = std::stoll(key);
-      }
-      path_.push_back(std::move(step));
-    }
-  }
+      : recipe_(recipe), builder_(builder), remarks_(remarks), path_(expr::StepsOf(recipe.path)) {}
 
   void AddRow(const ColumnView& column, uint32_t row) {
     if (column.IsNull(row)) {

@@ -4,7 +4,7 @@ import time
 
 from pymilvus import DataType, MilvusClient
 
-from collections_under_test import Collections, count
+from collections_under_test import Collections, count, refused
 from server_process import ServerProcess
 
 ROWS = 20_000
@@ -20,7 +20,7 @@ FIELDS = [
     ("words", DataType.ARRAY, {"element_type": DataType.VARCHAR, "max_capacity": 8, "max_length": 16}),
     ("doc", DataType.JSON),
     ("vector", DataType.FLOAT_VECTOR, {"dim": 4}),
-]
+]  # and the dynamic keys `color` and `place`
 
 # Field, index type, parameters.
 INDEXES = [
@@ -34,6 +34,9 @@ INDEXES = [
     ("doc", "INVERTED", {"json_path": 'doc["price"]', "json_cast_type": "double"}),
     ("doc", "INVERTED", {"json_path": 'doc["shop"]["name"]', "json_cast_type": "varchar"}),
     ("doc", "INVERTED", {"json_path": 'doc["sizes"]', "json_cast_type": "array_double"}),
+    ("doc", "INVERTED", {"json_path": 'doc["sizes"][0]', "json_cast_type": "double"}),
+    ("color", "INVERTED", {"json_cast_type": "varchar"}),
+    ("place", "AUTOINDEX", {"json_path": '$meta["place"]["x"]', "json_cast_type": "double"}),
 ]
 
 
@@ -49,6 +52,8 @@ def row(i):
         "words": [f"x{(i + 3 * k) % 500}" for k in range(i % 3)],
         "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}"}, "sizes": [i % 40, i % 41 + 0.5]},
         "vector": [float(i % 13), 1.0, 0.0, float(i % 5)],
+        **({"color": f"c{i % 333}"} if i % 3 else {}),
+        "place": {"x": i % 777 if i % 4 else "none"},
     }
 
 
@@ -73,6 +78,11 @@ FILTERS = [
     ("doc['price'] >= 990", lambda r: not isinstance(r["doc"]["price"], str) and r["doc"]["price"] >= 990),
     ("doc['shop']['name'] like 's24%'", lambda r: r["doc"]["shop"]["name"].startswith("s24")),
     ("json_contains(doc['sizes'], 7)", lambda r: 7 in r["doc"]["sizes"]),
+    ("doc['sizes'][0] == 7 and number < 3000",
+     lambda r: r["doc"]["sizes"][0] == 7 and r["number"] is not None and r["number"] < 3000),
+    ("color == 'c7'", lambda r: r.get("color") == "c7"),
+    ("$meta['color'] in ['c10', 'c11']", lambda r: r.get("color") in ("c10", "c11")),
+    ("place['x'] >= 770", lambda r: r["place"]["x"] != "none" and r["place"]["x"] >= 770),
     ("word == 'w3' and small == 33 and real >= 1.5 and doc['price'] != 5 and tag is not null",
      lambda r: r["word"] == "w3" and r["small"] == 33 and r["real"] >= 1.5 and r["doc"]["price"] != 5
      and r["tag"] is not None),
@@ -87,6 +97,47 @@ def settle(client, names):
             assert time.monotonic() < end, told
             time.sleep(0.05)
         assert told["pending_index_rows"] == 0, told
+
+
+def test_indexes_of_json_places_are_named_and_told(client, collections, name):
+    """One index for each place and cast type, named after its place; a name that is no field is a dynamic key."""
+    collections.create(name, [("doc", DataType.JSON)], dynamic=True, load=False)
+
+    def create(field, index_name="", **params):
+        collections.index(name, field, metric=None, index_type="INVERTED", index_name=index_name, **params)
+
+    create("doc", json_path='doc["a"]["b"]', json_cast_type="double")
+    create("doc", json_path="doc['a']['b']", json_cast_type="varchar", index_name="texts")
+    create("color", json_cast_type="varchar")
+    create("color", json_path='color["rgb"][0]', json_cast_type="double")
+    assert sorted(client.list_indexes(name)) == ["$meta/color", "$meta/color/rgb/0", "doc/a/b", "texts", "vector"]
+    told = client.describe_index(name, "$meta/color")
+    assert told["field_name"] == "$meta" and told["json_path"] == "color" and told["json_cast_type"] == "varchar"
+    told = client.describe_index(name, "doc/a/b")
+    assert told["field_name"] == "doc" and told["json_path"] == 'doc["a"]["b"]' and told["state"] == "Finished"
+
+    create("doc", json_path='doc["a"]["b"]', json_cast_type="double")  # there already
+    with refused("creating multiple indexes on same field is not supported", code=1100):
+        create("doc", "other", json_path="doc['a']['b']", json_cast_type="DOUBLE")
+    with refused("at most one distinct index is allowed per field", code=1100):
+        create("color", "texts", json_cast_type="double")
+    with refused("cannot parse identifier", code=1100):
+        create("doc", json_path="doc['a'", json_cast_type="double")
+    with refused("fieldID not match with field name", code=1100):
+        create("doc", json_path="color", json_cast_type="double")
+    with refused("json index must specify cast type"):
+        create("size")
+
+    client.drop_index(name, "$meta/color")
+    client.alter_index_properties(name, "texts", {"mmap.enabled": True})
+    assert str(client.describe_index(name, "texts")["mmap.enabled"]).lower() == "true"
+    assert sorted(client.list_indexes(name)) == ["$meta/color/rgb/0", "doc/a/b", "texts", "vector"]
+
+
+def test_an_index_without_dynamic_fields_needs_a_field(client, collections, name):
+    collections.create(name, load=False)
+    with refused("cannot create index on non-exist field: color", code=1100):
+        collections.index(name, "color", metric=None, index_type="INVERTED", json_cast_type="varchar")
 
 
 def gauge(server, name):
@@ -108,7 +159,7 @@ def check_answers(client):
 def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
     with ServerProcess(data=tmp_path / "data", arguments=["--segment.flush-min-bytes", "0"]) as server:
         client = MilvusClient(uri=server.uri)
-        Collections(client).create("scalars", FIELDS)
+        Collections(client).create("scalars", FIELDS, dynamic=True)
         for start in range(0, ROWS, BATCH):
             client.insert("scalars", DATA[start:start + BATCH])
         client.flush("scalars")
