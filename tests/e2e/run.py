@@ -33,10 +33,12 @@ SUITE_SECONDS = 900
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """One client generation: `requirements` for pip, or an npm package."""
+    """One client generation: `requirements` for pip, or an npm package. Tests that need one of the `optional` packages
+    skip themselves where it cannot be installed."""
 
     name: str
     requirements: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     npm_package: str = ""
 
 
@@ -66,7 +68,7 @@ PYMILVUS_23 = Client(
     "pymilvus-2.3", ("pymilvus==2.3.*", "setuptools<81", "marshmallow<4", "environs<10", "pytest", "numpy")
 )
 PYMILVUS_26 = Client("pymilvus-2.6", ("pymilvus==2.6.*", "pytest", "numpy", "ml_dtypes"))
-PYMILVUS_3 = Client("pymilvus-3", ("pymilvus==3.*", "pytest", "numpy", "ml_dtypes"))
+PYMILVUS_3 = Client("pymilvus-3", ("pymilvus==3.*", "pytest", "numpy", "ml_dtypes"), ("duckdb==2.*",))
 NODE = Client("milvus2-sdk-node", npm_package="@zilliz/milvus2-sdk-node")
 
 SUITES = [
@@ -86,7 +88,7 @@ def install(client: Client) -> Path:
     """Directory of the client's environment, installed unless it is there; raises RuntimeError with the reason."""
     directory = cache_directory() / client.name
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = "\n".join(client.requirements or (client.npm_package,))
+    wanted = "\n".join((*client.requirements, *client.optional) or (client.npm_package,))
     stamp = directory / "installed"
     with open(directory / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -110,6 +112,10 @@ def install(client: Client) -> Path:
             if done.returncode != 0:
                 last = (done.stderr or done.stdout).strip().splitlines()[-3:]
                 raise RuntimeError(f"{' '.join(command[:3])} failed: {' / '.join(last) or done.returncode}")
+        for package in client.optional:
+            command = [str(directory / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", package]
+            if subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True).returncode != 0:
+                print(f"{package} cannot be installed: tests that need it are skipped", flush=True)
         stamp.write_text(wanted)
     return directory
 
