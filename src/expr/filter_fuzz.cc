@@ -41,33 +41,35 @@ class FuzzPage final : public ColumnSource {
   explicit FuzzPage(const CollectionSchema& schema)
       : table_(
             schema,
-            R"([{"a":1,"i8":2,"i16":3,"i32":4,"f":0.5,"d":1e300,"b":true,"s":"abc","t":"x","l":[1,2],"m":["a"],"g":[1],
+            R"rows([{"a":1,"i8":2,"i16":3,"i32":4,"f":0.5,"d":1e300,"b":true,"s":"abc","t":"x","l":[1,2],"m":["a"],"g":[1],
                             "ts":"2025-01-01T00:00:00Z","geo":"POINT (1 1)","st[x]":[1,2],"st[y]":["a","b"],"w":"red car"},
                            {"a":-9223372036854775808,"s":"","t":"abc","l":[],"m":[],"b":false,
                             "ts":"1969-12-31T23:59:59Z","geo":"POLYGON ((0 0, 2 2, 2 0, 0 2, 0 0))","st[x]":[],"st[y]":[],"w":""},
-                           {"a":2,"i8":-128,"f":-0.0,"t":"","s":"100%_\\"}])") {
+                           {"a":2,"i8":-128,"f":-0.0,"t":"","s":"100%_\\"}])rows") {
     for (const FieldSchema& field : schema.fields) {
-  if (field.type == DataType::kJson) (field.is_dynamic ? dynamic_id_ : json_id_) = field.field_id;
-}
-}
+      if (field.type == DataType::kJson) (field.is_dynamic ? dynamic_id_ : json_id_) = field.field_id;
+    }
+  }
 
-void SetJson(std::string_view text) { texts_ = {text, text.substr(0, text.size() / 2), text.substr(text.size() / 2)}; }
+  void SetJson(std::string_view text) {
+    texts_ = {text, text.substr(0, text.size() / 2), text.substr(text.size() / 2)};
+  }
 
-[[nodiscard]] size_t row_count() const override { return table_.row_count(); }
-[[nodiscard]] ColumnView column(int64_t field_id) const override {
-  if (field_id != json_id_ && field_id != dynamic_id_) return table_.column(field_id);
-  ColumnView view;
-  view.type = DataType::kJson;
-  view.rows = texts_.size();
-  view.strings = texts_.data();
-  return view;
-}
+  [[nodiscard]] size_t row_count() const override { return table_.row_count(); }
+  [[nodiscard]] ColumnView column(int64_t field_id) const override {
+    if (field_id != json_id_ && field_id != dynamic_id_) return table_.column(field_id);
+    ColumnView view;
+    view.type = DataType::kJson;
+    view.rows = texts_.size();
+    view.strings = texts_.data();
+    return view;
+  }
 
-private:
-TestTable table_;
-int64_t json_id_ = 0;
-int64_t dynamic_id_ = 0;
-std::vector<std::string_view> texts_;
+ private:
+  TestTable table_;
+  int64_t json_id_ = 0;
+  int64_t dynamic_id_ = 0;
+  std::vector<std::string_view> texts_;
 };
 
 void RunOne(std::string_view input) {
