@@ -26,6 +26,7 @@ class IndexBuildTest : public EngineTestBase {
     options_.build_index = [this](const index::IndexRecipe& recipe, const ColumnView& vectors,
                                   const index::BuildControl& control) -> Result<std::string> {
       ++started_;
+      if (declined_) return Error(StatusCode::kIndexNotSupported, "no structure serves this");
       if (failures_.fetch_sub(1) > 0) return Error(StatusCode::kInternal, "no luck");
       while (blocked_) {
         if (control.cancelled()) {
@@ -68,6 +69,7 @@ class IndexBuildTest : public EngineTestBase {
   std::atomic<int> cancelled_{0};
   std::atomic<int> failures_{0};
   std::atomic<bool> blocked_{false};
+  std::atomic<bool> declined_{false};
 };
 
 TEST_F(IndexBuildTest, ClientsAreToldWhatIsPending) {
@@ -126,9 +128,10 @@ TEST_F(IndexBuildTest, AFullDiskLeavesNothingBehind) {
 }
 
 TEST_F(IndexBuildTest, WhatIsNotServedStaysRecordedAndExact) {
+  declined_ = true;
   Open();
   Create();
-  CreateIndex("SCANN");
+  CreateIndex();
   InsertAndFlush(0, 1000);
   Await([&] { return started_ == 1 && Progress().state == IndexState::kFinished; });
   EXPECT_EQ(engine_->statistics().indexes, 0U);

@@ -7,6 +7,7 @@
 
 #include "expr/filter.h"
 #include "expr/predicate.h"
+#include "simd/list_kernels.h"
 
 namespace quiver::engine {
 
@@ -16,26 +17,29 @@ using index::IndexCodec;
 using index::IndexRecipe;
 using index::IndexStructure;
 
+/// The most bits per dimension that lists take.
+constexpr auto kMostCodeBits = static_cast<uint32_t>(simd::ListKernels::kMaxBits);
+
 struct NamedRecipe {
   std::string_view name;
   IndexStructure structure;
   IndexCodec codec;
 };
 
-/// AUTOINDEX and binary vectors are decided in RecipeOf.
+/// What each name is served by; binary vectors are decided in RecipeOf.
 constexpr std::array kRecipes{
     NamedRecipe{"IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"IVF_SQ8", IndexStructure::kLists, IndexCodec::kSq8},
     NamedRecipe{"IVF_SQ", IndexStructure::kLists, IndexCodec::kSq8},
-    NamedRecipe{"IVF_PQ", IndexStructure::kLists, IndexCodec::kPq},
+    NamedRecipe{"IVF_PQ", IndexStructure::kLists, IndexCodec::kRabitq},
     NamedRecipe{"IVF_RABITQ", IndexStructure::kLists, IndexCodec::kRabitq},
-    NamedRecipe{"SCANN", IndexStructure::kLists, IndexCodec::kPq},
+    NamedRecipe{"SCANN", IndexStructure::kLists, IndexCodec::kRabitq},
     NamedRecipe{"DISKANN", IndexStructure::kLists, IndexCodec::kRabitq},
     NamedRecipe{"BIN_IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"HNSW", IndexStructure::kGraph, IndexCodec::kSq8},
     NamedRecipe{"HNSW_SQ", IndexStructure::kGraph, IndexCodec::kSq8},
-    NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kPq},
-    NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kPq},
+    NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kSq8},
+    NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kSq8},
     NamedRecipe{"AUTOINDEX", IndexStructure::kGraph, IndexCodec::kSq8},
 };
 
@@ -50,17 +54,25 @@ std::optional<uint32_t> Number(const IndexInfo& index, std::string_view key) {
   return value;
 }
 
-/// The scalar codec of `sq_type`; whatever the walk is done on, scores come from the vectors as stored.
-IndexCodec ScalarCodec(const IndexInfo& index, IndexStructure structure) {
+/// Puts the codes of lists that `sq_type` names into `recipe`: eight bits where it names none.
+void SetScalarCodes(const IndexInfo& index, IndexRecipe& recipe) {
   const std::string* given = FindValue(index.params, "sq_type");
-  if (given == nullptr) return IndexCodec::kSq8;
+  if (given == nullptr) return;
   std::string type = *given;
   std::transform(type.begin(), type.end(), type.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (type == "sq4" || type == "sq4u") return IndexCodec::kSq4;
-  // A graph walks on eight bits at most; lists can hold the values themselves.
-  if ((type == "fp16" || type == "bf16") && structure == IndexStructure::kLists) return IndexCodec::kRaw;
-  return IndexCodec::kSq8;
+  if (type == "fp16" || type == "bf16") {
+    recipe.codec = IndexCodec::kRaw;
+  } else if (type == "sq4" || type == "sq4u") {
+    recipe.codec = IndexCodec::kRabitq;
+    recipe.code_bits = 4;
+  }
+}
+
+/// Bits per dimension of RaBitQ codes that take the room of `quantizers` product codes of `bits` each.
+uint32_t BitsPerDimension(int64_t dim, uint64_t quantizers, uint64_t bits) {
+  const auto dims = static_cast<uint64_t>(std::max<int64_t>(dim, 1));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(quantizers * bits / dims, 1, kMostCodeBits));
 }
 
 uint64_t CodeBytes(const IndexRecipe& recipe) {
@@ -68,9 +80,7 @@ uint64_t CodeBytes(const IndexRecipe& recipe) {
   switch (recipe.codec) {
     case IndexCodec::kRaw: return recipe.type == DataType::kBinaryVector ? dim / 8 : 4 * dim;
     case IndexCodec::kSq8: return dim + 16;
-    case IndexCodec::kSq4: return dim / 2 + 16;
     case IndexCodec::kRabitq: return dim * recipe.code_bits / 8 + 32;
-    case IndexCodec::kPq: return uint64_t{recipe.pq_m} * recipe.code_bits / 8 + 16;
   }
   return 4 * dim;
 }
@@ -97,29 +107,26 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
   recipe.metric = ParseMetricType(index.metric_type);
   if (field.type == DataType::kBinaryVector) {
     if (recipe.metric != MetricType::kHamming && recipe.metric != MetricType::kJaccard) return std::nullopt;
+    recipe.structure = IndexStructure::kLists;
     recipe.codec = IndexCodec::kRaw;  // bits are their own code
-    if (index.index_type == "AUTOINDEX") recipe.structure = IndexStructure::kLists;
-  }
-  if (index.index_type == "HNSW_SQ" || index.index_type == "IVF_SQ8" || index.index_type == "IVF_SQ") {
-    recipe.codec = ScalarCodec(index, recipe.structure);
   }
   if (const auto m = Number(index, "M")) recipe.degree = 2 * *m;
   if (const auto ef = Number(index, "efConstruction")) recipe.ef_construction = *ef;
   if (index.index_type != "DISKANN") {
     if (const auto nlist = Number(index, "nlist")) recipe.nlist = *nlist;
   }
-  if (recipe.codec == IndexCodec::kRabitq) {
-    if (const auto bits = Number(index, "rbq_bits")) recipe.code_bits = *bits;
-  }
-  if (recipe.codec == IndexCodec::kPq) {
-    const auto dim = static_cast<uint32_t>(field.dim);
-    if (index.index_type == "SCANN") {
-      recipe.code_bits = 4;
-      recipe.pq_m = dim / std::max<uint32_t>(Number(index, "sub_dim").value_or(2), 1);
-    } else {
-      recipe.code_bits = Number(index, "nbits").value_or(8);
-      recipe.pq_m = Number(index, "m").value_or(index.index_type == "HNSW_PRQ" ? 2 : 32);
-    }
+  if (index.index_type == "IVF_SQ8" || index.index_type == "IVF_SQ") {
+    SetScalarCodes(index, recipe);
+  } else if (index.index_type == "IVF_RABITQ") {
+    if (const auto bits = Number(index, "rbq_bits")) recipe.code_bits = std::min(*bits, kMostCodeBits);
+  } else if (index.index_type == "IVF_PQ") {
+    // Codes of rotated values find more than product codes of the same size, and bound their error
+    // (docs/compatibility.md).
+    recipe.code_bits = BitsPerDimension(field.dim, Number(index, "m").value_or(1), Number(index, "nbits").value_or(8));
+  } else if (index.index_type == "SCANN") {
+    constexpr uint32_t kScannBits = 4;
+    const uint32_t sub_dim = std::max<uint32_t>(Number(index, "sub_dim").value_or(2), 1);
+    recipe.code_bits = BitsPerDimension(field.dim, static_cast<uint64_t>(field.dim) / sub_dim, kScannBits);
   }
   return recipe;
 }

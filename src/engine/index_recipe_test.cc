@@ -42,12 +42,33 @@ TEST(IndexRecipeTest, NamesMapToStructureAndCodec) {
   EXPECT_EQ(lists->codec, IndexCodec::kRaw);
   EXPECT_EQ(lists->nlist, 77U);
   EXPECT_EQ(Recipe("IVF_SQ8")->codec, IndexCodec::kSq8);
-  EXPECT_EQ(Recipe("IVF_SQ8", {{"sq_type", "SQ4"}})->codec, IndexCodec::kSq4);
+  EXPECT_EQ(Recipe("IVF_SQ8", {{"sq_type", "bf16"}})->codec, IndexCodec::kRaw);
+  EXPECT_EQ(Recipe("IVF_SQ8", {{"sq_type", "SQ4"}})->code_bits, 4U);
   EXPECT_EQ(Recipe("HNSW_SQ", {{"sq_type", "bf16"}})->codec, IndexCodec::kSq8);
   EXPECT_EQ(Recipe("IVF_RABITQ", {{"rbq_bits", "3"}})->code_bits, 3U);
-  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "16"}, {"nbits", "4"}})->pq_m, 16U);
-  EXPECT_EQ(Recipe("SCANN", {{"sub_dim", "4"}})->pq_m, 16U);
+  EXPECT_EQ(Recipe("IVF_RABITQ", {{"rbq_bits", "9"}})->code_bits, 8U);
+  EXPECT_EQ(Recipe("HNSW_PRQ", {{"m", "2"}})->codec, IndexCodec::kSq8);
   EXPECT_EQ(Recipe("AUTOINDEX", {}, DataType::kInt8Vector)->structure, IndexStructure::kGraph);
+}
+
+TEST(IndexRecipeTest, NamesOfProductCodesTakeAsManyBits) {
+  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "16"}, {"nbits", "8"}})->code_bits, 2U);
+  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "8"}, {"nbits", "8"}})->code_bits, 1U);
+  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "4"}, {"nbits", "4"}})->code_bits, 1U);
+  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "64"}, {"nbits", "24"}})->code_bits, 8U);
+  EXPECT_EQ(Recipe("SCANN")->code_bits, 2U);
+  EXPECT_EQ(Recipe("SCANN", {{"sub_dim", "1"}})->code_bits, 4U);
+  EXPECT_EQ(Recipe("SCANN", {{"sub_dim", "64"}})->code_bits, 1U);
+  for (const char* name : {"IVF_PQ", "SCANN"}) EXPECT_EQ(Recipe(name)->codec, IndexCodec::kRabitq);
+}
+
+TEST(IndexRecipeTest, BinaryVectorsAreKeptInLists) {
+  for (const char* name : {"AUTOINDEX", "HNSW", "BIN_IVF_FLAT"}) {
+    const auto recipe = Recipe(name, {}, DataType::kBinaryVector, "HAMMING");
+    ASSERT_TRUE(recipe) << name;
+    EXPECT_EQ(recipe->structure, IndexStructure::kLists);
+    EXPECT_EQ(recipe->codec, IndexCodec::kRaw);
+  }
 }
 
 TEST(IndexRecipeTest, WhatScansHasNone) {

@@ -680,7 +680,7 @@ TEST(GraphTest, EveryDamagedByteIsRefusedOrMeansNothing) {
 TEST(GraphTest, RecipesThatGraphsDoNotServeAreRefused) {
   const Table table = Clustered(DataType::kFloatVector, 8, 10, 0);
   IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
-  recipe.codec = IndexCodec::kPq;
+  recipe.codec = IndexCodec::kRabitq;
   EXPECT_EQ(BuildVectorIndex(recipe, table.view(), {}).status().code(), StatusCode::kIndexNotSupported);
   recipe = RecipeFor(table, MetricType::kL2);
   recipe.degree = 0;

@@ -566,9 +566,11 @@ void Lists::ScoreMatches(const Task& task) const {
 /// Returns false where another way served the query already.
 bool Lists::Begin(const Task& task, const IndexSearchOptions& options, uint32_t nprobe, ListsQuery& state) const {
   if (ScoringIsCheaper(task.filter, nprobe) || !Prepare(task.queries, task.query, task.result, options.k, state)) {
+    ++task.counters.plans[static_cast<size_t>(SearchPlan::kScoreMatches)];
     ScoreMatches(task);
     return false;
   }
+  ++task.counters.plans[static_cast<size_t>(SearchPlan::kProbe)];
   for (uint32_t row : loose_) {
     if (task.filter.bits == nullptr || ((task.filter.bits[row / 64] >> (row % 64)) & 1) != 0)
       ScoreRowsOf(task, &row, 1);

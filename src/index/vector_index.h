@@ -31,7 +31,7 @@ namespace quiver::index {
 /// The structures that exist. The number is part of the file format.
 enum class IndexStructure : uint8_t { kLists = 1, kGraph = 2 };
 /// How vectors are encoded for the walk. The number is part of the file format.
-enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2, kSq4 = 3, kPq = 4 };
+enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2 };
 
 /// What to build: a row of the table of index names (structure x codec), with the parameters of the client filled in.
 struct IndexRecipe {
@@ -43,8 +43,7 @@ struct IndexRecipe {
   uint32_t degree = 32;            ///< graph: links per row of the base layer (2 * M)
   uint32_t ef_construction = 200;  ///< graph
   uint32_t nlist = 0;              ///< lists: 0 = chosen from the number of rows
-  uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included; PQ: nbits
-  uint32_t pq_m = 0;               ///< PQ: sub-quantisers
+  uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included
   uint64_t seed = 1;               ///< same rows, recipe and seed on one thread: same bytes
 };
 
