@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "expr/evaluator.h"
@@ -52,7 +54,12 @@ class PageKnowledge {
   }
   /// Returns whether there are any.
   bool Read(const ColumnSource& page, const std::vector<int64_t>& field_ids) {
-    PageFacts* const facts = many_facts_.empty() ? facts_.data() : many_facts_.data();
+    PageFacts* facts = many_facts_.data();
+    if (many_facts_.empty()) {
+      facts = reinterpret_cast<PageFacts*>(inline_facts_);
+      static_assert(std::is_trivially_destructible_v<PageFacts>);
+      std::uninitialized_default_construct_n(facts, field_ids.size());
+    }
     const PageFacts** const pointers = many_facts_.empty() ? pointers_.data() : many_pointers_.data();
     bool any = false;
     for (size_t i = 0; i < field_ids.size(); ++i) {
@@ -68,7 +75,7 @@ class PageKnowledge {
 
  private:
   static constexpr size_t kInline = 8;
-  std::array<PageFacts, kInline> facts_;
+  alignas(PageFacts) std::byte inline_facts_[kInline * sizeof(PageFacts)];  ///< made for the slots that there are
   std::array<const PageFacts*, kInline> pointers_{};
   std::vector<PageFacts> many_facts_;
   std::vector<const PageFacts*> many_pointers_;
@@ -139,15 +146,20 @@ class CompiledFilter final : public Filter {
   /// Evaluates the rows of a page, or only those of `candidates`.
   void EvaluateRows(const ColumnSource& page, const PageFacts* const* facts, uint64_t settled,
                     const uint64_t* candidates, uint64_t* mask) const {
+    // Only as many views are made as there are columns: a page of a narrow column is read in less time than it takes to
+    // clear the room for sixteen.
     constexpr size_t kInlineColumns = 16;
-    std::array<ColumnView, kInlineColumns> inline_views;
+    alignas(ColumnView) std::byte inline_views[kInlineColumns * sizeof(ColumnView)];
     std::vector<ColumnView> many_views;
-    ColumnView* views = inline_views.data();
+    auto* views = reinterpret_cast<ColumnView*>(inline_views);
     const size_t fields = field_ids_.size();
     const size_t count = fields + paths_.size();
     if (count * 2 > kInlineColumns) {
       many_views.resize(count * 2);
       views = many_views.data();
+    } else {
+      static_assert(std::is_trivially_destructible_v<ColumnView>);
+      std::uninitialized_default_construct_n(views, count * 2);
     }
     const uint64_t unread = UnreadSlots(settled);
     const auto is_read = [unread](size_t slot) { return slot >= 64 || ((unread >> slot) & 1U) == 0; };
@@ -158,9 +170,9 @@ class CompiledFilter final : public Filter {
     const size_t rows = page.row_count();
     BitWords active;
     Truth truth;
-    for (size_t begin = 0; begin < rows; begin += kChunkRows) {
+    const auto evaluate = [&](size_t begin, size_t end) {
       Chunk chunk;
-      chunk.rows = std::min(kChunkRows, rows - begin);
+      chunk.rows = end - begin;
       chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
       chunk.columns = views + count;
       chunk.paths = views + count + fields;
@@ -183,7 +195,22 @@ class CompiledFilter final : public Filter {
       evaluator_->Evaluate(chunk, active, false, &truth);
       uint64_t* out = mask + begin / kWordBits;
       for (size_t word = 0; word < chunk.words; ++word) out[word] = truth.is_true[word] & active[word];
+    };
+    const size_t words = (rows + kWordBits - 1) / kWordBits;
+    constexpr size_t kSparseShare = 8;
+    if (candidates != nullptr &&
+        words - static_cast<size_t>(std::count(candidates, candidates + words, 0)) <= words / kSparseShare) {
+      // A few words here and there: whole chunks would be passes over rows that do not matter.
+      for (size_t word = 0; word < words; ++word) {
+        if (candidates[word] == 0) {
+          mask[word] = 0;
+        } else {
+          evaluate(word * kWordBits, std::min(rows, (word + 1) * kWordBits));
+        }
+      }
+      return;
     }
+    for (size_t begin = 0; begin < rows; begin += kChunkRows) evaluate(begin, std::min(rows, begin + kChunkRows));
   }
 
   /// Field slots, of the first 64, that nothing but settled operands of the top-level `and` reads.

@@ -62,7 +62,9 @@ class JsonEvaluator final : public Evaluator {
       } else if (values.type == DataType::kInt64) {
         if constexpr (requires { number_test_.IntRange(); }) {
           if (const std::optional<IntRangeTest> range = number_test_.IntRange()) {
-            return TestFixed<int64_t>(values.fixed, chunk.rows, &out->is_true, *range);
+            const int64_t low = range->empty ? INT64_MAX : range->least;
+            const int64_t high = range->empty ? INT64_MIN : range->most;
+            return TestInterval(values.fixed, chunk.rows, low, high, range->outside, &out->is_true);
           }
         }
         TestFixed<int64_t>(values.fixed, chunk.rows, &out->is_true, [this](int64_t value) {
@@ -77,16 +79,7 @@ class JsonEvaluator final : public Evaluator {
     }
     const auto test = [this](std::string_view json) { return test_(FindJson(json, {})); };
     if (values.dictionary == nullptr) return TestActiveBytes(values, chunk, active, false, out, test);
-    const ColumnDictionary& dictionary = *values.dictionary;
-    std::vector<uint8_t>& verdicts = VerdictsOf(id_, dictionary).of_entry;
-    TestActive(values, chunk, active, false, out, [&](size_t row) {
-      const uint32_t code = values.Code(row);
-      uint8_t& verdict = verdicts[code];
-      if (verdict == DictionaryVerdicts::kUnknown) {
-        verdict = test(dictionary.Entry(code)) ? DictionaryVerdicts::kTrue : DictionaryVerdicts::kFalse;
-      }
-      return verdict == DictionaryVerdicts::kTrue;
-    });
+    TestDictionary(id_, values, chunk, active, false, out, test);
   }
 
   uint64_t id_ = NextEvaluatorId();

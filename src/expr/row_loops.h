@@ -15,6 +15,7 @@
 
 #include "expr/constants.h"
 #include "expr/evaluator.h"
+#include "simd/kernels.h"
 
 namespace quiver::expr {
 
@@ -63,6 +64,17 @@ void TestFixed(const std::byte* data, size_t rows, BitWords* out, const Test& te
     }
     (*out)[word] = bits;
   }
+}
+
+/// Sets bit i of `out` where value i lies in [low, high]; with `outside`, where it does not (as NaN never does). Rows
+/// beyond `rows` give 0.
+template <typename T>
+void TestInterval(const std::byte* data, size_t rows, T low, T high, bool outside, BitWords* out) {
+  simd::Kernels().compare->Of<T>()(data, rows, low, high, out->data());
+  if (!outside) return;
+  const size_t words = (rows + kWordBits - 1) / kWordBits;
+  for (size_t word = 0; word < words; ++word) (*out)[word] = ~(*out)[word];
+  if (const size_t tail = rows % kWordBits; tail != 0) (*out)[words - 1] &= (uint64_t{1} << tail) - 1;
 }
 
 /// Word `word` of the validity of a column.

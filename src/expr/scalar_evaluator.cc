@@ -40,6 +40,32 @@ EvaluatorPtr MakeFixed(size_t slot, Test test, int cost = kFixedCost) {
   return std::make_unique<FixedEvaluator<T, Test>>(slot, std::move(test), cost);
 }
 
+/// Tests whether values lie in an interval, or outside of it: at the speed of memory.
+template <typename T>
+class IntervalEvaluator final : public Evaluator {
+ public:
+  IntervalEvaluator(size_t slot, T low, T high, bool outside)
+      : slot_(slot), low_(low), high_(high), outside_(outside) {}
+  void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
+    const ColumnView& view = chunk.columns[slot_];
+    if (IsSparse(chunk, active)) {
+      return TestActive(view, chunk, active, need_known, out, [&](size_t row) {
+        const T value = LoadValue<T>(view.fixed, row);
+        return (value >= low_ && value <= high_) != outside_;
+      });
+    }
+    TestInterval(view.fixed, chunk.rows, low_, high_, outside_, &out->is_true);
+    ApplyValidity(view, chunk, need_known, out);
+  }
+  [[nodiscard]] int cost() const override { return kFixedCost; }
+
+ private:
+  size_t slot_;
+  T low_;
+  T high_;
+  bool outside_;
+};
+
 /// Applies a test to the active rows of a string column.
 template <typename Test>
 class StringEvaluator final : public Evaluator {
@@ -47,33 +73,12 @@ class StringEvaluator final : public Evaluator {
   StringEvaluator(size_t slot, Test test, int cost) : slot_(slot), cost_(cost), test_(std::move(test)) {}
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     const ColumnView& view = chunk.columns[slot_];
-    if (view.dictionary != nullptr) return EvaluateCodes(view, chunk, active, need_known, out);
+    if (view.dictionary != nullptr) return TestDictionary(id_, view, chunk, active, need_known, out, test_);
     TestActiveBytes(view, chunk, active, need_known, out, test_);
   }
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
-  void EvaluateCodes(const ColumnView& view, const Chunk& chunk, const BitWords& active, bool need_known,
-                     Truth* out) const {
-    using Verdicts = DictionaryVerdicts;
-    const ColumnDictionary& dictionary = *view.dictionary;
-    std::vector<uint8_t>& verdicts = VerdictsOf(id_, dictionary).of_entry;
-    const auto decide = [&](uint32_t code) {
-      uint8_t& verdict = verdicts[code];
-      if (verdict == Verdicts::kUnknown) verdict = test_(dictionary.Entry(code)) ? Verdicts::kTrue : Verdicts::kFalse;
-      return verdict == Verdicts::kTrue;
-    };
-    if (view.codes8 == nullptr) {
-      return TestActive(view, chunk, active, need_known, out, [&](size_t row) { return decide(view.codes16[row]); });
-    }
-    // A small dictionary is decided as a whole, so that the rows need no branches.
-    for (uint32_t code = 0; code < dictionary.size; ++code) decide(code);
-    const uint8_t* table = verdicts.data();
-    TestFixed<uint8_t>(reinterpret_cast<const std::byte*>(view.codes8), chunk.rows, &out->is_true,
-                       [table](uint8_t code) { return table[code] == Verdicts::kTrue; });
-    ApplyValidity(view, chunk, need_known, out);
-  }
-
   uint64_t id_ = NextEvaluatorId();
   size_t slot_;
   int cost_;
@@ -96,27 +101,33 @@ EvaluatorPtr MakeIntRange(size_t slot, const IntRangeTest& range) {
   const int64_t least = std::max(range.least, kLeast);
   const int64_t most = std::min(range.most, kMost);
   if (least == kLeast && most == kMost) return BuildKnownConstant(!range.outside, slot);
-  using U = std::make_unsigned_t<T>;
-  const T low = static_cast<T>(least);
-  const T high = static_cast<T>(most);
-  if (least == most) {
-    if (range.outside) return MakeFixed<T>(slot, [low](T value) { return value != low; });
-    return MakeFixed<T>(slot, [low](T value) { return value == low; });
-  }
-  if (!range.outside && most == kMost) return MakeFixed<T>(slot, [low](T value) { return value >= low; });
-  if (!range.outside && least == kLeast) return MakeFixed<T>(slot, [high](T value) { return value <= high; });
-  // low <= value <= high is one unsigned comparison.
-  const U base = static_cast<U>(low);
-  const U span = static_cast<U>(static_cast<U>(high) - base);
-  if (range.outside) {
-    return MakeFixed<T>(slot, [base, span](T value) { return static_cast<U>(static_cast<U>(value) - base) > span; });
-  }
-  return MakeFixed<T>(slot, [base, span](T value) { return static_cast<U>(static_cast<U>(value) - base) <= span; });
+  return std::make_unique<IntervalEvaluator<T>>(slot, static_cast<T>(least), static_cast<T>(most), range.outside);
 }
+
+/// Tests bytes by a set of them.
+class ByteSetEvaluator final : public Evaluator {
+ public:
+  ByteSetEvaluator(size_t slot, const Literal::Ints& values) : slot_(slot) {
+    for (const int64_t value : values) {
+      if (value >= INT8_MIN && value <= INT8_MAX) set_.Insert(static_cast<uint8_t>(value));
+    }
+  }
+  void Evaluate(const Chunk& chunk, const BitWords& /*active*/, bool need_known, Truth* out) const override {
+    const ColumnView& view = chunk.columns[slot_];
+    simd::Kernels().compare->codes(reinterpret_cast<const uint8_t*>(view.fixed), chunk.rows, set_, out->is_true.data());
+    ApplyValidity(view, chunk, need_known, out);
+  }
+  [[nodiscard]] int cost() const override { return kFixedCost; }
+
+ private:
+  size_t slot_;
+  simd::CodeSet set_;
+};
 
 template <typename T>
 EvaluatorPtr MakeIntSet(size_t slot, const Literal::Ints& values) {
   if (values.empty()) return BuildKnownConstant(false, slot);
+  if constexpr (sizeof(T) == 1) return std::make_unique<ByteSetEvaluator>(slot, values);
   constexpr size_t kFew = 8;
   if (values.size() <= kFew) {
     std::array<T, kFew> few;
@@ -173,6 +184,32 @@ EvaluatorPtr BuildShifted(const Predicate& predicate, size_t slot) {
 
 // --- floats ----------------------------------------------------------------------------------------------------------
 
+/// An interval of numbers with both ends inside: x > c is x >= the number after c. NaN is in none.
+template <typename T>
+class RealInterval {
+ public:
+  RealInterval& StartAt(T value, bool inclusive) {
+    empty_ = empty_ || std::isnan(value) || (!inclusive && value == kInfinity);
+    low_ = inclusive ? value : std::nextafter(value, kInfinity);
+    return *this;
+  }
+  RealInterval& EndAt(T value, bool inclusive) {
+    empty_ = empty_ || std::isnan(value) || (!inclusive && value == -kInfinity);
+    high_ = inclusive ? value : std::nextafter(value, -kInfinity);
+    return *this;
+  }
+  [[nodiscard]] EvaluatorPtr Build(size_t slot, bool outside) const {
+    if (empty_ || low_ > high_) return BuildKnownConstant(outside, slot);
+    return std::make_unique<IntervalEvaluator<T>>(slot, low_, high_, outside);
+  }
+
+ private:
+  static constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  T low_ = -kInfinity;
+  T high_ = kInfinity;
+  bool empty_ = false;
+};
+
 template <typename T>
 EvaluatorPtr BuildFloat(const Predicate& predicate, size_t slot) {
   // FLOAT fields compare in single precision: the constant is rounded first, so that `f == 0.1` finds what 0.1 stored.
@@ -180,24 +217,21 @@ EvaluatorPtr BuildFloat(const Predicate& predicate, size_t slot) {
   switch (predicate.kind) {
     case Predicate::Kind::kCompare: {
       const T constant = real_of(predicate.value);
-      return WithCompare(predicate.op, [&]<CompareOp op>(CompareTag<op>) {
-        return MakeFixed<T>(slot, [constant](T value) { return CompareValues<op>(value, constant); });
-      });
+      RealInterval<T> interval;
+      switch (predicate.op) {
+        case CompareOp::kEqual:
+        case CompareOp::kNotEqual: interval.StartAt(constant, true).EndAt(constant, true); break;
+        case CompareOp::kGreater:
+        case CompareOp::kGreaterEqual: interval.StartAt(constant, predicate.op == CompareOp::kGreaterEqual); break;
+        default: interval.EndAt(constant, predicate.op == CompareOp::kLessEqual); break;
+      }
+      return interval.Build(slot, predicate.op == CompareOp::kNotEqual);
     }
-    case Predicate::Kind::kRange: {
-      const T lower = real_of(predicate.value);
-      const T upper = real_of(predicate.upper);
-      const auto make = [&]<CompareOp lower_op, CompareOp upper_op>(CompareTag<lower_op>, CompareTag<upper_op>) {
-        return MakeFixed<T>(slot, [lower, upper](T value) {
-          return static_cast<int>(CompareValues<lower_op>(value, lower)) &
-                 static_cast<int>(CompareValues<upper_op>(value, upper));
-        });
-      };
-      return WithCompare(predicate.lower_inclusive ? CompareOp::kGreaterEqual : CompareOp::kGreater, [&](auto low) {
-        return WithCompare(predicate.upper_inclusive ? CompareOp::kLessEqual : CompareOp::kLess,
-                           [&](auto high) -> EvaluatorPtr { return make(low, high); });
-      });
-    }
+    case Predicate::Kind::kRange:
+      return RealInterval<T>()
+          .StartAt(real_of(predicate.value), predicate.lower_inclusive)
+          .EndAt(real_of(predicate.upper), predicate.upper_inclusive)
+          .Build(slot, false);
     case Predicate::Kind::kIn: {
       Literal::Ints bits;
       for (const double value : std::get<Literal::Doubles>(predicate.value.value)) {
@@ -244,8 +278,7 @@ EvaluatorPtr BuildBool(const Predicate& predicate, size_t slot) {
     when_false = Satisfies(predicate.op, 0 <=> constant);
   }
   if (when_true == when_false) return BuildKnownConstant(when_true, slot);
-  if (when_true) return MakeFixed<uint8_t>(slot, [](uint8_t value) { return value != 0; });
-  return MakeFixed<uint8_t>(slot, [](uint8_t value) { return value == 0; });
+  return std::make_unique<IntervalEvaluator<int8_t>>(slot, int8_t{0}, int8_t{0}, when_true);
 }
 
 // --- strings ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "simd/compare_kernels.h"
 #include "simd/list_kernels.h"
 
 namespace quiver::simd {
@@ -142,6 +143,7 @@ struct KernelTable {
   /// The Walsh-Hadamard transform in place, not scaled: `count` is a power of two from 8 on. Same bits on every level.
   void (*hadamard)(float* values, size_t count) = nullptr;
   const ListKernels* lists = nullptr;
+  const CompareKernels* compare = nullptr;
   /// Widens rows to float: out[i * dim + d].
   void (*f16_to_f32)(const void* in, size_t count, float* out) = nullptr;
   void (*bf16_to_f32)(const void* in, size_t count, float* out) = nullptr;

@@ -350,6 +350,7 @@ constexpr KernelTable MakeTable() {
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kAvx2ListKernels;
+  table.compare = &kAvx2CompareKernels;
   table.read_all = &ReadAll;
   return table;
 }

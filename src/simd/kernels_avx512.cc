@@ -294,6 +294,7 @@ constexpr KernelTable MakeTable() {
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kAvx512ListKernels;
+  table.compare = &kAvx512CompareKernels;
   table.read_all = &ReadAll;
   return table;
 }

@@ -269,6 +269,7 @@ constexpr KernelTable MakeTable() {
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kBaselineListKernels;
+  table.compare = &kBaselineCompareKernels;
   table.read_all = &ReadAll;
   return table;
 }

@@ -8,11 +8,14 @@ namespace quiver::simd {
 
 extern const KernelTable kBaselineTable;
 extern const ListKernels kBaselineListKernels;
+extern const CompareKernels kBaselineCompareKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Table;
 extern const KernelTable kAvx512Table;
 extern const ListKernels kAvx2ListKernels;
 extern const ListKernels kAvx512ListKernels;
+extern const CompareKernels kAvx2CompareKernels;
+extern const CompareKernels kAvx512CompareKernels;
 #endif
 
 }  // namespace quiver::simd
