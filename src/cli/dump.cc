@@ -268,20 +268,21 @@ Status DumpIndex(Tree& tree, const std::string& path) {
   }
   QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
   const index::IndexRecipe& recipe = opened->recipe();
-  const bool graph = recipe.structure == index::IndexStructure::kGraph;
   tree.Text("kind", "vector index file");
-  tree.Text("structure", graph ? "graph" : "lists");
-  constexpr std::array kCodecs{"raw", "sq8", "rabitq", "sq4", "pq"};
+  constexpr std::array kStructures{"unknown", "lists", "graph", "inverted"};
+  const auto structure = static_cast<size_t>(recipe.structure);
+  tree.Text("structure", kStructures[structure < kStructures.size() ? structure : 0]);
+  constexpr std::array kCodecs{"raw", "sq8", "rabitq"};
   const auto codec = static_cast<size_t>(recipe.codec);
   tree.Text("codec", codec < kCodecs.size() ? kCodecs[codec] : "unknown");
   tree.Text("type", DataTypeName(recipe.type));
   tree.Number("dim", recipe.dim);
   tree.Text("metric", MetricTypeName(recipe.metric));
   tree.Count("rows", opened->row_count());
-  if (graph) {
+  if (recipe.structure == index::IndexStructure::kGraph) {
     tree.Count("degree", recipe.degree);
     tree.Count("ef_construction", recipe.ef_construction);
-  } else {
+  } else if (recipe.structure == index::IndexStructure::kLists) {
     tree.Count("nlist", recipe.nlist);
     if (recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
   }

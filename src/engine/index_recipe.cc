@@ -26,7 +26,7 @@ struct NamedRecipe {
   IndexCodec codec;
 };
 
-/// What each name is served by; binary vectors are decided in RecipeOf.
+/// What each name is served by; binary and sparse vectors are decided in RecipeOf.
 constexpr std::array kRecipes{
     NamedRecipe{"IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"IVF_SQ8", IndexStructure::kLists, IndexCodec::kSq8},
@@ -40,6 +40,8 @@ constexpr std::array kRecipes{
     NamedRecipe{"HNSW_SQ", IndexStructure::kGraph, IndexCodec::kSq8},
     NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kSq8},
     NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kSq8},
+    NamedRecipe{"SPARSE_INVERTED_INDEX", IndexStructure::kInverted, IndexCodec::kRaw},
+    NamedRecipe{"SPARSE_WAND", IndexStructure::kInverted, IndexCodec::kRaw},
     NamedRecipe{"AUTOINDEX", IndexStructure::kGraph, IndexCodec::kSq8},
 };
 
@@ -93,7 +95,8 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
     case DataType::kFloat16Vector:
     case DataType::kBFloat16Vector:
     case DataType::kInt8Vector:
-    case DataType::kBinaryVector: break;
+    case DataType::kBinaryVector:
+    case DataType::kSparseFloatVector: break;
     default: return std::nullopt;
   }
   const auto named = std::find_if(kRecipes.begin(), kRecipes.end(),
@@ -109,6 +112,11 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
     if (recipe.metric != MetricType::kHamming && recipe.metric != MetricType::kJaccard) return std::nullopt;
     recipe.structure = IndexStructure::kLists;
     recipe.codec = IndexCodec::kRaw;  // bits are their own code
+  }
+  if (field.type == DataType::kSparseFloatVector) {
+    if (recipe.metric != MetricType::kIp) return std::nullopt;
+    recipe.structure = IndexStructure::kInverted;
+    recipe.codec = IndexCodec::kRaw;
   }
   if (const auto m = Number(index, "M")) recipe.degree = 2 * *m;
   if (const auto ef = Number(index, "efConstruction")) recipe.ef_construction = *ef;
@@ -223,7 +231,12 @@ std::optional<SegmentRecipe> SegmentRecipeOf(const CollectionSchema& schema, con
   return std::nullopt;
 }
 
-uint64_t BuildMemory(const IndexRecipe& recipe, uint64_t rows) {
+uint64_t BuildMemory(const IndexRecipe& recipe, const ColumnView& column) {
+  if (recipe.structure == IndexStructure::kInverted) {
+    // Six of the eight bytes of each value, with what tells where they are; once more for the file.
+    return 2 * BytesOf(column);
+  }
+  const uint64_t rows = column.rows;
   uint64_t per_row = CodeBytes(recipe) + 16;
   if (recipe.structure == IndexStructure::kGraph) per_row += uint64_t{recipe.degree} * 4 * 5 / 4 + 16;
   return rows * per_row * 2;  // while it is built, and the file

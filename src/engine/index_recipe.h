@@ -41,7 +41,8 @@ std::string CastTypeOf(const IndexInfo& index);
 using SegmentRecipe = std::variant<index::IndexRecipe, index::ScalarRecipe>;
 std::optional<SegmentRecipe> SegmentRecipeOf(const CollectionSchema& schema, const IndexInfo& index);
 
-/// Bytes of memory that building such an index over so many rows takes, the finished file included; an estimate.
-uint64_t BuildMemory(const index::IndexRecipe& recipe, uint64_t rows);
+/// Bytes of memory that building such an index over the rows of `column` takes, the finished file included; an
+/// estimate.
+uint64_t BuildMemory(const index::IndexRecipe& recipe, const ColumnView& column);
 
 }  // namespace quiver::engine

@@ -71,10 +71,19 @@ TEST(IndexRecipeTest, BinaryVectorsAreKeptInLists) {
   }
 }
 
+TEST(IndexRecipeTest, SparseVectorsAreInverted) {
+  for (const char* name : {"SPARSE_INVERTED_INDEX", "SPARSE_WAND", "AUTOINDEX"}) {
+    const auto recipe = Recipe(name, {{"drop_ratio_build", "0.2"}}, DataType::kSparseFloatVector, "IP");
+    ASSERT_TRUE(recipe) << name;
+    EXPECT_EQ(recipe->structure, IndexStructure::kInverted);
+    EXPECT_EQ(recipe->codec, IndexCodec::kRaw);
+  }
+}
+
 TEST(IndexRecipeTest, WhatScansHasNone) {
   EXPECT_FALSE(Recipe("FLAT"));
   EXPECT_FALSE(Recipe("BIN_FLAT", {}, DataType::kBinaryVector, "HAMMING"));
-  EXPECT_FALSE(Recipe("SPARSE_INVERTED_INDEX", {}, DataType::kSparseFloatVector, "IP"));
+  EXPECT_FALSE(Recipe("SPARSE_INVERTED_INDEX", {}, DataType::kSparseFloatVector, "BM25"));
   EXPECT_FALSE(Recipe("INVERTED", {}, DataType::kVarChar, ""));
   EXPECT_FALSE(Recipe("AUTOINDEX", {}, DataType::kBinaryVector, "SUBSTRUCTURE"));
   EXPECT_TRUE(Recipe("AUTOINDEX", {}, DataType::kBinaryVector, "JACCARD"));

@@ -540,12 +540,7 @@ bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kKind.
 
 uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column) {
   const uint64_t per_pair = DomainOf(recipe.value_type) == ValueDomain::kTexts ? 24 : 16;
-  uint64_t bytes = 0;
-  if (column.width == 0 && column.rows != 0 && column.dictionary == nullptr) {
-    const std::string_view first = column.Bytes(0);
-    const std::string_view last = column.Bytes(column.rows - 1);
-    bytes = static_cast<uint64_t>(last.data() + last.size() - first.data());
-  }
+  const uint64_t bytes = column.width == 0 && column.dictionary == nullptr ? BytesOf(column) : 0;
   // The elements of arrays: their bytes tell how many there may be.
   const uint64_t pairs = recipe.elements ? std::max<uint64_t>(column.rows, bytes / 8) : column.rows;
   return pairs * (per_pair + 12) + bytes;

@@ -4,6 +4,7 @@
 #include "index/internal/index_file.h"
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
+#include "index/internal/sparse_index.h"
 
 namespace quiver::index {
 
@@ -19,6 +20,7 @@ std::string_view SearchPlanName(SearchPlan plan) {
     case SearchPlan::kWalk: return "walk";
     case SearchPlan::kWalkThrough: return "walk through";
     case SearchPlan::kProbe: return "probe lists";
+    case SearchPlan::kPostings: return "sum postings";
   }
   return "";
 }
@@ -38,6 +40,7 @@ Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView
   // One case per structure that exists.
   if (recipe.structure == IndexStructure::kGraph) return BuildGraph(recipe, vectors, control);
   if (recipe.structure == IndexStructure::kLists) return BuildLists(recipe, vectors, control);
+  if (recipe.structure == IndexStructure::kInverted) return BuildSparse(recipe, vectors, control);
   return Error(StatusCode::kIndexNotSupported, "no structure serves index structure {} with codec {}",
                static_cast<int>(recipe.structure), static_cast<int>(recipe.codec));
 }
@@ -46,6 +49,7 @@ Result<std::unique_ptr<VectorIndex>> OpenVectorIndex(std::string_view bytes, std
   QUIVER_ASSIGN_OR_RETURN(IndexFile file, IndexFile::Open(bytes, name));
   if (file.recipe().structure == IndexStructure::kGraph) return OpenGraph(std::move(file));
   if (file.recipe().structure == IndexStructure::kLists) return OpenLists(std::move(file));
+  if (file.recipe().structure == IndexStructure::kInverted) return OpenSparse(std::move(file));
   return file.Damaged("its structure is not known");
 }
 

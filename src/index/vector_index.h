@@ -1,5 +1,6 @@
 // File: index/vector_index.h
-// VectorIndex: an immutable search structure (lists, graph) over one vector field of one sealed segment.
+// VectorIndex: an immutable search structure (lists, graph, postings of sparse vectors) over one vector field of one
+// sealed segment.
 //
 //   QUIVER_ASSIGN_OR_RETURN(std::string bytes, BuildVectorIndex(recipe, vectors, control));       // background
 //   QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<VectorIndex> index, OpenVectorIndex(mapped, name));  // restart: no rebuild
@@ -29,7 +30,7 @@
 namespace quiver::index {
 
 /// The structures that exist. The number is part of the file format.
-enum class IndexStructure : uint8_t { kLists = 1, kGraph = 2 };
+enum class IndexStructure : uint8_t { kLists = 1, kGraph = 2, kInverted = 3 };
 /// How vectors are encoded for the walk. The number is part of the file format.
 enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2 };
 
@@ -61,9 +62,10 @@ enum class SearchPlan : uint8_t {
   kWalk,          ///< graph: a walk over all rows, those that match are kept
   kWalkThrough,   ///< graph: a walk over rows that match, looking through the others
   kProbe,         ///< lists: the nearest lists are scanned
+  kPostings,      ///< sparse: the postings of the query's dimensions are summed
 };
-constexpr size_t kSearchPlans = 5;
-/// "score matches", "scan codes", "walk", "walk through" or "probe lists".
+constexpr size_t kSearchPlans = 6;
+/// "score matches", "scan codes", "walk", "walk through", "probe lists" or "sum postings".
 std::string_view SearchPlanName(SearchPlan plan);
 
 /// Where the work of a search went, for explain and for tests.

@@ -92,6 +92,18 @@ ColumnView ViewOf(const Column& column) {
   return view;
 }
 
+uint64_t BytesOf(const ColumnView& view) {
+  if (view.width != 0) return uint64_t{view.rows} * view.width;
+  uint64_t bytes = 0;
+  if (view.strings != nullptr || view.dictionary != nullptr) {
+    for (size_t row = 0; row < view.rows; ++row) bytes += view.Bytes(row).size();
+  } else if (view.rows != 0) {
+    const std::string_view last = view.Bytes(view.rows - 1);
+    bytes = static_cast<uint64_t>(last.data() + last.size() - view.Bytes(0).data());
+  }
+  return bytes;
+}
+
 ArrayReader::ArrayReader(std::string_view bytes, DataType element_type)
     : bytes_(bytes), width_(FixedWidth(element_type, 0)) {
   if (bytes_.size() >= sizeof(uint32_t)) std::memcpy(&size_, bytes_.data(), sizeof(uint32_t));

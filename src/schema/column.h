@@ -126,6 +126,9 @@ struct ColumnView {
 /// Returns a view of an owned column; valid while the column lives unchanged.
 ColumnView ViewOf(const Column& column);
 
+/// Bytes of the values of a view, offsets and null flags not counted.
+uint64_t BytesOf(const ColumnView& view);
+
 /// Reads an encoded ARRAY value.
 class ArrayReader {
  public:

@@ -59,7 +59,8 @@ double GraphPlanner::Cost(SearchPlan plan, const GraphFilter& filter) const {
       return kStart + refine + Distances(SeedRoom(share)) * WalkDistance() +
              kThroughExpansions * static_cast<double>(ThroughRoom()) * expansion;
     }
-    case SearchPlan::kProbe: break;
+    case SearchPlan::kProbe:
+    case SearchPlan::kPostings: break;
   }
   return std::numeric_limits<double>::infinity();
 }

@@ -4,6 +4,7 @@
 
 #include "index/internal/graph_search.h"
 #include "index/internal/lists_scratch.h"
+#include "index/internal/sparse_index.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
@@ -11,6 +12,7 @@ namespace quiver::index {
 struct IndexScratch::Impl {
   GraphScratch graph;
   ListsScratch lists;
+  SparseScratch sparse;
 };
 
 }  // namespace quiver::index

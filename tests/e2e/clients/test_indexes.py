@@ -1,6 +1,7 @@
 """Index definitions: every published type and its parameters, duplicates, drops."""
 
 import json
+import time
 
 import pytest
 from pymilvus import DataType
@@ -275,3 +276,60 @@ def test_search_parameters_of_ivf(client, collections, name):
     with refused("Out of range in json: param 'nprobe'"):
         client.search(name, data=[[0.0] * 8], limit=10, search_params={"params": {"nprobe": 0}})
     assert len(client.search(name, data=[[0.0] * 8], limit=10, search_params={"params": {"nprobe": 4}})[0]) == 10
+
+
+def settle(client, name, index):
+    """Waits until the index covers all flushed rows."""
+    end = time.monotonic() + 120
+    while (told := client.describe_index(name, index))["pending_index_rows"] != 0:
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
+
+
+SERVED = [(name, F, "L2", params) for name, params in [
+    ("IVF_FLAT", {"nlist": 64}), ("IVF_SQ8", {"nlist": 64, "sq_type": "sq4"}), ("IVF_PQ", {"nlist": 64, "m": 8, "nbits": 8}),
+    ("IVF_RABITQ", {"nlist": 64}), ("SCANN", {"nlist": 64}), ("DISKANN", {}), ("HNSW", {"M": 16, "efConstruction": 100}),
+    ("HNSW_PQ", {"M": 16, "efConstruction": 100, "m": 8}), ("HNSW_PRQ", {"M": 16, "efConstruction": 100, "m": 2}),
+    ("AUTOINDEX", {}),
+]] + [("HNSW", B, "HAMMING", {"M": 16, "efConstruction": 100}), ("BIN_IVF_FLAT", B, "HAMMING", {"nlist": 32}),
+      ("SPARSE_INVERTED_INDEX", S, "IP", {"drop_ratio_build": 0.1}), ("SPARSE_WAND", S, "IP", {}), ("AUTOINDEX", S, "IP", {})]
+
+
+@pytest.mark.parametrize("index_type,kind,metric,params", SERVED, ids=[f"{s[0]}-{s[1].name}" for s in SERVED])
+def test_built_indexes_find_the_nearest(client, collections, name, index_type, kind, metric, params):
+    """Enough rows for an index: it is built, and finds what the scan of the same rows found before, filtered or not."""
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    rows, queries = 6000, 10
+    centres = rng.standard_normal((50, 32))
+    dense = (centres[rng.integers(50, size=rows + queries)] + 0.4 * rng.standard_normal((rows + queries, 32)))
+    dense = dense.astype(np.float32)
+    if kind == S:
+        dense = np.zeros((rows + queries, 2000), np.float32)
+        for row in dense:
+            row[(2000 ** rng.random(30)).astype(int)] = rng.random(30).astype(np.float32) + 0.1
+        data = [{int(k): float(row[k]) for k in row.nonzero()[0]} for row in dense]
+        truth = -(dense[rows:] @ dense[:rows].T)
+    elif kind == B:
+        data = [row.tobytes() for row in np.packbits(dense > 0, axis=1)]
+        truth = ((dense[rows:, None] > 0) != (dense[None, :rows] > 0)).sum(axis=2)
+    else:
+        data = dense.tolist()
+        truth = ((dense[rows:, None] - dense[None, :rows]) ** 2).sum(axis=2)
+    collections.create(name, [field_of(kind), ("n", DataType.INT64)], index=False, load=False)
+    for first in range(0, rows, 2000):
+        client.insert(name, [{"id": i, "v": data[i], "n": i % 10} for i in range(first, first + 2000)])
+    client.flush(name)
+    collections.index(name, "v", metric=metric, index_type=index_type, **params)
+    settle(client, name, "v")
+    assert client.describe_index(name, "v")["indexed_rows"] == rows
+    client.load_collection(name)
+    for text, kept in (("", range(rows)), ("n < 4", [i for i in range(rows) if i % 10 < 4])):
+        found = client.search(name, data=data[rows:], anns_field="v", limit=10, filter=text)
+        right = 0
+        for scores, hits in zip(truth[:, kept], found):
+            assert len(hits) == 10 and {hit["id"] for hit in hits} <= set(kept)
+            worst = np.sort(scores)[9]
+            right += sum((-1 if kind == S else 1) * hit["distance"] <= worst + 1e-3 for hit in hits)
+        assert right >= (queries * 10 if kind == S else queries * 9), f"{right} of {queries * 10} with filter {text!r}"
