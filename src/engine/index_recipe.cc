@@ -180,8 +180,8 @@ std::string JsonPointer(std::span<const std::string> keys) {
 
 std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
                                                   const IndexInfo& index) {
-  if (index.index_type == "NGRAM" || index.index_type == "RTREE") return std::nullopt;
   index::ScalarRecipe recipe{.field_id = field.field_id, .type = field.type, .value_type = field.type};
+  if (index.index_type == "NGRAM") recipe.structure = index::ScalarStructure::kGrams;
   switch (field.type) {
     case DataType::kBool:
     case DataType::kInt8:
@@ -193,6 +193,7 @@ std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema
     case DataType::kVarChar:
     case DataType::kString:
     case DataType::kTimestamptz: return recipe;
+    case DataType::kGeometry: recipe.structure = index::ScalarStructure::kBoxes; return recipe;
     case DataType::kArray:
       recipe.value_type = field.element_type;
       recipe.elements = true;

@@ -21,8 +21,9 @@ namespace quiver::engine {
 /// need not be the published defaults. Whether the structure exists is for index::BuildVectorIndex to say.
 std::optional<index::IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& index);
 
-/// What to build for an index on a scalar field; nothing for what is recorded only: n-grams, geometries, JSON indexes
-/// without a single type or with a cast function, a path that cannot be parsed. All names mean the same structure.
+/// What to build for an index on a scalar field; nothing for what is recorded only: JSON indexes without a
+/// single type or with a cast function, a path that cannot be parsed. NGRAM means grams of three bytes, whatever its
+/// parameters; RTREE, and AUTOINDEX on GEOMETRY, mean boxes; all other names mean postings.
 std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
                                                   const IndexInfo& index);
 

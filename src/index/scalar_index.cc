@@ -9,43 +9,31 @@
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "expr/array_values.h"
-#include "expr/constants.h"
 #include "expr/json_scan.h"
-#include "expr/like_pattern.h"
+#include "index/internal/box_tree.h"
+#include "index/internal/candidate_index.h"
+#include "index/internal/grams.h"
 #include "index/internal/postings.h"
+#include "index/internal/postings_index.h"
 #include "index/internal/section_file.h"
 
 namespace quiver::index {
 
 namespace {
 
-using expr::CompareOp;
-using expr::Literal;
-using expr::Predicate;
-using Range = Postings::Range;
-
 /// Rows of the segment, then the structure.
 constexpr size_t kHeadSize = 5;
-constexpr uint8_t kPostingsStructure = 1;
 constexpr SectionFileKind kKind{.magic = std::string_view("QUIVSIX\0", 8), .version = 1, .head_size = kHeadSize};
 
 constexpr uint32_t kRecipeSection = 1;
 constexpr uint32_t kNullsSection = 10;
 
-/// Values that a pattern is tried on cost about as much as rows in a scan: more are not worth it.
-constexpr uint32_t kRowsPerTriedValue = 8;
-constexpr double kTryPrice = 20;
-/// Nanoseconds to find one value.
-constexpr double kFindPrice = 150;
-constexpr double kWordPrice = 0.3;
-
-ValueDomain DomainOf(DataType type) {
-  if (IsFloating(type)) return ValueDomain::kReals;
-  return type == DataType::kVarChar || type == DataType::kString ? ValueDomain::kTexts : ValueDomain::kIntegers;
-}
-
 bool IsServed(const ScalarRecipe& recipe) {
   const DataType type = recipe.value_type;
+  if (recipe.structure == ScalarStructure::kBoxes) {
+    return recipe.type == DataType::kGeometry && type == recipe.type && !recipe.elements && recipe.path.empty();
+  }
+  if (recipe.structure == ScalarStructure::kGrams && (recipe.elements || type != DataType::kVarChar)) return false;
   const bool scalar = type == DataType::kBool || IsInteger(type) || IsFloating(type) || type == DataType::kVarChar ||
                       type == DataType::kString || type == DataType::kTimestamptz;
   switch (recipe.type) {
@@ -63,9 +51,11 @@ struct Remarks {
   bool rounded = false;  ///< JSON: some number is no double
 };
 
+/// Hands the values of rows to a builder, which has Add for integers, reals and texts.
+template <typename Builder>
 class Reader {
  public:
-  Reader(const ScalarRecipe& recipe, PostingsBuilder& builder, Remarks& remarks)
+  Reader(const ScalarRecipe& recipe, Builder& builder, Remarks& remarks)
       : recipe_(recipe), builder_(builder), remarks_(remarks), path_(expr::StepsOf(recipe.path)) {}
 
   void AddRow(const ColumnView& column, uint32_t row) {
@@ -113,17 +103,96 @@ class Reader {
     } else if (value.type == expr::JsonType::kString) {
       if (!value.escaped) return builder_.Add(value.text, row);
       std::string buffer;
-      decoded_.emplace_back(expr::JsonStringText(value, &buffer));
-      builder_.Add(std::string_view(decoded_.back()), row);
+      const std::string_view text = expr::JsonStringText(value, &buffer);
+      if constexpr (Builder::kKeepsTexts) {
+        builder_.Add(std::string_view(decoded_.emplace_back(text)), row);
+      } else {
+        builder_.Add(text, row);
+      }
     }
   }
 
   const ScalarRecipe& recipe_;
-  PostingsBuilder& builder_;
+  Builder& builder_;
   Remarks& remarks_;
   std::vector<expr::PathStep> path_;
   std::deque<std::string> decoded_;
 };
+
+/// Both passes of a GramBuilder as a builder of a Reader.
+class GramSink {
+ public:
+  static constexpr bool kKeepsTexts = false;
+  void Add(std::string_view text, uint32_t row) {
+    if (placing_) {
+      builder_.Place(text, row);
+    } else {
+      builder_.Count(text);
+    }
+  }
+  void Add(int64_t, uint32_t) {}  // only texts are asked for
+  void Add(double, uint32_t) {}
+  Status FinishCounting() {
+    placing_ = true;
+    return builder_.FinishCounting();
+  }
+  Status Finish(uint32_t rows, SectionFileWriter& writer) { return builder_.Finish(rows, writer); }
+
+ private:
+  GramBuilder builder_;
+  bool placing_ = false;
+};
+
+/// Calls `add` for each row, and asks now and then whether the index is wanted still.
+template <typename Add>
+Status ForEachRow(uint32_t rows, const BuildControl& control, const Add& add) {
+  constexpr uint32_t kRowsPerLook = 1U << 16;
+  for (uint32_t row = 0; row < rows; ++row) {
+    if (row % kRowsPerLook == 0 && control.cancelled && control.cancelled()) {
+      return Error(StatusCode::kCancelled, "the index is not wanted any more");
+    }
+    add(row);
+  }
+  return Status::Ok();
+}
+
+Status BuildPostings(const ScalarRecipe& recipe, const ColumnView& column, const BuildControl& control,
+                     Remarks& remarks, SectionFileWriter& writer) {
+  const auto rows = static_cast<uint32_t>(column.rows);
+  PostingsBuilder builder(DomainOf(recipe.value_type), rows);
+  Reader reader(recipe, builder, remarks);
+  QUIVER_RETURN_IF_ERROR(ForEachRow(rows, control, [&](uint32_t row) { reader.AddRow(column, row); }));
+  return builder.Finish(writer);
+}
+
+Status BuildGrams(const ScalarRecipe& recipe, const ColumnView& column, const BuildControl& control, Remarks& remarks,
+                  SectionFileWriter& writer) {
+  const auto rows = static_cast<uint32_t>(column.rows);
+  GramSink grams;
+  Reader reader(recipe, grams, remarks);
+  const auto add = [&](uint32_t row) { reader.AddRow(column, row); };
+  QUIVER_RETURN_IF_ERROR(ForEachRow(rows, control, add));
+  QUIVER_RETURN_IF_ERROR(grams.FinishCounting());
+  remarks.nulls.clear();  // they are told again
+  QUIVER_RETURN_IF_ERROR(ForEachRow(rows, control, add));
+  return grams.Finish(rows, writer);
+}
+
+Status BuildBoxes(const ColumnView& column, const BuildControl& control, Remarks& remarks, SectionFileWriter& writer) {
+  BoxTreeBuilder boxes;
+  QUIVER_RETURN_IF_ERROR(ForEachRow(static_cast<uint32_t>(column.rows), control, [&](uint32_t row) {
+    if (column.IsNull(row)) return remarks.nulls.push_back(row);
+    const Extent extent = ExtentOf(column.Bytes(row));
+    if (!extent.sound) return;
+    if (extent.boxed) {
+      boxes.Add(extent.box, row);
+    } else {
+      boxes.AddUnbounded(row);
+    }
+  }));
+  boxes.Finish(writer);
+  return Status::Ok();
+}
 
 std::string EncodeRecipe(const ScalarRecipe& recipe, bool rounded) {
   ByteWriter writer;
@@ -141,7 +210,7 @@ std::string EncodeRecipe(const ScalarRecipe& recipe, bool rounded) {
   return bytes;
 }
 
-Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file) {
+Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file, ScalarStructure structure) {
   const std::string_view bytes = file.Section(kRecipeSection);
   constexpr size_t kCrcSize = 4;
   if (bytes.size() < kCrcSize) return file.Damaged("it has no recipe");
@@ -150,6 +219,7 @@ Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file) {
   if (trailer.Value<uint32_t>() != Crc32c(body)) return file.Damaged("the checksum of its recipe does not match");
   ByteReader reader(body);
   ScalarRecipe recipe;
+  recipe.structure = structure;
   recipe.field_id = reader.Value<int64_t>();
   recipe.type = static_cast<DataType>(reader.Value<int32_t>());
   recipe.value_type = static_cast<DataType>(reader.Value<int32_t>());
@@ -161,339 +231,6 @@ Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file) {
   return std::pair(std::move(recipe), rounded);
 }
 
-// --- answers ---------------------------------------------------------------------------------------------------------
-
-/// Rows of some values: of any of them, or of all.
-class PostingsAnswer final : public expr::TermAnswer {
- public:
-  PostingsAnswer(const Postings& postings, std::vector<Range> ranges, bool all, bool repeats)
-      : postings_(postings), ranges_(std::move(ranges)), all_(all) {
-    nanoseconds = kFindPrice;
-    if (all_) {
-      most = UINT64_MAX;
-      std::sort(ranges_.begin(), ranges_.end(),
-                [&](Range a, Range b) { return postings_.CountOf(a) < postings_.CountOf(b); });
-    }
-    for (const Range& range : ranges_) {
-      const uint64_t count = postings_.CountOf(range);
-      nanoseconds += postings_.PriceOf(range);
-      if (all_) {
-        most = std::min(most, count);
-      } else {
-        most += count;
-        // Where a row may hold several values, it may be counted several times.
-        least = repeats ? 0 : least + count;
-      }
-    }
-  }
-
-  void AddTo(expr::RowSet* rows) const override {
-    if (!all_) return postings_.AddTo(ranges_, rows);
-    std::optional<expr::RowSet> common;
-    for (const Range& range : ranges_) {
-      expr::RowSet found(rows->rows());
-      postings_.AddTo({&range, 1}, &found);
-      if (common) {
-        common->Intersect(found);
-      } else {
-        common = std::move(found);
-      }
-    }
-    if (common) rows->Unite(*common);
-  }
-
- private:
-  const Postings& postings_;
-  std::vector<Range> ranges_;
-  bool all_;
-};
-
-/// Every row but some; `rows` has all rows with a value.
-class ComplementAnswer final : public expr::TermAnswer {
- public:
-  ComplementAnswer(const Postings& postings, std::vector<Range> others, std::span<const uint32_t> nulls, uint64_t count,
-                   uint32_t rows)
-      : postings_(postings), others_(std::move(others)), nulls_(nulls) {
-    least = most = count;
-    nanoseconds = kFindPrice + 2 * kWordPrice * (static_cast<double>(rows) / 64) + static_cast<double>(nulls.size());
-    for (const Range& range : others_) nanoseconds += postings_.PriceOf(range);
-  }
-
-  void AddTo(expr::RowSet* rows) const override {
-    expr::RowSet found(rows->rows());
-    postings_.AddTo(others_, &found);
-    found.Add(nulls_);
-    found.Invert();
-    rows->Unite(found);
-  }
-
- private:
-  const Postings& postings_;
-  std::vector<Range> others_;
-  std::span<const uint32_t> nulls_;
-};
-
-class NullAnswer final : public expr::TermAnswer {
- public:
-  explicit NullAnswer(std::span<const uint32_t> nulls) : nulls_(nulls) {
-    least = most = nulls.size();
-    nanoseconds = static_cast<double>(nulls.size());
-  }
-  void AddTo(expr::RowSet* rows) const override { rows->Add(nulls_); }
-
- private:
-  std::span<const uint32_t> nulls_;
-};
-
-class PostingsIndex final : public ScalarIndex {
- public:
-  PostingsIndex(SectionFile file, ScalarRecipe recipe, bool rounded, uint32_t rows, Postings postings,
-                std::span<const uint32_t> nulls)
-      : file_(std::move(file)),
-        recipe_(std::move(recipe)),
-        rounded_(rounded),
-        rows_(rows),
-        domain_(DomainOf(recipe_.value_type)),
-        postings_(postings),
-        nulls_(nulls) {}
-
-  [[nodiscard]] const ScalarRecipe& recipe() const override { return recipe_; }
-  [[nodiscard]] uint32_t row_count() const override { return rows_; }
-  [[nodiscard]] uint64_t value_count() const override { return postings_.value_count(); }
-  [[nodiscard]] Status EnsureSound() const override { return file_.EnsureSound(); }
-  [[nodiscard]] std::span<const uint32_t> null_rows() const override { return nulls_; }
-
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Answer(const Predicate& term) const override {
-    if (term.field.field_id != recipe_.field_id || term.field.type != recipe_.type) return nullptr;
-    if (term.kind == Predicate::Kind::kIsNull) {
-      if (!term.field.path.empty()) return nullptr;
-      return std::make_unique<NullAnswer>(nulls_);
-    }
-    const auto same = [](const expr::PathStep& step, const std::string& key) { return step.key == key; };
-    if (!std::equal(term.field.path.begin(), term.field.path.end(), recipe_.path.begin(), recipe_.path.end(), same)) {
-      return nullptr;
-    }
-    if (recipe_.elements != (term.kind == Predicate::Kind::kContains)) return nullptr;
-    switch (term.kind) {
-      case Predicate::Kind::kCompare: {
-        const CompareOp op = term.op == CompareOp::kNotEqual ? CompareOp::kEqual : term.op;
-        if (!Fits(term.value)) return nullptr;
-        return Interval(
-            op == CompareOp::kEqual || op == CompareOp::kGreater || op == CompareOp::kGreaterEqual ? &term.value
-                                                                                                   : nullptr,
-            op != CompareOp::kGreater,
-            op == CompareOp::kEqual || op == CompareOp::kLess || op == CompareOp::kLessEqual ? &term.value : nullptr,
-            op != CompareOp::kLess);
-      }
-      case Predicate::Kind::kRange:
-        if (!Fits(term.value) || !Fits(term.upper)) return nullptr;
-        return Interval(&term.value, term.lower_inclusive, &term.upper, term.upper_inclusive);
-      case Predicate::Kind::kIn: return AnyOf(term.value);
-      case Predicate::Kind::kContains: return AnswerContains(term);
-      case Predicate::Kind::kEmpty: {
-        const Literal empty{std::string()};
-        return domain_ == ValueDomain::kTexts ? Interval(&empty, true, &empty, true) : nullptr;
-      }
-      case Predicate::Kind::kLike: return domain_ == ValueDomain::kTexts ? AnswerLike(term) : nullptr;
-      default: return nullptr;
-    }
-  }
-
- private:
-  /// Whether a constant can be compared with the values. JSON values of other kinds are not in the index, and what a
-  /// term says of them follows from the constant's kind.
-  [[nodiscard]] bool Fits(const Literal& literal) const {
-    switch (domain_) {
-      case ValueDomain::kTexts: return literal.is_string();
-      case ValueDomain::kReals: return literal.is_number();
-      default: return recipe_.value_type == DataType::kBool ? literal.is_bool() : literal.is_number();
-    }
-  }
-
-  /// Value at `position` against a constant that fits.
-  [[nodiscard]] std::partial_ordering Compare(uint32_t position, const Literal& literal) const {
-    switch (domain_) {
-      case ValueDomain::kTexts:
-        return postings_.Text(position) <=> std::string_view(std::get<std::string>(literal.value));
-      case ValueDomain::kReals: {
-        const double value = postings_.reals()[position];
-        if (recipe_.type == DataType::kJson && !rounded_) {
-          if (const auto* integer = std::get_if<int64_t>(&literal.value)) {
-            return 0 <=> expr::CompareExact(*integer, value);
-          }
-        }
-        // FLOAT compares in single precision: the constant is rounded first.
-        return value <=> expr::RoundTo(recipe_.value_type, expr::ToDouble(literal));
-      }
-      default: {
-        const int64_t value = postings_.integers()[position];
-        if (const auto* truth = std::get_if<bool>(&literal.value)) return value <=> int64_t{*truth ? 1 : 0};
-        if (const auto* integer = std::get_if<int64_t>(&literal.value)) return value <=> *integer;
-        return expr::CompareExact(value, std::get<double>(literal.value));
-      }
-    }
-  }
-
-  /// The first position, from `from` on, whose value is not below (`after`: is above) the constant.
-  [[nodiscard]] uint32_t Position(const Literal& literal, bool after, uint32_t from = 0) const {
-    const uint32_t count = postings_.value_count();
-    const auto before = [&](uint32_t position) {
-      const std::partial_ordering order = Compare(position, literal);
-      return order == std::partial_ordering::less || (after && order == std::partial_ordering::equivalent);
-    };
-    uint32_t low = from;
-    uint32_t step = 1;
-    while (uint64_t{low} + step < count && before(low + step)) {
-      low += step;
-      step = std::min(step * 2, count);
-    }
-    auto high = static_cast<uint32_t>(std::min<uint64_t>(uint64_t{low} + step, count));
-    while (low < high) {
-      const uint32_t middle = low + (high - low) / 2;
-      if (before(middle)) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-
-  [[nodiscard]] static bool IsNan(const Literal& literal) {
-    const auto* real = std::get_if<double>(&literal.value);
-    return real != nullptr && std::isnan(*real);
-  }
-
-  /// Values between two constants; nullptr: no bound.
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Interval(const Literal* lower, bool lower_inclusive,
-                                                           const Literal* upper, bool upper_inclusive) const {
-    Range range{0, postings_.value_count()};
-    // A number that was rounded may have been on either side of a bound that it equals now.
-    if (lower != nullptr) range.begin = Position(*lower, !lower_inclusive && !rounded_);
-    if (upper != nullptr) range.end = Position(*upper, upper_inclusive || rounded_, range.begin);
-    if ((lower != nullptr && IsNan(*lower)) || (upper != nullptr && IsNan(*upper))) range.end = range.begin;
-    range.end = std::max(range.end, range.begin);
-    return Ranges({range});
-  }
-
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> Ranges(std::vector<Range> ranges, bool all = false) const {
-    std::unique_ptr<expr::TermAnswer> answer;
-    const uint64_t valued = uint64_t{rows_} - nulls_.size();
-    if (!all && ranges.size() == 1 && !recipe_.elements && postings_.size() == valued &&
-        postings_.CountOf(ranges[0]) * 2 > valued) {
-      // Most rows: the others are fewer.
-      const uint64_t count = postings_.CountOf(ranges[0]);
-      answer = std::make_unique<ComplementAnswer>(
-          postings_, std::vector<Range>{{0, ranges[0].begin}, {ranges[0].end, postings_.value_count()}}, nulls_, count,
-          rows_);
-    } else {
-      answer = std::make_unique<PostingsAnswer>(postings_, std::move(ranges), all, recipe_.elements);
-    }
-    if (rounded_) {
-      answer->exact = false;
-      answer->least = 0;
-    }
-    return answer;
-  }
-
-  /// The value that equals a constant, if there is one.
-  [[nodiscard]] Range Find(const Literal& literal, uint32_t from = 0) const {
-    const uint32_t position = Position(literal, false, from);
-    const bool found =
-        position < postings_.value_count() && Compare(position, literal) == std::partial_ordering::equivalent;
-    return {position, position + (found ? 1U : 0U)};
-  }
-
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnyOf(const Literal& list) const {
-    const size_t size = list.list_size();
-    // Lists for scalar fields are sorted.
-    const bool sorted = recipe_.type != DataType::kJson;
-    std::vector<Range> ranges;
-    uint32_t from = 0;
-    for (size_t i = 0; i < size; ++i) {
-      const Literal item = list.Element(i);
-      if (!Fits(item)) return nullptr;
-      if (IsNan(item)) continue;
-      const Range range = Find(item, sorted ? from : 0);
-      if (sorted) from = range.begin;
-      if (range.begin == range.end) continue;
-      if (!ranges.empty() && ranges.back().end == range.end) continue;  // equal once rounded
-      if (!ranges.empty() && ranges.back().end == range.begin) {
-        ranges.back().end = range.end;
-      } else {
-        ranges.push_back(range);
-      }
-    }
-    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
-    if (!sorted) answer->least = 0;
-    return answer;
-  }
-
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerContains(const Predicate& term) const {
-    const bool json = recipe_.type == DataType::kJson;
-    std::vector<Literal> items;
-    if (term.contains == expr::ContainsMode::kOne) {
-      items.push_back(term.value);
-    } else {
-      for (size_t i = 0; i < term.value.list_size(); ++i) items.push_back(term.value.Element(i));
-    }
-    const bool all = term.contains == expr::ContainsMode::kAll;
-    if (items.empty()) return nullptr;
-    std::vector<Range> ranges;
-    for (const Literal& item : items) {
-      Range range{0, 0};
-      if (Fits(item)) {
-        if (!IsNan(item)) range = Find(item);
-      } else if (json) {
-        return nullptr;  // elements of other kinds are not in the index
-      }
-      if (range.begin == range.end) {
-        if (all) return Ranges({});  // nothing holds it
-        continue;
-      }
-      const bool known = std::any_of(ranges.begin(), ranges.end(), [&](Range r) { return r.begin == range.begin; });
-      if (!known) ranges.push_back(range);
-    }
-    return Ranges(std::move(ranges), all);
-  }
-
-  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerLike(const Predicate& term) const {
-    const expr::LikePattern pattern(std::get<std::string>(term.value.value));
-    const std::string prefix(pattern.prefix());
-    Range range{0, postings_.value_count()};
-    if (!prefix.empty()) {
-      range.begin = Position(Literal{prefix}, false);
-      if (std::string after = expr::AfterPrefix(prefix); !after.empty()) {
-        range.end = Position(Literal{std::move(after)}, false, range.begin);
-      }
-    }
-    using Form = expr::LikePattern::Form;
-    if (pattern.form() == Form::kPrefix || pattern.form() == Form::kAny) return Ranges({range});
-    if (pattern.form() == Form::kEqual) return Ranges({Find(Literal{prefix}, range.begin)});
-    if ((range.end - range.begin) > rows_ / kRowsPerTriedValue) return nullptr;
-    std::vector<Range> ranges;
-    for (uint32_t position = range.begin; position < range.end; ++position) {
-      if (!pattern.Matches(postings_.Text(position))) continue;
-      if (!ranges.empty() && ranges.back().end == position) {
-        ++ranges.back().end;
-      } else {
-        ranges.push_back({position, position + 1});
-      }
-    }
-    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
-    answer->nanoseconds += static_cast<double>(range.end - range.begin) * kTryPrice;
-    return answer;
-  }
-
-  const SectionFile file_;
-  const ScalarRecipe recipe_;
-  const bool rounded_;  ///< JSON numbers that no double holds are in it as the nearest one
-  const uint32_t rows_;
-  const ValueDomain domain_;
-  const Postings postings_;
-  const std::span<const uint32_t> nulls_;
-};
-
 }  // namespace
 
 Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnView& column,
@@ -502,24 +239,24 @@ Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnVie
     return Error(StatusCode::kIndexNotSupported, "no structure serves values of type {} of a field of type {}",
                  DataTypeName(recipe.value_type), DataTypeName(recipe.type));
   }
-  const auto rows = static_cast<uint32_t>(column.rows);
-  PostingsBuilder builder(DomainOf(recipe.value_type), rows);
-  Remarks remarks;
-  Reader reader(recipe, builder, remarks);
-  constexpr uint32_t kRowsPerLook = 1U << 16;
-  for (uint32_t row = 0; row < rows; ++row) {
-    if (row % kRowsPerLook == 0 && control.cancelled && control.cancelled()) {
-      return Error(StatusCode::kCancelled, "the index is not wanted any more");
-    }
-    reader.AddRow(column, row);
-  }
   ByteWriter head;
-  head.Value(rows);
-  head.Value(kPostingsStructure);
+  head.Value(static_cast<uint32_t>(column.rows));
+  head.Value(static_cast<uint8_t>(recipe.structure));
   SectionFileWriter writer(kKind, head.Take());
+  Remarks remarks;
+  switch (recipe.structure) {
+    case ScalarStructure::kGrams: {
+      QUIVER_RETURN_IF_ERROR(BuildGrams(recipe, column, control, remarks, writer));
+      break;
+    }
+    case ScalarStructure::kBoxes: {
+      QUIVER_RETURN_IF_ERROR(BuildBoxes(column, control, remarks, writer));
+      break;
+    }
+    default: QUIVER_RETURN_IF_ERROR(BuildPostings(recipe, column, control, remarks, writer));
+  }
   writer.Add(kRecipeSection, EncodeRecipe(recipe, remarks.rounded));
   writer.AddValues<uint32_t>(kNullsSection, remarks.nulls);
-  QUIVER_RETURN_IF_ERROR(builder.Finish(writer));
   return writer.Take();
 }
 
@@ -527,18 +264,35 @@ Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std
   QUIVER_ASSIGN_OR_RETURN(SectionFile file, SectionFile::Open(kKind, bytes, name));
   ByteReader head(file.head());
   const auto rows = head.Value<uint32_t>();
-  if (head.Value<uint8_t>() != kPostingsStructure) return file.Damaged("its structure is not known");
-  QUIVER_ASSIGN_OR_RETURN(auto recipe, DecodeRecipe(file));
-  QUIVER_ASSIGN_OR_RETURN(const Postings postings, Postings::Open(file, DomainOf(recipe.first.value_type), rows));
+  const auto structure = static_cast<ScalarStructure>(head.Value<uint8_t>());
+  if (structure != ScalarStructure::kPostings && structure != ScalarStructure::kGrams &&
+      structure != ScalarStructure::kBoxes) {
+    return file.Damaged("its structure is not known");
+  }
+  QUIVER_ASSIGN_OR_RETURN(const auto recipe, DecodeRecipe(file, structure));
   const size_t null_bytes = file.Section(kNullsSection).size();
   QUIVER_ASSIGN_OR_RETURN(const auto nulls, file.Values<uint32_t>(kNullsSection, null_bytes / sizeof(uint32_t)));
-  return std::unique_ptr<ScalarIndex>(
-      std::make_unique<PostingsIndex>(std::move(file), std::move(recipe.first), recipe.second, rows, postings, nulls));
+  if (structure == ScalarStructure::kBoxes) {
+    QUIVER_ASSIGN_OR_RETURN(BoxTree tree, BoxTree::Open(file));
+    return MakeBoxIndex({std::move(file), recipe.first, rows, nulls}, std::move(tree));
+  }
+  const bool grams = structure == ScalarStructure::kGrams;
+  const ValueDomain domain = grams ? ValueDomain::kIntegers : DomainOf(recipe.first.value_type);
+  QUIVER_ASSIGN_OR_RETURN(const Postings postings, Postings::Open(file, domain, rows));
+  IndexBase base{std::move(file), recipe.first, rows, nulls};
+  if (grams) return MakeGramIndex(std::move(base), postings);
+  return MakePostingsIndex(std::move(base), recipe.second, postings);
 }
 
 bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kKind.magic); }
 
 uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column) {
+  switch (recipe.structure) {
+    // A table of all grams; the rows of each gram, twice while the file is put together.
+    case ScalarStructure::kGrams: return (uint64_t{1} << 26) + 12 * BytesOf(column);
+    case ScalarStructure::kBoxes: return column.rows * 160;
+    default: break;
+  }
   const uint64_t per_pair = DomainOf(recipe.value_type) == ValueDomain::kTexts ? 24 : 16;
   const uint64_t bytes = column.width == 0 && column.dictionary == nullptr ? BytesOf(column) : 0;
   // The elements of arrays: their bytes tell how many there may be.

@@ -5,10 +5,11 @@
 //   QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<ScalarIndex> index, OpenScalarIndex(mapped, name));  // restart: no rebuild
 //   const auto found = expr::SelectByIndexes(filter.predicate(), rows, {index.get()});
 //
-// There is one structure, postings: the different values in order, each with its rows; values of many rows have a bit
-// map instead. It serves comparisons, ranges, lists, prefixes and null tests of scalar fields, contains-tests of
-// arrays, and the same of what JSON documents hold at a place, where it has one type. The published names of scalar
-// indexes mean the same here. Thread rule: immutable; may be shared.
+// Postings are the different values in order, each with its rows; values of many rows have a bit map instead. They
+// serve comparisons, ranges, lists, prefixes and null tests of scalar fields, contains-tests of arrays, and the same of
+// what JSON documents hold at a place, where it has one type. Grams name candidates for `like` with a run of literal
+// text anywhere, boxes for the relations of geometries; candidates are evaluated afterwards. Thread rule: immutable;
+// may be shared.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,9 @@
 
 namespace quiver::index {
 
+/// The numbers are part of the file format.
+enum class ScalarStructure : uint8_t { kPostings = 1, kGrams = 2, kBoxes = 3 };
+
 /// What to index.
 struct ScalarRecipe {
   int64_t field_id = 0;
@@ -33,6 +37,8 @@ struct ScalarRecipe {
   DataType value_type = DataType::kNone;
   bool elements = false;            ///< the elements of arrays are looked up
   std::vector<std::string> path{};  ///< JSON: keys from the root
+  /// kGrams: of texts, of the field itself or in JSON; kBoxes: of GEOMETRY.
+  ScalarStructure structure = ScalarStructure::kPostings;
 };
 
 class ScalarIndex : public expr::TermIndex {
@@ -40,7 +46,7 @@ class ScalarIndex : public expr::TermIndex {
   [[nodiscard]] virtual const ScalarRecipe& recipe() const = 0;
   /// Rows of the segment it was built over.
   [[nodiscard]] virtual uint32_t row_count() const = 0;
-  /// Different values.
+  /// Different values, or grams; rows with a box.
   [[nodiscard]] virtual uint64_t value_count() const = 0;
   /// Compares the checksums, once, before the first use. Error: kCorruption.
   [[nodiscard]] virtual Status EnsureSound() const = 0;

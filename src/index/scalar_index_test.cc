@@ -1,6 +1,7 @@
 // Filters answered by scalar indexes against a slow evaluator, for every type and operator; damage to their files.
 #include "index/scalar_index.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -69,12 +70,22 @@ class Indexes {
   std::vector<const expr::TermIndex*> terms_;
 };
 
-/// Every index that the fields of a schema can have; some of the places in JSON are left without one.
-void AddAll(const CollectionSchema& schema, Indexes* indexes) {
+ScalarRecipe GramsOf(ScalarRecipe recipe) {
+  recipe.structure = ScalarStructure::kGrams;
+  return recipe;
+}
+
+/// Every index that the fields of a schema can have; some of the places in JSON are left without one. Texts have grams
+/// beside their postings, or instead of them.
+void AddAll(const CollectionSchema& schema, bool only_grams, Indexes* indexes) {
   for (const FieldSchema& field : schema.fields) {
     ScalarRecipe recipe{.field_id = field.field_id, .type = field.type, .value_type = field.type};
     switch (field.type) {
-      case DataType::kGeometry: continue;
+      case DataType::kGeometry: recipe.structure = ScalarStructure::kBoxes; break;
+      case DataType::kVarChar:
+        indexes->Add(GramsOf(recipe));
+        if (only_grams) continue;
+        break;
       case DataType::kArray:
         recipe.value_type = field.element_type;
         recipe.elements = true;
@@ -84,17 +95,32 @@ void AddAll(const CollectionSchema& schema, Indexes* indexes) {
           for (const DataType type : {DataType::kBool, DataType::kDouble, DataType::kVarChar}) {
             for (const bool elements : {false, true}) {
               if (elements && type == DataType::kBool) continue;
+              if (only_grams && type == DataType::kVarChar && !elements) continue;
               indexes->Add({field.field_id, field.type, type, elements, {key}});
             }
           }
           indexes->Add({field.field_id, field.type, DataType::kDouble, false, {key, "k"}});
           indexes->Add({field.field_id, field.type, DataType::kVarChar, false, {key, "1"}});
+          indexes->Add(GramsOf({field.field_id, field.type, DataType::kVarChar, false, {key}}));
         }
         continue;
       default: break;
     }
     indexes->Add(recipe);
   }
+}
+
+/// Whether indexes were asked; their answer is that of a scan.
+bool Compare(const std::string& text, const CollectionSchema& schema, const TestTable& table, const Indexes& indexes) {
+  const auto filter = Filter::Compile(text, schema);
+  EXPECT_TRUE(filter.ok()) << filter.status().ToString();
+  std::vector<uint64_t> scanned((table.row_count() + 63) / 64);
+  (*filter)->Evaluate(table, scanned.data());
+  bool exact = false;
+  const auto mask = indexes.Select(**filter, &exact);
+  if (!mask) return false;
+  EXPECT_EQ(*mask, scanned) << text;
+  return true;
 }
 
 void CompareRandom(uint32_t first_seed, uint32_t tables, int filters, int rows_per_table) {
@@ -109,7 +135,7 @@ void CompareRandom(uint32_t first_seed, uint32_t tables, int filters, int rows_p
     TestTable table(schema, rows);
     table.Serve(TestTable::kTextForms[seed % std::size(TestTable::kTextForms)]);
     Indexes indexes(table);
-    AddAll(schema, &indexes);
+    AddAll(schema, seed % 2 == 0, &indexes);
     rapidjson::Document document;
     document.Parse<rapidjson::kParseFullPrecisionFlag>(rows.c_str());
     for (int i = 0; i < filters; ++i, ++total) {
@@ -135,6 +161,70 @@ void CompareRandom(uint32_t first_seed, uint32_t tables, int filters, int rows_p
 TEST(ScalarIndexTest, AnswersRandomFiltersAsASlowEvaluatorDoes) { CompareRandom(1, 12, 1200, 150); }
 
 TEST(ScalarIndexTest, AnswersAlikeWhereValuesHaveBitMaps) { CompareRandom(301, 2, 300, 9000); }
+
+/// A schema with the one nullable field `x`.
+CollectionSchema WithField(DataType type) { return expr::SchemaOf({TestField("x", type, true)}); }
+
+TEST(ScalarIndexTest, GramsNameCandidatesForRunsOfAnyLength) {
+  const CollectionSchema schema = WithField(DataType::kVarChar);
+  TestTable table(schema, R"([{"x":"abcdef"},{"x":"xabcx"},{"x":"bcd"},{"x":null},{"x":"ab"},{"x":""},{"x":"a%c"},
+                              {"x":"\u5411\u91cf\u6570\u636e"},{"x":"\u6570"},{"x":"defabc"}])");
+  Indexes indexes(table);
+  const int64_t field = schema.Find("x")->field_id;
+  indexes.Add(GramsOf({.field_id = field, .type = DataType::kVarChar, .value_type = DataType::kVarChar}));
+  const auto select = [&](const std::string& text) { return indexes.SelectText(text, schema); };
+  EXPECT_EQ(select("x like '%abc%'"), "~0 1 9");
+  EXPECT_EQ(select("x like 'abc%'"), "~0");
+  EXPECT_EQ(select("x like '%abc'"), "~9");
+  EXPECT_EQ(select("x like '%abc%def%'"), "~0");
+  EXPECT_EQ(select("x like '%b%'"), "~0 1 2 4 9");
+  EXPECT_EQ(select("x like '%cd%'"), "~0 2");
+  EXPECT_EQ(select("x like '%b_d%'"), "~0 2");
+  EXPECT_EQ(select("x like '%a\\\\%%'"), "~6");
+  EXPECT_EQ(select("x like '%zzz%'"), "~");
+  EXPECT_EQ(select("x like '%\u6570%'"), "~7 8");
+  EXPECT_EQ(select("x like '%\u91cf\u6570%'"), "~7");
+  EXPECT_EQ(select("x like '%'"), "scan");
+  EXPECT_EQ(select("x like '%__%'"), "scan");
+  EXPECT_EQ(select("not (x like '%abc%')"), "scan");
+  EXPECT_EQ(select("x == 'ab'"), "scan");
+  EXPECT_EQ(select("x is null"), "3");
+}
+
+TEST(ScalarIndexTest, BoxesNameCandidatesForEveryRelation) {
+  const CollectionSchema schema = WithField(DataType::kGeometry);
+  std::string rows = "[";
+  for (int i = 0; i < 3000; ++i) {
+    const double x = i * 37 % 360 - 180;
+    const double y = i * 59 % 181 - 90;
+    std::string wkt = fmt::format("POINT ({} {})", x, y);
+    if (i % 5 == 1) wkt = fmt::format("POLYGON (({0} {1}, {2} {1}, {2} {3}, {0} {1}))", x, y, x + 3, y + 4);
+    if (i % 5 == 2) wkt = fmt::format("LINESTRING ({} {}, {} {})", x, y, -x, y / 2);
+    if (i % 100 == 3) wkt = "GEOMETRYCOLLECTION EMPTY";
+    rows += fmt::format("{}{{\"x\":{}}}", i == 0 ? "" : ",", i % 11 == 4 ? "null" : "\"" + wkt + "\"");
+  }
+  TestTable table(schema, rows + "]");
+  Indexes indexes(table);
+  indexes.Add({.field_id = schema.Find("x")->field_id,
+               .type = DataType::kGeometry,
+               .value_type = DataType::kGeometry,
+               .structure = ScalarStructure::kBoxes});
+  size_t asked = 0;
+  for (const std::string relation :
+       {"st_equals", "st_touches", "st_overlaps", "st_crosses", "st_contains", "st_intersects", "st_within"}) {
+    for (const char* constant : {"POLYGON ((0 0, 20 0, 20 20, 0 20, 0 0))", "POINT (37 59)", "LINESTRING (-5 -5, 9 30)",
+                                 "POLYGON EMPTY", "POINT (500 500)"}) {
+      asked += Compare(fmt::format("{}(x, '{}')", relation, constant), schema, table, indexes);
+    }
+  }
+  // Near a pole, across the line where longitudes wrap, around the whole globe.
+  for (const char* near : {"'POINT (3 4)', 500000", "'POINT (179 10)', 900000", "'POINT (20 88)', 300000",
+                           "'POINT (-180 0)', 0", "'POINT (0 0)', 30000000", "'POINT (10 60)', 2000000"}) {
+    asked += Compare(fmt::format("st_dwithin(x, {})", near), schema, table, indexes);
+  }
+  EXPECT_GT(asked, 25U);
+  EXPECT_EQ(indexes.SelectText("st_isvalid(x)", schema), "scan");
+}
 
 }  // namespace
 }  // namespace quiver::index

@@ -2,6 +2,7 @@
 
 #include <geos_c.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -117,9 +118,10 @@ bool IsShallowWkb(std::string_view wkb) {
 
 double Radians(double degrees) { return degrees * std::numbers::pi / 180; }
 
+constexpr double kEarthRadius = 6'371'000;
+
 /// Length of the arc between two points on a sphere of the earth's mean radius.
 double ArcMeters(double longitude_a, double latitude_a, double longitude_b, double latitude_b) {
-  constexpr double kEarthRadius = 6'371'000;
   const double half_latitude = std::sin(Radians(latitude_b - latitude_a) / 2);
   const double half_longitude = std::sin(Radians(longitude_b - longitude_a) / 2);
   const double chord = half_latitude * half_latitude +
@@ -171,6 +173,20 @@ bool IsPoint(std::string_view wkb) {
   return geometry != nullptr && GEOSGeomTypeId_r(geos.handle(), geometry.get()) == GEOS_POINT;
 }
 
+Extent ExtentOf(std::string_view wkb) {
+  Geos& geos = Geos::OfThread();
+  const Geometry geometry(geos.ReadWkb(wkb));
+  Extent extent;
+  if (geometry == nullptr) return extent;
+  extent.sound = true;
+  Box& box = extent.box;
+  extent.boxed =
+      GEOSGeom_getExtent_r(geos.handle(), geometry.get(), &box.min_x, &box.min_y, &box.max_x, &box.max_y) == 1 &&
+      std::isfinite(box.min_x) && std::isfinite(box.min_y) && std::isfinite(box.max_x) && std::isfinite(box.max_y) &&
+      box.min_x <= box.max_x && box.min_y <= box.max_y;
+  return extent;
+}
+
 /// Prepared geometries build their indexes when first asked, so each is for one thread at a time.
 struct PreparedConstant {
   explicit PreparedConstant(std::string_view wkb) : geometry(Geos::OfThread().ReadWkb(wkb)) {
@@ -194,6 +210,30 @@ struct SpatialTest::Pool {
 SpatialTest::SpatialTest(SpatialRelation relation, std::string constant, double meters)
     : relation_(relation), constant_(std::move(constant)), meters_(meters), pool_(std::make_unique<Pool>()) {}
 SpatialTest::~SpatialTest() = default;
+
+std::optional<Box> SpatialTest::Reach(const Box& bounds) const {
+  if (relation_ == SpatialRelation::kIsValid) return std::nullopt;
+  const Extent extent = ExtentOf(constant_);
+  if (!extent.boxed) return std::nullopt;
+  Box box = extent.box;
+  if (relation_ != SpatialRelation::kDistanceWithin) return box;
+  // An arc is no shorter than its difference of latitudes, and the points within an angle of a point reach so far in
+  // longitude. Both hold for coordinates of the globe only; across the line where longitudes wrap the second does not.
+  const auto on_globe = [](const Box& b) {
+    return b.min_x >= -180 && b.max_x <= 180 && b.min_y >= -90 && b.max_y <= 90;
+  };
+  if (!on_globe(bounds) || !on_globe(box) || !(meters_ >= 0)) return std::nullopt;
+  constexpr double kSlack = 1e-7;  // degrees, above what rounding loses
+  const double angle = meters_ / kEarthRadius;
+  const double latitudes = angle / Radians(1) + kSlack;
+  const double farthest = std::max(std::abs(box.min_y), std::abs(box.max_y));
+  double longitudes = 360;
+  if (farthest + latitudes < 89.9) {
+    longitudes = std::asin(std::sin(angle) / std::cos(Radians(farthest))) / Radians(1) + kSlack;
+  }
+  if (box.min_x - longitudes < -180 || box.max_x + longitudes > 180) longitudes = 360;
+  return Box{box.min_x - longitudes, box.min_y - latitudes, box.max_x + longitudes, box.max_y + latitudes};
+}
 
 SpatialTest::Session::Session(const SpatialTest& test) : test_(test) {
   if (test.relation_ == SpatialRelation::kIsValid) return;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,27 @@ Result<std::string> NormalizeWkb(std::string_view wkb);
 std::string WktFromWkb(std::string_view wkb);
 /// Returns whether a WKT is a POINT; it is known to be well-formed.
 bool IsPoint(std::string_view wkb);
+
+/// A rectangle with its border.
+struct Box {
+  double min_x = 0;
+  double min_y = 0;
+  double max_x = 0;
+  double max_y = 0;
+
+  [[nodiscard]] bool Meets(const Box& other) const {
+    return min_x <= other.max_x && other.min_x <= max_x && min_y <= other.max_y && other.min_y <= max_y;
+  }
+  bool operator==(const Box&) const = default;
+};
+
+/// What the bytes of a value take up in the plane.
+struct Extent {
+  bool sound = false;  ///< false: no WKB, which no relation holds for
+  bool boxed = false;  ///< `box` is known; not for what is empty or has coordinates that are not finite
+  Box box;
+};
+Extent ExtentOf(std::string_view wkb);
 
 /// What is asked of a value `v` and a constant `c`; touches, overlaps and so on are as OGC simple features define them.
 enum class SpatialRelation : uint8_t {
@@ -44,6 +66,10 @@ class SpatialTest {
   ~SpatialTest();
   SpatialTest(const SpatialTest&) = delete;
   SpatialTest& operator=(const SpatialTest&) = delete;
+
+  /// The relation holds for no value whose box does not meet the returned one; `bounds` is a box around all values.
+  /// Nothing where boxes say nothing.
+  [[nodiscard]] std::optional<Box> Reach(const Box& bounds) const;
 
   /// The prepared constant in the hands of one thread.
   class Session {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
 #include "base/bytes.h"
@@ -30,69 +31,79 @@ constexpr double kDenseWordPrice = 0.3;
 
 }  // namespace
 
+ValueDomain DomainOf(DataType type) {
+  if (IsFloating(type)) return ValueDomain::kReals;
+  return type == DataType::kVarChar || type == DataType::kString ? ValueDomain::kTexts : ValueDomain::kIntegers;
+}
+
+template <typename Value>
+Status PostingsLayout<Value>::Add(const Value& value, std::span<const uint32_t> rows) {
+  size_ += rows.size();
+  if (size_ >= std::numeric_limits<uint32_t>::max()) {
+    return Error(StatusCode::kIndexNotSupported, "it has {} entries, too many for one index", size_);
+  }
+  if constexpr (std::is_same_v<Value, std::string_view>) {
+    text_ += value;
+    if (text_.size() > std::numeric_limits<uint32_t>::max()) {
+      return Error(StatusCode::kIndexNotSupported, "its values have more than 4 GiB");
+    }
+    text_offsets_.push_back(static_cast<uint32_t>(text_.size()));
+  } else {
+    values_.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  }
+  if (rows.size() >= kLeastDense && rows.size() * kDenseShare >= rows_) {
+    dense_.push_back(value_count_);
+    dense_counts_.push_back(static_cast<uint32_t>(rows.size()));
+    const size_t base = dense_words_.size();
+    dense_words_.resize(base + (size_t{rows_} + 63) / 64);
+    for (const uint32_t row : rows) dense_words_[base + row / 64] |= uint64_t{1} << (row % 64);
+  } else {
+    listed_.insert(listed_.end(), rows.begin(), rows.end());
+  }
+  starts_.push_back(static_cast<uint32_t>(listed_.size()));
+  ++value_count_;
+  return Status::Ok();
+}
+
+template <typename Value>
+void PostingsLayout<Value>::Finish(SectionFileWriter& writer) {
+  ByteWriter sizes;
+  sizes.Value(value_count_);
+  sizes.Value(static_cast<uint32_t>(listed_.size()));
+  sizes.Value(static_cast<uint32_t>(dense_.size()));
+  sizes.Value(size_);
+  writer.Add(kSizesSection, sizes.Take());
+  if constexpr (std::is_same_v<Value, std::string_view>) {
+    writer.AddValues<uint32_t>(kValuesSection, text_offsets_);
+    writer.Add(kTextSection, std::move(text_));
+  } else {
+    writer.Add(kValuesSection, std::move(values_));
+  }
+  // Where every value has one row, its place in the list is its own.
+  if (!dense_.empty() || value_count_ != listed_.size()) writer.AddValues<uint32_t>(kStartsSection, starts_);
+  writer.AddValues<uint32_t>(kListedSection, listed_);
+  writer.AddValues<uint32_t>(kDenseSection, dense_);
+  writer.AddValues<uint32_t>(kDenseCountsSection, dense_counts_);
+  writer.AddValues<uint64_t>(kDenseWordsSection, dense_words_);
+}
+
+template class PostingsLayout<int64_t>;
+
 template <typename Value>
 Status PostingsBuilder::FinishValues(std::vector<std::pair<Value, uint32_t>>& pairs, SectionFileWriter& writer) {
   std::sort(pairs.begin(), pairs.end());
   pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
-  if (pairs.size() >= std::numeric_limits<uint32_t>::max()) {
-    return Error(StatusCode::kIndexNotSupported, "it has {} entries, too many for one index", pairs.size());
-  }
-  const size_t words = (size_t{rows_} + 63) / 64;
-  std::string values;
-  std::string text;
-  std::vector<uint32_t> text_offsets{0};
-  std::vector<uint32_t> starts{0};
-  std::vector<uint32_t> listed;
-  std::vector<uint32_t> dense;
-  std::vector<uint32_t> dense_counts;
-  std::vector<uint64_t> dense_words;
-  uint32_t value_count = 0;
-  for (size_t begin = 0; begin < pairs.size(); ++value_count) {
-    size_t end = begin + 1;
-    while (end < pairs.size() && pairs[end].first == pairs[begin].first) ++end;
-    const Value& value = pairs[begin].first;
-    if constexpr (std::is_same_v<Value, std::string_view>) {
-      text += value;
-      if (text.size() > std::numeric_limits<uint32_t>::max()) {
-        return Error(StatusCode::kIndexNotSupported, "its values have more than 4 GiB");
-      }
-      text_offsets.push_back(static_cast<uint32_t>(text.size()));
-    } else {
-      values.append(reinterpret_cast<const char*>(&value), sizeof(value));
-    }
-    const size_t count = end - begin;
-    if (count >= kLeastDense && count * kDenseShare >= rows_) {
-      dense.push_back(value_count);
-      dense_counts.push_back(static_cast<uint32_t>(count));
-      const size_t base = dense_words.size();
-      dense_words.resize(base + words);
-      for (size_t i = begin; i < end; ++i)
-        dense_words[base + pairs[i].second / 64] |= uint64_t{1} << (pairs[i].second % 64);
-    } else {
-      for (size_t i = begin; i < end; ++i) listed.push_back(pairs[i].second);
-    }
-    starts.push_back(static_cast<uint32_t>(listed.size()));
+  PostingsLayout<Value> layout(rows_);
+  std::vector<uint32_t> rows;
+  for (size_t begin = 0; begin < pairs.size();) {
+    rows.clear();
+    size_t end = begin;
+    for (; end < pairs.size() && pairs[end].first == pairs[begin].first; ++end) rows.push_back(pairs[end].second);
+    QUIVER_RETURN_IF_ERROR(layout.Add(pairs[begin].first, rows));
     begin = end;
   }
-  ByteWriter sizes;
-  sizes.Value(value_count);
-  sizes.Value(static_cast<uint32_t>(listed.size()));
-  sizes.Value(static_cast<uint32_t>(dense.size()));
-  sizes.Value(static_cast<uint64_t>(pairs.size()));
-  writer.Add(kSizesSection, sizes.Take());
   pairs = {};
-  if constexpr (std::is_same_v<Value, std::string_view>) {
-    writer.AddValues<uint32_t>(kValuesSection, text_offsets);
-    writer.Add(kTextSection, std::move(text));
-  } else {
-    writer.Add(kValuesSection, std::move(values));
-  }
-  // Where every value has one row, its place in the list is its own.
-  if (!dense.empty() || value_count != listed.size()) writer.AddValues<uint32_t>(kStartsSection, starts);
-  writer.AddValues<uint32_t>(kListedSection, listed);
-  writer.AddValues<uint32_t>(kDenseSection, dense);
-  writer.AddValues<uint32_t>(kDenseCountsSection, dense_counts);
-  writer.AddValues<uint64_t>(kDenseWordsSection, dense_words);
+  layout.Finish(writer);
   return Status::Ok();
 }
 
@@ -184,6 +195,20 @@ void Postings::AddTo(std::span<const Range> ranges, expr::RowSet* rows) const {
     for (uint32_t i = dense.begin; i < dense.end; ++i) rows->AddWords(dense_words_.data() + i * words);
   }
   if (!few.empty()) rows->Add(few);
+}
+
+void Postings::AddCommonTo(std::span<const Range> ranges, expr::RowSet* rows) const {
+  std::optional<expr::RowSet> common;
+  for (const Range& range : ranges) {
+    expr::RowSet found(rows->rows());
+    AddTo({&range, 1}, &found);
+    if (common) {
+      common->Intersect(found);
+    } else {
+      common = std::move(found);
+    }
+  }
+  if (common) rows->Unite(*common);
 }
 
 }  // namespace quiver::index

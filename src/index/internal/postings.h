@@ -14,15 +14,47 @@
 #include "base/status.h"
 #include "expr/row_set.h"
 #include "index/internal/section_file.h"
+#include "schema/data_type.h"
 
 namespace quiver::index {
 
 /// What values are, for order and comparison.
 enum class ValueDomain : uint8_t { kIntegers = 1, kReals = 2, kTexts = 3 };
 
+/// What the values of a field of this type are.
+ValueDomain DomainOf(DataType type);
+
+/// Lays out the sections of postings; values come in ascending order, each once.
+template <typename Value>
+class PostingsLayout {
+ public:
+  explicit PostingsLayout(uint32_t rows) : rows_(rows) {}
+
+  /// `rows` ascend and do not repeat. Error: kIndexNotSupported where numbers of 32 bits do not suffice.
+  Status Add(const Value& value, std::span<const uint32_t> rows);
+  void Finish(SectionFileWriter& writer);
+
+ private:
+  uint32_t rows_;
+  uint32_t value_count_ = 0;
+  uint64_t size_ = 0;
+  std::string values_;
+  std::string text_;
+  std::vector<uint32_t> text_offsets_{0};
+  std::vector<uint32_t> starts_{0};
+  std::vector<uint32_t> listed_;
+  std::vector<uint32_t> dense_;
+  std::vector<uint32_t> dense_counts_;
+  std::vector<uint64_t> dense_words_;
+};
+
+extern template class PostingsLayout<int64_t>;
+
 /// Collects (value, row) pairs of one domain; pairs may come in any order and repeat.
 class PostingsBuilder {
  public:
+  static constexpr bool kKeepsTexts = true;
+
   PostingsBuilder(ValueDomain domain, uint32_t rows) : domain_(domain), rows_(rows) {}
 
   void Add(int64_t value, uint32_t row) { integers_.emplace_back(value, row); }
@@ -71,6 +103,8 @@ class Postings {
   /// Nanoseconds that adding them takes, roughly.
   [[nodiscard]] double PriceOf(Range range) const;
   void AddTo(std::span<const Range> ranges, expr::RowSet* rows) const;
+  /// Adds the rows that every range has.
+  void AddCommonTo(std::span<const Range> ranges, expr::RowSet* rows) const;
 
  private:
   /// Places of the range's bit maps.

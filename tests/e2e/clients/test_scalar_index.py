@@ -1,5 +1,6 @@
 """Scalar indexes: every published name over every type that has it; the same answers with, without and after a restart."""
 
+import re
 import time
 
 from pymilvus import DataType, MilvusClient
@@ -18,6 +19,8 @@ FIELDS = [
     ("tag", DataType.VARCHAR, {"max_length": 64, "nullable": True}),
     ("word", DataType.VARCHAR, {"max_length": 64}),
     ("words", DataType.ARRAY, {"element_type": DataType.VARCHAR, "max_capacity": 8, "max_length": 16}),
+    ("title", DataType.VARCHAR, {"max_length": 64, "nullable": True}),
+    ("spot", DataType.GEOMETRY, {"nullable": True}),
     ("doc", DataType.JSON),
     ("vector", DataType.FLOAT_VECTOR, {"dim": 4}),
 ]  # and the dynamic keys `color` and `place`
@@ -35,6 +38,9 @@ INDEXES = [
     ("doc", "INVERTED", {"json_path": 'doc["shop"]["name"]', "json_cast_type": "varchar"}),
     ("doc", "INVERTED", {"json_path": 'doc["sizes"]', "json_cast_type": "array_double"}),
     ("doc", "INVERTED", {"json_path": 'doc["sizes"][0]', "json_cast_type": "double"}),
+    ("title", "NGRAM", {"min_gram": 2, "max_gram": 3}),
+    ("doc", "NGRAM", {"json_path": 'doc["note"]', "json_cast_type": "varchar", "min_gram": 2, "max_gram": 4}),
+    ("spot", "RTREE", {}),
     ("color", "INVERTED", {"json_cast_type": "varchar"}),
     ("place", "AUTOINDEX", {"json_path": '$meta["place"]["x"]', "json_cast_type": "double"}),
 ]
@@ -50,7 +56,10 @@ def row(i):
         "tag": None if i % 5 == 0 else f"tag{i % 400}",
         "word": f"w{i % 30}",
         "words": [f"x{(i + 3 * k) % 500}" for k in range(i % 3)],
-        "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}"}, "sizes": [i % 40, i % 41 + 0.5]},
+        "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}"}, "sizes": [i % 40, i % 41 + 0.5],
+                "note": f"note {i * 31 % 9973}." if i % 6 else i},
+        "title": None if i % 8 == 0 else f"a {i * 7 % 6007} b {i % 1013} \u4e2d\u6587",
+        "spot": None if i % 9 == 0 else f"POINT ({i % 200} {i // 200})",
         "vector": [float(i % 13), 1.0, 0.0, float(i % 5)],
         **({"color": f"c{i % 333}"} if i % 3 else {}),
         "place": {"x": i % 777 if i % 4 else "none"},
@@ -80,6 +89,16 @@ FILTERS = [
     ("json_contains(doc['sizes'], 7)", lambda r: 7 in r["doc"]["sizes"]),
     ("doc['sizes'][0] == 7 and number < 3000",
      lambda r: r["doc"]["sizes"][0] == 7 and r["number"] is not None and r["number"] < 3000),
+    ("title like '%77 b 1%'", lambda r: r["title"] is not None and "77 b 1" in r["title"]),
+    ("title like 'a 60%' and title like '%0 \u4e2d%'",
+     lambda r: r["title"] is not None and r["title"].startswith("a 60") and "0 \u4e2d" in r["title"]),
+    ("title like '%3_b 9%'", lambda r: r["title"] is not None and re.search("3.b 9", r["title"]) is not None),
+    ("doc['note'] like '%e 99%'", lambda r: isinstance(r["doc"]["note"], str) and "e 99" in r["doc"]["note"]),
+    ("st_within(spot, 'POLYGON ((10 10, 30 10, 30 30, 10 30, 10 10))')",
+     lambda r: r["spot"] is not None and 10 < r["id"] % 200 < 30 and 10 < r["id"] // 200 < 30),
+    ("st_equals(spot, 'POINT (7 70)') or small == 5 and flag == false and number < 500",
+     lambda r: r["id"] == 70 * 200 + 7 and r["spot"] is not None
+     or r["small"] == 5 and not r["flag"] and r["number"] is not None and r["number"] < 500),
     ("color == 'c7'", lambda r: r.get("color") == "c7"),
     ("$meta['color'] in ['c10', 'c11']", lambda r: r.get("color") in ("c10", "c11")),
     ("place['x'] >= 770", lambda r: r["place"]["x"] != "none" and r["place"]["x"] >= 770),
