@@ -19,7 +19,7 @@ struct CodeSet {
   [[nodiscard]] bool Contains(uint8_t code) const { return (bits[Byte(code)] & Bit(code)) != 0; }
 
  private:
-  static size_t Byte(uint8_t code) { return static_cast<size_t>(code / 128 * 16 + code % 16); }
+  static size_t Byte(uint8_t code) { return size_t{code} / 128 * 16 + size_t{code} % 16; }
   static unsigned Bit(uint8_t code) { return 1U << (code / 16 % 8); }
 };
 
