@@ -36,6 +36,11 @@ class Collection {
   /// All segments that hold rows, sealed and growing, as one consistent list, and in `floor` the oldest timestamp at
   /// which this list still shows every row (sealing and compaction leave older dead ones out).
   [[nodiscard]] std::vector<std::shared_ptr<const segment::Segment>> segments(Timestamp& floor) const;
+  /// The floor alone.
+  [[nodiscard]] Timestamp floor() const {
+    const std::lock_guard lock(mutex_);
+    return floor_;
+  }
   [[nodiscard]] std::vector<std::shared_ptr<segment::SealedSegment>> sealed_segments() const;
   [[nodiscard]] std::vector<std::shared_ptr<segment::GrowingSegment>> growing_segments() const;
   /// Segments that could not be opened; those found damaged later are still among sealed_segments().

@@ -63,6 +63,7 @@ Result<uint64_t> CountUnneeded(const segment::SealedSegment& sealed, const Reten
     }
     return count;
   }
+  if (retention.pins.empty()) return sealed.CountDeletes(retention.horizon);
   for (const storage::RowDelete& deleted : sealed.DeletesUntil(retention.horizon)) {
     QUIVER_ASSIGN_OR_RETURN(const Timestamp inserted, sealed.inserted_at(deleted.row));
     if (!retention.Needs(inserted, deleted.timestamp)) ++count;
@@ -76,13 +77,13 @@ void Engine::Impl::RequestMaintenance(Collection& collection) {
   if (!options.compaction || collection.maintenance_requested.exchange(true)) return;
   const std::lock_guard lock(compaction_mutex_);
   maintenance_due_.try_emplace(collection.id(), Clock::now() + kMaintenanceDelay);
-  compaction_ready_.notify_one();
+  compaction_ready_.notify_all();
 }
 
 void Engine::Impl::WatchAge(const Collection& collection) {
   const std::lock_guard lock(compaction_mutex_);
   age_due_[collection.id()] = Clock::now() + std::chrono::seconds(options.max_growing_seconds);
-  compaction_ready_.notify_one();
+  compaction_ready_.notify_all();
 }
 
 Result<int64_t> Engine::Impl::StartCompaction(const std::shared_ptr<Collection>& collection) {
@@ -101,15 +102,39 @@ Result<int64_t> Engine::Impl::StartCompaction(const std::shared_ptr<Collection>&
   const std::lock_guard lock(compaction_mutex_);
   while (compaction_jobs_.size() >= kMaxJobs) compaction_jobs_.erase(compaction_jobs_.begin());
   compaction_jobs_[static_cast<int64_t>(id)] = std::move(job);
-  compactor_queue_.emplace_back([this, id] { RunJob(static_cast<int64_t>(id)); });
-  compaction_ready_.notify_one();
+  compactor_queue_.emplace_back([this, id](CompactorRole& role) { RunJob(role, static_cast<int64_t>(id)); });
+  compaction_ready_.notify_all();
   return static_cast<int64_t>(id);
 }
 
-void Engine::Impl::RunOnCompactor(std::function<void()> task) {
+void Engine::Impl::CompactorRole::Take() {
+  if (held_) return;
+  std::unique_lock lock(impl_.compaction_mutex_);
+  impl_.compaction_ready_.wait(lock, [&] { return !impl_.compacting_; });
+  impl_.compacting_ = held_ = true;
+}
+
+void Engine::Impl::CompactorRole::Leave() {
+  if (!held_) return;
+  const std::lock_guard lock(impl_.compaction_mutex_);
+  impl_.compacting_ = held_ = false;
+  impl_.compaction_ready_.notify_all();
+}
+
+Engine::Impl::SourceState Engine::Impl::StateOf(const Collection& collection, const CompactionTask& task) {
+  SourceState state = SourceState::kFree;
+  const SealedSegments present = collection.sealed_segments();
+  for (const auto& source : task.sources) {
+    if (std::find(present.begin(), present.end(), source) == present.end()) return SourceState::kGone;
+    if (source->outgoing()) state = SourceState::kBusy;
+  }
+  return state;
+}
+
+void Engine::Impl::RunOnCompactor(std::function<void(CompactorRole&)> task) {
   const std::lock_guard lock(compaction_mutex_);
   compactor_queue_.push_back(std::move(task));
-  compaction_ready_.notify_one();
+  compaction_ready_.notify_all();
 }
 
 CompactionProgress Engine::Impl::ProgressOf(int64_t compaction_id) const {
@@ -136,6 +161,7 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
       (void)sealed->fence();  // into the log; it is left as it is, for the repair
       continue;
     }
+    if (!whole && sealed->outgoing()) continue;  // another thread is about to replace it
     if (!counted.ok()) return counted.status();
     const uint64_t unneeded = *counted;
     const auto rows = static_cast<double>(std::max<uint32_t>(sealed->row_count(), 1));
@@ -186,13 +212,11 @@ Result<std::vector<Engine::Impl::CompactionTask>> Engine::Impl::PlanCompaction(c
   return tasks;
 }
 
-Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task) {
+Status Engine::Impl::Compact(CompactorRole& role, Collection& collection, const CompactionTask& task) {
   if (task.sources.size() == 1 && task.sources.front()->id() == task.target) return Status::Ok();
   // A merge that was planned a while ago may find that another one has taken its sources.
-  const SealedSegments present = collection.sealed_segments();
-  for (const auto& source : task.sources) {
-    if (std::find(present.begin(), present.end(), source) == present.end()) return Status::Ok();
-  }
+  role.Take();
+  if (StateOf(collection, task) != SourceState::kFree) return Status::Ok();
   const int64_t collection_id = collection.id();
   uint64_t rows = 0;
   for (const auto& source : task.sources) rows += source->row_count();
@@ -206,6 +230,7 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
 
   for (const auto& source : task.sources) source->set_outgoing(true);
   SegmentManifest manifest;
+  std::vector<std::string> replaced;
   const auto rewrite = [&]() -> Status {
     QUIVER_RETURN_IF_ERROR(Settle(start));
     const std::shared_ptr<const CollectionInfo> info = collection.info();
@@ -226,7 +251,7 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
                               WriteCopy(file_system, *objects, copy, *info->schema, {collection_id, task.target, name},
                                         Pacer(options.compaction_bytes_per_second, *budget, compactor_stop_)));
       manifest.object = name;
-      merged = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
+      merged = reclaimer.Guard(std::make_shared<segment::SealedSegment>(std::move(file), 0, budget));
       for (const storage::RowDelete& dead : DeletesOfCopy(copy, segment::kNotDeleted - 1)) {
         merged->DeleteRow(dead.row, dead.timestamp);
       }
@@ -234,7 +259,12 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(copy);
     const bool indexed = std::any_of(task.sources.begin(), task.sources.end(),
                                      [](const auto& source) { return !source->Indexes().empty(); });
-    if (merged != nullptr && indexed) manifest.indexes = BuildBeforeSwap(collection, merged);
+    if (merged != nullptr && indexed) {
+      // That may take minutes: the merges of others go on. What follows needs the role no more.
+      role.Leave();
+      const std::lock_guard turn(merge_build_mutex_);
+      manifest.indexes = BuildBeforeSwap(collection, merged);
+    }
     if (compactor_stop_) return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
 
     const std::lock_guard lock(manifest_mutex_);
@@ -250,7 +280,6 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     }
     storage::MetaTransaction transaction;
     transaction.RequireExists(CollectionKey(collection_id));
-    std::vector<std::string> replaced;
     for (const auto& source : task.sources) {
       const std::string key = SegmentKey(collection_id, source->id());
       QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> stored, meta->Get(key));
@@ -262,7 +291,8 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       transaction.Delete(key);
     }
     if (merged != nullptr) transaction.Put(SegmentKey(collection_id, task.target), EncodeManifest(manifest));
-    transaction.Put(FloorKey(collection_id), std::to_string(retention.horizon));
+    // One that began later may have ended before.
+    transaction.Put(FloorKey(collection_id), std::to_string(std::max(retention.horizon, collection.floor())));
     const Result<storage::CommitOutcome> outcome = meta->Commit(transaction);
     if (outcome.ok() && *outcome == storage::CommitOutcome::kConflict) {
       return Error(StatusCode::kCollectionNotFound, "collection was dropped while it was compacted: {}", collection_id);
@@ -272,27 +302,30 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
     if (!outcome.ok()) return MetaFailed(outcome.status());
     Status synced = meta->Sync();
     if (!synced.ok()) (void)MetaFailed(synced);
-    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
-      for (size_t i = 0; i < task.sources.size(); ++i) {
-        for (const storage::RowDelete& deleted : task.sources[i]->EndJournal()) {
-          const uint32_t row = new_rows[i][deleted.row];
-          if (row == kNoRow) {
-            --expired[task.sources[i]->partition_of(deleted.row)];  // counted as gone when it was deleted
-          } else {
-            merged->DeleteRow(row, deleted.timestamp);
-          }
+    const auto carry_over = [&](size_t i, const Journal& journal) {
+      for (const storage::RowDelete& deleted : journal) {
+        const uint32_t row = new_rows[i][deleted.row];
+        if (row == kNoRow) {
+          --expired[task.sources[i]->partition_of(deleted.row)];  // counted as gone when it was deleted
+        } else {
+          merged->DeleteRow(row, deleted.timestamp);
         }
       }
+    };
+    QUIVER_RETURN_IF_ERROR(
+        CatchUp(task.sources.size(), [&](size_t i) { return task.sources[i]->TakeJournal(); }, carry_over));
+    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
+      for (size_t i = 0; i < task.sources.size(); ++i) carry_over(i, task.sources[i]->EndJournal());
       collection.ReplaceSealed(task.sources, merged, retention.horizon);
       for (const auto& [partition, rows] : expired) collection.AddLiveRows(partition, -rows);
     }));
     // Until the store is synced, a crash may bring the sources back. They are removed by the next start.
-    if (!synced.ok()) return synced;
-    for (const std::string& name : replaced) RemoveObject(name);
-    return Status::Ok();
+    return synced;
   };
   const Status status = rewrite();
-  if (!status.ok()) {
+  if (status.ok()) {
+    for (const std::string& name : replaced) RemoveObject(name);
+  } else {
     RemoveObject(manifest.object);
     RemoveObject(manifest.delta);
     for (const IndexObject& index : manifest.indexes) RemoveObject(index.object);
@@ -302,11 +335,19 @@ Status Engine::Impl::Compact(Collection& collection, const CompactionTask& task)
       for (const auto& source : task.sources) (void)source->EndJournal();
     });
   }
+  {
+    const std::lock_guard lock(compaction_mutex_);
+    for (const int64_t id : waiting_jobs_) {
+      compactor_queue_.emplace_back([this, id](CompactorRole& next) { RunJob(next, id); });
+    }
+    waiting_jobs_.clear();
+    compaction_ready_.notify_all();
+  }
   RequestIndexing(collection);
   return collection.dropped ? Status::Ok() : status;
 }
 
-void Engine::Impl::RunJob(int64_t compaction_id) {
+void Engine::Impl::RunJob(CompactorRole& role, int64_t compaction_id) {
   std::shared_ptr<Collection> collection;
   std::vector<CompactionTask> tasks;
   {
@@ -317,9 +358,20 @@ void Engine::Impl::RunJob(int64_t compaction_id) {
     tasks = std::move(found->second.tasks);
     found->second.tasks.clear();  // they hold segments
   }
-  for (CompactionTask& task : tasks) {
-    const Status status = Compact(*collection, task);
-    task = {};
+  for (auto next = tasks.begin(); next != tasks.end(); ++next) {
+    role.Take();  // from here on nobody begins a merge
+    {
+      const std::lock_guard lock(compaction_mutex_);  // a merge that ends looks for waiting jobs under it
+      const auto found = compaction_jobs_.find(compaction_id);
+      if (found == compaction_jobs_.end()) return;
+      if (StateOf(*collection, *next) == SourceState::kBusy) {
+        found->second.tasks.assign(std::make_move_iterator(next), std::make_move_iterator(tasks.end()));
+        waiting_jobs_.push_back(compaction_id);
+        return;
+      }
+    }
+    const Status status = Compact(role, *collection, *next);
+    *next = {};
     if (!status.ok() && !compactor_stop_) {
       QUIVER_LOG(warn, "compaction {} of collection {} failed: {}", compaction_id, collection->id(), status.ToString());
     }
@@ -333,14 +385,10 @@ void Engine::Impl::RunJob(int64_t compaction_id) {
   }
 }
 
-std::optional<int64_t> Engine::Impl::TakeDue(std::map<int64_t, Clock::time_point>& due, Clock::time_point& next) {
+std::optional<int64_t> Engine::Impl::TakeDue(std::map<int64_t, Clock::time_point>& due) {
   const auto first =
       std::min_element(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (first == due.end()) return std::nullopt;
-  if (first->second > Clock::now()) {
-    next = std::min(next, first->second);
-    return std::nullopt;
-  }
+  if (first == due.end() || first->second > Clock::now()) return std::nullopt;
   const int64_t id = first->first;
   due.erase(first);
   return id;
@@ -352,23 +400,23 @@ std::shared_ptr<Collection> Engine::Impl::FindById(int64_t collection_id) const 
   return found == collections.end() ? nullptr : found->second;
 }
 
-Clock::time_point Engine::Impl::Maintain() {
+void Engine::Impl::Maintain(CompactorRole& role) {
   for (;;) {
-    Clock::time_point next = Clock::time_point::max();
+    role.Take();
     std::optional<int64_t> id;
     std::optional<int64_t> aged;
     {
       const std::lock_guard lock(compaction_mutex_);
-      if (compactor_stop_ || !compactor_queue_.empty()) return Clock::now();
-      aged = TakeDue(age_due_, next);
-      id = TakeDue(maintenance_due_, next);
+      if (compactor_stop_ || !compactor_queue_.empty()) return;
+      aged = TakeDue(age_due_);
+      id = TakeDue(maintenance_due_);
     }
     if (aged) {
       if (const auto old = FindById(*aged); old != nullptr) {
         if (const Status sealed = Flush(old, 0).status(); !sealed.ok() && !compactor_stop_) WatchAge(*old);
       }
     }
-    if (!id && !aged) return next;
+    if (!id && !aged) return;
     const std::shared_ptr<Collection> collection = id ? FindById(*id) : nullptr;
     if (collection == nullptr) continue;
     // Cleared before looking: what changes from now on asks again.
@@ -377,7 +425,7 @@ Clock::time_point Engine::Impl::Maintain() {
     Status status = tasks.status();
     if (tasks.ok()) {
       for (CompactionTask& task : *tasks) {
-        status = Compact(*collection, task);
+        status = Compact(role, *collection, task);
         task = {};
         if (!status.ok() || compactor_stop_) break;
       }
@@ -414,30 +462,37 @@ Clock::time_point Engine::Impl::Maintain() {
 void Engine::Impl::CompactorLoop() {
   // Linux gives threads priorities of their own; a refusal costs only the politeness.
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
-  Clock::time_point next = Clock::time_point::max();
   for (;;) {
-    std::function<void()> job;
+    std::function<void(CompactorRole&)> job;
+    CompactorRole role(*this);
     {
       std::unique_lock lock(compaction_mutex_);
-      const auto ready = [&] {
-        if (compactor_stop_ || !compactor_queue_.empty()) return true;
-        const auto sooner = [&](const auto& entry) { return entry.second < next; };
-        return std::any_of(maintenance_due_.begin(), maintenance_due_.end(), sooner) ||
-               std::any_of(age_due_.begin(), age_due_.end(), sooner);
-      };
-      if (next == Clock::time_point::max()) {
-        compaction_ready_.wait(lock, ready);
-      } else {
-        compaction_ready_.wait_until(lock, next, ready);
+      for (;;) {
+        if (compactor_stop_) return;
+        if (compacting_) {
+          compaction_ready_.wait(lock);
+          continue;
+        }
+        if (!compactor_queue_.empty()) break;
+        auto next = Clock::time_point::max();
+        for (const auto* due : {&maintenance_due_, &age_due_}) {
+          for (const auto& [id, moment] : *due) next = std::min(next, moment);
+        }
+        if (next <= Clock::now()) break;
+        if (next == Clock::time_point::max()) {
+          compaction_ready_.wait(lock);
+        } else {
+          compaction_ready_.wait_until(lock, next);
+        }
       }
-      if (compactor_stop_) return;
+      compacting_ = role.held_ = true;
       if (!compactor_queue_.empty()) {
         job = std::move(compactor_queue_.front());
         compactor_queue_.pop_front();
       }
     }
-    if (job) job();
-    next = Maintain();
+    if (job) job(role);
+    Maintain(role);
   }
 }
 

@@ -8,7 +8,9 @@
 //              It is the only thread that changes the catalog maps and the write side of segments.
 //   committer  one fdatasync for all groups appended meanwhile; then advances the watermark and answers.
 //   sealer     writes frozen growing segments to files, checkpoints, cuts the log, removes what was dropped.
-//   compactor  merges sealed segments and drops dead rows from them (compaction.cc), of low priority.
+//   compactors merge sealed segments and drop dead rows from them (compaction.cc), of low priority. One at a time; the
+//              others take over while it builds the indexes of what it merged.
+//   reclaimer  destroys segments and indexes that nobody reads any more (base/reclaimer.h).
 //   indexer    builds indexes of sealed segments and forgets them (index_build.cc), of low priority.
 #pragma once
 
@@ -26,6 +28,7 @@
 #include <vector>
 
 #include "base/hybrid_clock.h"
+#include "base/reclaimer.h"
 #include "engine/collection.h"
 #include "engine/engine.h"
 #include "engine/index_queue.h"
@@ -198,6 +201,8 @@ class Engine::Impl {
   io::FileSystem& file_system;
   const EngineOptions options;
   const std::shared_ptr<MemoryBudget> budget;
+  /// Guards all segments and indexes: whoever reads last does not wait for their memory and disk blocks to be freed.
+  const Reclaimer reclaimer;
 
   mutable std::shared_mutex catalog_mutex;
   std::map<std::string, DatabaseInfo> databases;
@@ -286,6 +291,12 @@ class Engine::Impl {
   void RemoveDropped(const SealTask& task);
   void CutLog();
 
+  using Journal = std::vector<storage::RowDelete>;
+  /// Applies, here, the deletes that reached segments while they were copied, as `take` gives them on the sequencer, in
+  /// rounds until few are left: what came in minutes is not for the sequencer to apply while every write waits.
+  Status CatchUp(size_t segments, const std::function<Journal(size_t)>& take,
+                 const std::function<void(size_t, const Journal&)>& apply);
+
   // compaction.cc
   using SealedSegments = std::vector<std::shared_ptr<segment::SealedSegment>>;
   struct CompactionTask {
@@ -300,9 +311,31 @@ class Engine::Impl {
   /// Which segments of a collection to rewrite now. `whole` = as a client asked: merge all that can be merged and drop
   /// every row that is not needed; the tasks then name every sealed segment.
   Result<std::vector<CompactionTask>> PlanCompaction(const Collection& collection, bool whole) const;
-  /// Rewrites the sources into one segment and switches readers over.
-  Status Compact(Collection& collection, const CompactionTask& task);
-  void RunJob(int64_t compaction_id);
+  /// The right to plan merges and to copy rows, which one thread of the compactor has at a time.
+  class CompactorRole {
+   public:
+    explicit CompactorRole(Impl& impl) : impl_(impl) {}
+    ~CompactorRole() { Leave(); }
+    CompactorRole(const CompactorRole&) = delete;
+    CompactorRole& operator=(const CompactorRole&) = delete;
+    /// Waits for it; no effect where it is held.
+    void Take();
+    /// Lets another thread have it.
+    void Leave();
+
+   private:
+    friend class Impl;
+    Impl& impl_;
+    bool held_ = false;
+  };
+  /// Rewrites the sources into one segment and switches readers over. Leaves the role where it has indexes to build.
+  Status Compact(CompactorRole& role, Collection& collection, const CompactionTask& task);
+  /// What became of the sources of a task since it was planned: another thread may be at work on one, or have replaced
+  /// it.
+  enum class SourceState : uint8_t { kFree, kBusy, kGone };
+  [[nodiscard]] static SourceState StateOf(const Collection& collection, const CompactionTask& task);
+  /// Does the tasks of a job; where another thread is at work on a source, the job goes on when that has ended.
+  void RunJob(CompactorRole& role, int64_t compaction_id);
   // index_build.cc
   /// An index that was built and is in no manifest yet.
   struct BuiltIndex {
@@ -344,7 +377,7 @@ class Engine::Impl {
 
   // compaction.cc
   /// Runs something on the compactor thread, after what was asked for before.
-  void RunOnCompactor(std::function<void()> task);
+  void RunOnCompactor(std::function<void(CompactorRole&)> task);
   // snapshot.cc
   struct RestoredSegment {
     std::shared_ptr<const storage::SegmentFile> file;
@@ -364,12 +397,11 @@ class Engine::Impl {
 
   /// Notes when a new growing segment will be old enough to be sealed.
   void WatchAge(const Collection& collection);
-  /// Takes the first collection that is due out of a map, or says when one will be.
-  static std::optional<int64_t> TakeDue(std::map<int64_t, std::chrono::steady_clock::time_point>& due,
-                                        std::chrono::steady_clock::time_point& next);
+  /// Takes the first collection that is due out of a map.
+  static std::optional<int64_t> TakeDue(std::map<int64_t, std::chrono::steady_clock::time_point>& due);
   [[nodiscard]] std::shared_ptr<Collection> FindById(int64_t collection_id) const;
-  /// Looks at the collections that are due; returns when the next one is.
-  std::chrono::steady_clock::time_point Maintain();
+  /// Looks at the collections that are due.
+  void Maintain(CompactorRole& role);
 
   // recovery.cc
   Status LoadCatalog();
@@ -414,8 +446,12 @@ class Engine::Impl {
   mutable std::mutex compaction_mutex_;
   std::condition_variable compaction_ready_;
   std::atomic<bool> compactor_stop_{false};
-  std::deque<std::function<void()>> compactor_queue_;  ///< what clients asked for
+  static constexpr size_t kCompactors = 4;
+  bool compacting_ = false;                                          ///< a thread has the role
+  std::deque<std::function<void(CompactorRole&)>> compactor_queue_;  ///< what clients asked for
+  std::vector<int64_t> waiting_jobs_;  ///< for a merge that runs; the end of any one queues them again
   std::map<int64_t, CompactionJob> compaction_jobs_;
+  std::mutex merge_build_mutex_;  ///< held while indexes of a merged segment are built: one after the other
   std::map<int64_t, std::chrono::steady_clock::time_point> maintenance_due_;  ///< by collection
   std::map<int64_t, std::chrono::steady_clock::time_point> age_due_;          ///< when growing rows are too old
 
@@ -434,7 +470,7 @@ class Engine::Impl {
   std::thread sequencer_;
   std::thread committer_;
   std::thread sealer_;
-  std::thread compactor_;
+  std::vector<std::thread> compactors_;
   std::thread indexer_;
 };
 

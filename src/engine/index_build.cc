@@ -90,8 +90,11 @@ Result<std::shared_ptr<const segment::SegmentIndex>> Engine::Impl::OpenIndex(int
     return Error(StatusCode::kCorruption, "{}: it has {} bytes instead of {}", entry.object, mapped->size(),
                  entry.bytes);
   }
-  return segment::SegmentIndex::Open({entry.index_id, entry.field_id, entry.object}, std::move(mapped), rows, budget,
-                                     [queue = index_queue, collection_id] { queue->Request(collection_id); });
+  QUIVER_ASSIGN_OR_RETURN(
+      auto index,
+      segment::SegmentIndex::Open({entry.index_id, entry.field_id, entry.object}, std::move(mapped), rows, budget,
+                                  [queue = index_queue, collection_id] { queue->Request(collection_id); }));
+  return reclaimer.Guard(std::move(index));
 }
 
 Status Engine::Impl::ForgetIndexes(const Collection& collection) {

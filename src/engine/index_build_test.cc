@@ -41,10 +41,10 @@ class IndexBuildTest : public EngineTestBase {
   // The engine's threads use what the derived class holds.
   ~IndexBuildTest() override { engine_.reset(); }
 
-  void Create() {
-    EngineTestBase::Create("docs", {MakeKeyField(kPk), MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
+  void Create(const std::string& name = "docs") {
+    EngineTestBase::Create(name, {MakeKeyField(kPk), MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
   }
-  void InsertAndFlush(int64_t from, int64_t to) {
+  void InsertAndFlush(int64_t from, int64_t to, const std::string& name = "docs") {
     ColumnBatch batch;
     batch.rows = static_cast<size_t>(to - from);
     batch.columns = {Column::Make(kPk, DataType::kInt64), Column::Make(kVector, DataType::kFloatVector, kDim)};
@@ -53,8 +53,8 @@ class IndexBuildTest : public EngineTestBase {
       float values[kDim] = {static_cast<float>(key % 17), static_cast<float>(key % 5), 1};
       batch.columns[1].Append({reinterpret_cast<const char*>(values), sizeof(values)});
     }
-    ASSERT_TRUE(Insert({.collection = Docs(), .batch = std::move(batch)}).ok());
-    ASSERT_TRUE(engine_->Flush(Docs()).ok());
+    ASSERT_TRUE(Insert({.collection = Find(name), .batch = std::move(batch)}).ok());
+    ASSERT_TRUE(engine_->Flush(Find(name)).ok());
   }
   void CreateIndex(const std::string& type = "IVF_FLAT") {
     ASSERT_TRUE(engine_->CreateIndex("default", "docs", "vector", {.index_type = type, .metric_type = "L2"}).ok());
@@ -175,6 +175,57 @@ TEST_F(IndexBuildTest, CompactionCancelsTheBuildsOfItsSources) {
   Await([&] { return Progress().state == IndexState::kFinished; });
   EXPECT_EQ(engine_->statistics().indexes, 1U);
   EXPECT_EQ(started_, 2) << "one index over the merged segment";
+}
+
+TEST_F(IndexBuildTest, OtherMergesGoOnWhileOneWaitsForItsIndex) {
+  Open();
+  Create();
+  CreateIndex();
+  InsertAndFlush(0, 1000);
+  InsertAndFlush(1000, 2000);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  const int built = started_;
+  blocked_ = true;
+  const auto indexed = engine_->Compact(Docs());
+  ASSERT_TRUE(indexed.ok());
+  Await([&] { return started_ == built + 1; });
+  const auto again = engine_->Compact(Docs());
+  ASSERT_TRUE(again.ok());
+
+  Create("plain");
+  InsertAndFlush(0, 1000, "plain");
+  InsertAndFlush(1000, 2000, "plain");
+  const auto plain = engine_->Compact(Find("plain"));
+  ASSERT_TRUE(plain.ok());
+  Await([&] { return engine_->CompactionState(*plain).done; });
+  EXPECT_EQ(engine_->ListSegments(*Find("plain")).size(), 1U);
+
+  EXPECT_FALSE(engine_->CompactionState(*indexed).done);
+  EXPECT_FALSE(engine_->CompactionState(*again).done) << "what it merges is being merged";
+  EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 2U);
+  blocked_ = false;
+  Await([&] { return engine_->CompactionState(*indexed).done && engine_->CompactionState(*again).done; });
+  EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 1U);
+  EXPECT_EQ(Progress().state, IndexState::kFinished) << "the index came with the merged segment";
+  EXPECT_EQ(started_, built + 1) << "nothing was merged twice";
+}
+
+TEST_F(IndexBuildTest, TheEngineStopsWhileMergesWaitForIndexes) {
+  Open();
+  for (const std::string name : {"docs", "second"}) {
+    Create(name);
+    ASSERT_TRUE(engine_->CreateIndex("default", name, "vector", {.index_type = "IVF_FLAT", .metric_type = "L2"}).ok());
+    InsertAndFlush(0, 1000, name);
+    InsertAndFlush(1000, 2000, name);
+  }
+  Await([&] { return engine_->statistics().indexes == 4; });
+  const int built = started_;
+  blocked_ = true;
+  for (const std::string name : {"docs", "second", "docs"}) ASSERT_TRUE(engine_->Compact(Find(name)).ok());
+  Await([&] { return started_ == built + 1; });
+  Open();  // stops the old one first
+  EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 2U);
+  EXPECT_EQ(engine_->statistics().indexes, 4U);
 }
 
 TEST_F(IndexBuildTest, WaitsForMemory) {

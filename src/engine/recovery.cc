@@ -48,7 +48,7 @@ Engine::Impl::~Impl() {
     compaction_ready_.notify_all();
     index_queue->Stop();
   }
-  if (compactor_.joinable()) compactor_.join();
+  for (std::thread& compactor : compactors_) compactor.join();
   if (indexer_.joinable()) indexer_.join();
   // The sealer needs the sequencer, the sequencer hands to the committer: they end in that order.
   {
@@ -82,7 +82,7 @@ void Engine::Impl::StartThreads() {
   sequencer_ = std::thread([this] { SequencerLoop(); });
   committer_ = std::thread([this] { CommitterLoop(); });
   sealer_ = std::thread([this] { SealerLoop(); });
-  compactor_ = std::thread([this] { CompactorLoop(); });
+  for (size_t i = 0; i < kCompactors; ++i) compactors_.emplace_back([this] { CompactorLoop(); });
   indexer_ = std::thread([this] { IndexerLoop(); });
 }
 
@@ -191,7 +191,7 @@ Result<std::shared_ptr<segment::SealedSegment>> Engine::Impl::OpenSegment(
     file = nullptr;  // whose keys and partitions would be misleading
     return strange;
   }
-  auto sealed = std::make_shared<segment::SealedSegment>(file, manifest.visible_from, budget);
+  auto sealed = reclaimer.Guard(std::make_shared<segment::SealedSegment>(file, manifest.visible_from, budget));
   if (manifest.delta.empty()) return sealed;
   QUIVER_ASSIGN_OR_RETURN(auto delta, objects->Materialise(manifest.delta));
   QUIVER_ASSIGN_OR_RETURN(const storage::DeltaContent content, storage::ReadDeltaFile(file_system, delta->path()));

@@ -235,7 +235,10 @@ void Engine::Impl::SealerLoop() {
       }
       seal_queue_.push_front(*std::move(task));
     } else if (task->growing != nullptr) {
-      task.reset();  // the last owner of the rows, unless a read is under way
+      // The last owner of the rows, unless a read is under way. Their memory is to be counted as free before the next
+      // look at the budget.
+      const Reclaimer::InPlace here;
+      task.reset();
       has_freed_rows = true;
     }
     for (const auto& done : told) done(status, segment_id);
@@ -305,7 +308,9 @@ Status Engine::Impl::Checkpoint(SealTask& task) {
   if (task.sealed != nullptr) {
     transaction.Put(SegmentKey(collection_id, task.sealed->id()), EncodeManifest(task.manifest));
   }
-  if (task.floor != 0) transaction.Put(FloorKey(collection_id), std::to_string(task.floor));
+  if (task.floor != 0) {
+    transaction.Put(FloorKey(collection_id), std::to_string(std::max(task.floor, task.collection->floor())));
+  }
   // What could not be applied to a fenced segment leaves the log now: the segment stays fenced from here on.
   for (const auto& [segment_id, reason] : task.collection->missed_writes()) {
     const std::string key = FenceKey(collection_id, segment_id);
@@ -339,7 +344,7 @@ Status Engine::Impl::WriteSegment(SealTask& task) {
   QUIVER_ASSIGN_OR_RETURN(auto file,
                           WriteCopy(file_system, *objects, task.copy, schema, {collection_id, task.growing->id(), name},
                                     [](uint64_t) { return Status::Ok(); }));
-  auto sealed = std::make_shared<segment::SealedSegment>(std::move(file), 0, budget);
+  auto sealed = reclaimer.Guard(std::make_shared<segment::SealedSegment>(std::move(file), 0, budget));
   const std::vector<storage::RowDelete> dead = DeletesOfCopy(task.copy, task.freeze_timestamp);
   if (!dead.empty()) {
     auto delta = WriteDelta(collection_id, sealed->id(), task.freeze_timestamp, dead);
@@ -359,6 +364,25 @@ Status Engine::Impl::WriteSegment(SealTask& task) {
   return Status::Ok();
 }
 
+Status Engine::Impl::CatchUp(size_t segments, const std::function<Journal(size_t)>& take,
+                             const std::function<void(size_t, const Journal&)>& apply) {
+  constexpr size_t kFewDeletes = 1000;  // some 50 us of the sequencer
+  constexpr int kMostRounds = 10;
+  for (int round = 0; round < kMostRounds; ++round) {
+    std::vector<Journal> journals(segments);
+    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
+      for (size_t i = 0; i < segments; ++i) journals[i] = take(i);
+    }));
+    size_t deletes = 0;
+    for (size_t i = 0; i < segments; ++i) {
+      apply(i, journals[i]);
+      deletes += journals[i].size();
+    }
+    if (deletes <= kFewDeletes) break;
+  }
+  return Status::Ok();
+}
+
 Status Engine::Impl::Seal(SealTask& task) {
   // Not asked for: sealing is what gives memory back.
   const MemoryCharge memory(budget, MemoryConsumer::kBackground,
@@ -372,13 +396,21 @@ Status Engine::Impl::Seal(SealTask& task) {
     const std::lock_guard lock(manifest_mutex_);
     QUIVER_RETURN_IF_ERROR(Checkpoint(task));
     const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(task.copy);
+    const auto carry_over = [&](const Journal& journal) {
+      for (const storage::RowDelete& deleted : journal) {
+        if (task.sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
+        task.sealed->DeleteRow(new_rows[0][deleted.row], deleted.timestamp);
+      }
+    };
+    if (task.growing != nullptr) {
+      QUIVER_RETURN_IF_ERROR(CatchUp(
+          1, [&](size_t) { return task.growing->TakeJournal(); },
+          [&](size_t, const Journal& journal) { carry_over(journal); }));
+    }
     return RunOnSequencer([&] {
       Collection& collection = *task.collection;
       if (task.growing != nullptr) {
-        for (const storage::RowDelete& deleted : task.growing->EndJournal()) {
-          if (task.sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
-          task.sealed->DeleteRow(new_rows[0][deleted.row], deleted.timestamp);
-        }
+        carry_over(task.growing->EndJournal());
         collection.ReplaceGrowing(task.growing.get(), task.sealed, task.floor);
       }
       collection.oldest_log_offset.store(

@@ -256,7 +256,10 @@ Result<std::shared_ptr<const storage::SegmentFile>> WriteCopy(io::FileSystem& fi
   QUIVER_RETURN_IF_ERROR(objects.Put(target.object_name, staging));
   const auto open = [&]() -> Result<std::shared_ptr<const storage::SegmentFile>> {
     QUIVER_ASSIGN_OR_RETURN(auto mapped, objects.Materialise(target.object_name));
-    return storage::SegmentFile::Open(std::move(mapped));
+    QUIVER_ASSIGN_OR_RETURN(auto opened, storage::SegmentFile::Open(std::move(mapped)));
+    // What takes the place of the sources is known to be whole, and no reader has to find that out at its own cost.
+    QUIVER_RETURN_IF_ERROR(opened->VerifyChecksums([&] { return pacer(0); }));
+    return opened;
   };
   auto file = open();
   if (!file.ok()) (void)objects.Remove(target.object_name);  // the next start sweeps what cannot be removed now

@@ -51,7 +51,8 @@ using RowFilter = std::function<bool(const RowFacts&)>;
 Result<SegmentCopy> PlanCopy(std::vector<std::shared_ptr<const segment::Segment>> sources,
                              const CollectionSchema& schema, const segment::RowExpiry& expiry, const RowFilter& keep);
 
-/// Called with the bytes of each page that was written; an error ends the copy (to pace it, to stop it).
+/// Called with the bytes of each page that was written (0 while the file is read back); an error ends the copy (to pace
+/// it, to stop it).
 using CopyPacer = std::function<Status(uint64_t bytes)>;
 
 /// Memory that copying so many rows takes: the plan, its inverse, keys, timestamps.
@@ -78,8 +79,8 @@ struct CopyTarget {
   std::string object_name;
 };
 
-/// Writes the copy as an object and opens it. Fields that a source lacks get the field's default. On an error no object
-/// is left behind. Errors: kCorruption of a source, kIo, what the pacer says.
+/// Writes the copy as an object, opens it and checks its checksums. Fields that a source lacks get the field's default.
+/// On an error no object is left behind. Errors: kCorruption of a source, kIo, what the pacer says.
 Result<std::shared_ptr<const storage::SegmentFile>> WriteCopy(io::FileSystem& file_system,
                                                               storage::ObjectStore& objects, const SegmentCopy& copy,
                                                               const CollectionSchema& schema, const CopyTarget& target,

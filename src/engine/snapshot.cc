@@ -132,7 +132,7 @@ Result<int64_t> Engine::Impl::StartRestore(const std::string& db, const std::str
         for (const int64_t id : forgotten) restores.erase(id);
         restores[record.job.id] = record;
       }
-      RunOnCompactor([this, id = record.job.id] { RunRestore(id); });
+      RunOnCompactor([this, id = record.job.id](CompactorRole&) { RunRestore(id); });
     };
     return change;
   }));
@@ -146,7 +146,7 @@ Status Engine::Impl::LoadRestores() {
     if (!record.ok()) return record.status().WithContext(key);
     const int64_t id = record->job.id;
     // Of one that was interrupted nothing is visible, and its files were swept: it is done from the beginning.
-    if (!HasEnded(record->job)) RunOnCompactor([this, id] { RunRestore(id); });
+    if (!HasEnded(record->job)) RunOnCompactor([this, id](CompactorRole&) { RunRestore(id); });
     restores[id] = *std::move(record);
   }
   return Status::Ok();
@@ -291,7 +291,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     change.apply = [&, publish = std::move(change.apply)](Timestamp at) {
       publish(at);
       for (const RestoredSegment& segment : segments) {
-        source->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, at, budget));
+        source->AddSealed(reclaimer.Guard(std::make_shared<segment::SealedSegment>(segment.file, at, budget)));
       }
       RequestIndexing(*source);
     };
@@ -326,7 +326,7 @@ Status Engine::Impl::Restore(const std::shared_ptr<Collection>& source, const Sn
     info.snapshots.clear();
     const auto collection = std::make_shared<Collection>(std::make_shared<const CollectionInfo>(std::move(info)));
     for (const RestoredSegment& segment : segments) {
-      collection->AddSealed(std::make_shared<segment::SealedSegment>(segment.file, timestamp, budget));
+      collection->AddSealed(reclaimer.Guard(std::make_shared<segment::SealedSegment>(segment.file, timestamp, budget)));
     }
     CatalogChange change;
     change.operations.push_back(

@@ -508,8 +508,8 @@ void Engine::Impl::ApplyWrite(Operation& operation) {
   if (active == nullptr) {
     const Result<Timestamp> id = clock->Allocate();
     // The clock fails only when its mark cannot be stored; the record's own timestamp is as unique.
-    active = std::make_shared<segment::GrowingSegment>(static_cast<int64_t>(id.ok() ? *id : timestamp), info->schema,
-                                                       budget);
+    active = reclaimer.Guard(std::make_shared<segment::GrowingSegment>(static_cast<int64_t>(id.ok() ? *id : timestamp),
+                                                                       info->schema, budget));
     collection.AddGrowing(active);
     WatchAge(collection);
   }

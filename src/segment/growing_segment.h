@@ -67,7 +67,11 @@ class GrowingSegment final : public Segment {
   std::vector<PartitionCount> DeleteAll(int64_t partition_id, Timestamp timestamp, Timestamp kill_before);
   /// From here on every delete is also noted, so that a copy of this segment that is being made can follow.
   void StartJournal() { journal_.emplace(); }
-  /// Ends that; the deletes in order.
+  /// Gives the deletes noted since the start or the last call, in order, and goes on.
+  std::vector<storage::RowDelete> TakeJournal() {
+    return journal_ ? std::exchange(*journal_, {}) : std::vector<storage::RowDelete>();
+  }
+  /// As TakeJournal, and ends noting.
   std::vector<storage::RowDelete> EndJournal() {
     return std::exchange(journal_, std::nullopt).value_or(std::vector<storage::RowDelete>());
   }

@@ -205,6 +205,26 @@ std::vector<std::pair<int64_t, int64_t>> SealedSegment::LiveRowsByPartition() co
   return counts;
 }
 
+uint32_t SealedSegment::CountDeletes(Timestamp until) const {
+  uint32_t count = 0;
+  for (uint32_t first = 0; deleted_count() != 0 && first < row_count(); first += kPageRows) {
+    const DeletePage* page = PageOf(first);
+    if (page == nullptr) continue;
+    uint32_t dead = 0;
+    for (const auto& word : page->dead) {
+      dead += static_cast<uint32_t>(__builtin_popcountll(word.load(std::memory_order_acquire)));
+    }
+    // As in FillVisible: while `newest` stands at or below the moment, no bit seen belongs to a later delete.
+    if (page->newest.load(std::memory_order_acquire) > until) {
+      dead = static_cast<uint32_t>(std::count_if(page->stamps.begin(), page->stamps.end(), [&](const auto& stamp) {
+        return stamp.load(std::memory_order_acquire) <= until;
+      }));
+    }
+    count += dead;
+  }
+  return count;
+}
+
 std::vector<storage::RowDelete> SealedSegment::DeletesUntil(Timestamp until) const {
   std::vector<storage::RowDelete> deletes;
   if (deleted_count() == 0) return deletes;

@@ -82,6 +82,8 @@ class SealedSegment final : public Segment {
   [[nodiscard]] bool MayHaveEnded(const RowExpiry& expiry, int64_t moment) const;
   /// Live rows of each partition run, for statistics.
   [[nodiscard]] std::vector<std::pair<int64_t, int64_t>> LiveRowsByPartition() const;
+  /// Number of deletes with a timestamp at or before `until`; cheaper than looking at them.
+  [[nodiscard]] uint32_t CountDeletes(Timestamp until) const;
   /// All deletes with a timestamp at or before `until`, by row.
   [[nodiscard]] std::vector<storage::RowDelete> DeletesUntil(Timestamp until) const;
 
@@ -95,6 +97,7 @@ class SealedSegment final : public Segment {
   bool DeleteRow(uint32_t row, Timestamp timestamp);
   /// As GrowingSegment.
   void StartJournal() { journal_.emplace(); }
+  std::vector<storage::RowDelete> TakeJournal() { return journal_ ? std::exchange(*journal_, {}) : Journal(); }
   std::vector<storage::RowDelete> EndJournal() { return std::exchange(journal_, std::nullopt).value_or(Journal()); }
 
   /// Deletes that are in no delta file yet.

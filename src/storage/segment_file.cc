@@ -920,6 +920,16 @@ Status SegmentFile::State::VerifyFacts(const SegmentColumn& column, const Column
   return Status::Ok();
 }
 
+Status SegmentFile::VerifyChecksums(const std::function<Status()>& between) const {
+  for (const SectionEntry& section : state_->sections) {
+    for (uint64_t begin = 0; begin < section.length; begin += internal::kChunkBytes) {
+      QUIVER_RETURN_IF_ERROR(state_->Touch(section, begin, begin + 1));
+      QUIVER_RETURN_IF_ERROR(between());
+    }
+  }
+  return Status::Ok();
+}
+
 Status SegmentFile::VerifyAll() const {
   const State& state = *state_;
   for (const SectionEntry& section : state.sections) QUIVER_RETURN_IF_ERROR(state.TouchAll(section));

@@ -16,6 +16,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -277,6 +278,9 @@ class SegmentFile {
   /// Returns whether damage() is not Ok; cheap.
   [[nodiscard]] bool damaged() const;
 
+  /// Checks every checksum ahead of the first reader, MiB by MiB, each followed by a call of `between`, whose error
+  /// ends it. Of a file that was just written this reads what the system still holds of it.
+  [[nodiscard]] Status VerifyChecksums(const std::function<Status()>& between) const;
   /// Checks every checksum and every structure; the error names the section.
   [[nodiscard]] Status VerifyAll() const;
   /// The same, but goes on behind the first: everything that is wrong with the file.
