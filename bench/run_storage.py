@@ -442,6 +442,8 @@ def load_answers(port):
 
 class Postgres(Server):
     name = "PostgreSQL 18 + pgvector"
+    settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "1GB",
+                "max_wal_size": "4GB", "wal_compression": "off", "log_min_messages": "fatal"}
 
     def __init__(self, folder):
         self.python = environment("postgres", POSTGRES)
@@ -463,11 +465,9 @@ class Postgres(Server):
     def start(self):
         self.port = free_port()
         begin = time.monotonic()
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "1GB",
-                    "max_wal_size": "4GB", "wal_compression": "off", "log_min_messages": "fatal"}
         self.process = subprocess.Popen(
             [*self.launcher, str(self.programs / "postgres"), "-D", str(self.data / "data"), "-p", str(self.port),
-             *(part for item in settings.items() for part in ("-c", f"{item[0]}={item[1]}"))],
+             *(part for item in self.settings.items() for part in ("-c", f"{item[0]}={item[1]}"))],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(lambda: subprocess.run([str(self.programs / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port)],
                                         capture_output=True, check=False).returncode == 0, 60, "PostgreSQL's start")
