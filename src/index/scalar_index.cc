@@ -255,7 +255,7 @@ Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnVie
     }
     default: QUIVER_RETURN_IF_ERROR(BuildPostings(recipe, column, control, remarks, writer));
   }
-  writer.Add(kRecipeSection, EncodeRecipe(recipe, remarks.rounded));
+  writer.AddFirst(kRecipeSection, EncodeRecipe(recipe, remarks.rounded));
   writer.AddValues<uint32_t>(kNullsSection, remarks.nulls);
   return writer.Take();
 }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -31,6 +32,8 @@ class SectionFileWriter {
 
   /// Adds a section; ids are unique and belong to the structure.
   void Add(uint32_t id, std::string bytes) { sections_.push_back({id, std::move(bytes)}); }
+  /// As Add, before all others: for what is read first and known last.
+  void AddFirst(uint32_t id, std::string bytes) { sections_.insert(sections_.begin(), {id, std::move(bytes)}); }
   template <typename T>
   void AddValues(uint32_t id, std::span<const T> values) {
     Add(id, std::string(reinterpret_cast<const char*>(values.data()), values.size_bytes()));
