@@ -35,7 +35,7 @@ void Check(const CompareKernels& kernels, const std::vector<T>& pool, std::mt199
     std::vector<std::byte> bytes(count * sizeof(T) + 1);
     std::vector<T> values(count);
     for (T& value : values) value = pool[random() % pool.size()];
-    std::memcpy(bytes.data() + 1, values.data(), count * sizeof(T));
+    if (count != 0) std::memcpy(bytes.data() + 1, values.data(), count * sizeof(T));
     for (int round = 0; round < 12; ++round) {
       T low = pool[random() % pool.size()];
       T high = pool[random() % pool.size()];
