@@ -176,8 +176,8 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
   QUIVER_ASSIGN_OR_RETURN(const ColumnView column, sealed.View(task.info.field_id, 0, sealed.row_count()));
   const auto* vector_recipe = std::get_if<index::IndexRecipe>(&task.recipe);
   const auto* scalar_recipe = std::get_if<index::ScalarRecipe>(&task.recipe);
-  const uint64_t memory = vector_recipe != nullptr ? BuildMemory(*vector_recipe, column)
-                                                   : index::ScalarBuildMemory(*scalar_recipe, column);
+  const uint64_t memory =
+      vector_recipe != nullptr ? BuildMemory(*vector_recipe, column) : index::ScalarBuildMemory(*scalar_recipe, column);
   QUIVER_RETURN_IF_ERROR(budget->Admit(memory));
   const MemoryCharge charge(budget, MemoryConsumer::kBackground, memory);
   BuiltIndex built;
