@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "expr/constants.h"
+#include "text/unicode.h"
 
 namespace quiver::expr {
 namespace {
@@ -144,25 +145,6 @@ bool ReadUnicodeEscape(std::string_view text, size_t i, uint32_t* code) {
   return true;
 }
 
-void AppendUtf8(uint32_t code, std::string* out) {
-  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0U | (code >> 6U));
-    put(0x80U | (code & 0x3FU));
-  } else if (code < 0x10000) {
-    put(0xE0U | (code >> 12U));
-    put(0x80U | ((code >> 6U) & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  } else {
-    put(0xF0U | (code >> 18U));
-    put(0x80U | ((code >> 12U) & 0x3FU));
-    put(0x80U | ((code >> 6U) & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  }
-}
-
 void DecodeString(std::string_view text, std::string* out) {
   out->clear();
   for (size_t i = 0; i < text.size(); ++i) {
@@ -184,7 +166,7 @@ void DecodeString(std::string_view text, std::string* out) {
         code = 0x10000 + ((code - 0xD800) << 10U) + (low - 0xDC00);
         i += 6;
       }
-      AppendUtf8(code, out);
+      text::AppendUtf8(code, out);
       continue;
     }
     ++i;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "text/unicode.h"
+
 namespace quiver::expr {
 namespace {
 
@@ -19,79 +21,6 @@ int HexValue(char c) {
 }
 bool IsHex(char c) { return HexValue(c) >= 0; }
 bool IsBlank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-/// Decodes one UTF-8 character at `position`; returns its length, 0 where the bytes are no character.
-size_t DecodeUtf8(std::string_view text, size_t position, uint32_t* code) {
-  const auto byte = [&](size_t i) -> uint32_t {
-    return position + i < text.size() ? static_cast<unsigned char>(text[position + i]) : 0U;
-  };
-  const uint32_t first = byte(0);
-  size_t length = 0;
-  if (first >= 0xC2 && first < 0xE0) {
-    length = 2;
-    *code = first & 0x1FU;
-  } else if (first >= 0xE0 && first < 0xF0) {
-    length = 3;
-    *code = first & 0x0FU;
-  } else if (first >= 0xF0 && first < 0xF5) {
-    length = 4;
-    *code = first & 0x07U;
-  } else {
-    return 0;
-  }
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0U) != 0x80U) return 0;
-    *code = (*code << 6U) | (byte(i) & 0x3FU);
-  }
-  return length;
-}
-
-struct CodeRange {
-  uint32_t first;
-  uint32_t last;
-};
-
-/// The blocks of the Han script (Unicode 15).
-constexpr std::array<CodeRange, 16> kHanRanges = {{{0x2E80, 0x2E99},
-                                                   {0x2E9B, 0x2EF3},
-                                                   {0x2F00, 0x2FD5},
-                                                   {0x3005, 0x3005},
-                                                   {0x3007, 0x3007},
-                                                   {0x3021, 0x3029},
-                                                   {0x3038, 0x303B},
-                                                   {0x3400, 0x4DBF},
-                                                   {0x4E00, 0x9FFF},
-                                                   {0xF900, 0xFA6D},
-                                                   {0xFA70, 0xFAD9},
-                                                   {0x16FE2, 0x16FF1},
-                                                   {0x20000, 0x2A6DF},
-                                                   {0x2A700, 0x2EBE0},
-                                                   {0x2F800, 0x2FA1D},
-                                                   {0x30000, 0x323AF}}};
-
-bool IsHan(uint32_t code) {
-  return std::any_of(kHanRanges.begin(), kHanRanges.end(),
-                     [code](const CodeRange& range) { return code >= range.first && code <= range.last; });
-}
-
-void AppendUtf8(uint32_t code, std::string* out) {
-  const auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };
-  if (code < 0x80) {
-    put(code);
-  } else if (code < 0x800) {
-    put(0xC0U | (code >> 6U));
-    put(0x80U | (code & 0x3FU));
-  } else if (code < 0x10000) {
-    put(0xE0U | (code >> 12U));
-    put(0x80U | ((code >> 6U) & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  } else {
-    put(0xF0U | (code >> 18U));
-    put(0x80U | ((code >> 12U) & 0x3FU));
-    put(0x80U | ((code >> 6U) & 0x3FU));
-    put(0x80U | (code & 0x3FU));
-  }
-}
 
 struct Keyword {
   std::string_view lower;
@@ -122,10 +51,9 @@ size_t Lexer::NameEnd(size_t begin) const {
       continue;
     }
     if (static_cast<unsigned char>(c) < 0x80) break;
-    uint32_t code = 0;
-    const size_t length = DecodeUtf8(text_, end, &code);
-    if (length == 0 || !IsHan(code)) break;
-    end += length;
+    const text::Character character = text::CharacterAt(text_, end);
+    if (!text::IsHan(character.code)) break;
+    end += character.length;
   }
   return end;
 }
@@ -316,9 +244,7 @@ Token Lexer::Next() {
   }
   const size_t name_end = NameEnd(position_);
   if (name_end > position_) return Word(name_end);
-  uint32_t code = 0;
-  const size_t length = DecodeUtf8(text_, position_, &code);
-  return Make(TokenKind::kError, position_ + std::max<size_t>(length, 1));
+  return Make(TokenKind::kError, position_ + text::CharacterAt(text_, position_).length);
 }
 
 bool UnescapeString(std::string_view token, std::string* out) {
@@ -373,7 +299,7 @@ bool UnescapeString(std::string_view token, std::string* out) {
         const size_t digits = body[i] == 'u' ? 4 : 8;
         if (!hex(i + 1, digits, &value)) return false;
         if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return false;
-        AppendUtf8(value, out);
+        text::AppendUtf8(value, out);
         i += digits;
         break;
       }

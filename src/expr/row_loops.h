@@ -3,10 +3,6 @@
 // and the tests of single values that they apply. Thread rule: pure functions and immutable values.
 #pragma once
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include <bit>
 #include <cstring>
 #include <string>
@@ -16,29 +12,11 @@
 #include "expr/constants.h"
 #include "expr/evaluator.h"
 #include "simd/kernels.h"
+#include "simd/pack_bytes.h"
 
 namespace quiver::expr {
 
-/// Packs 64 bytes of 0 or 1 into a word: byte i becomes bit i.
-inline uint64_t PackBytes(const uint8_t* bytes) {
-  static_assert(std::endian::native == std::endian::little);
-  uint64_t word = 0;
-#ifdef __SSE2__
-  for (size_t group = 0; group < 4; ++group) {
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + group * 16));
-    const auto bits = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpgt_epi8(sixteen, _mm_setzero_si128())));
-    word |= uint64_t{bits} << (group * 16);
-  }
-#else
-  for (size_t group = 0; group < 8; ++group) {
-    uint64_t eight = 0;
-    std::memcpy(&eight, bytes + group * 8, sizeof(eight));
-    // Each product bit 56 + i comes from exactly one byte; no carries, as the bytes are 0 or 1.
-    word |= ((eight * 0x0102040810204080U) >> 56U) << (group * 8);
-  }
-#endif
-  return word;
-}
+using simd::PackBytes;
 
 template <typename T>
 T LoadValue(const std::byte* data, size_t row) {

@@ -23,6 +23,7 @@ struct CodeSet {
   static unsigned Bit(uint8_t code) { return 1U << (code / 16 % 8); }
 };
 
+/// The compare kernels of one level.
 struct CompareKernels {
   /// Sets the bits of values inside [low, high]; NaN lies in no interval, and -0 equals 0. Equality is low == high; an
   /// interval that ends at the type's least or greatest value (floats: infinity) costs one comparison.

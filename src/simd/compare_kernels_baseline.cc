@@ -1,29 +1,11 @@
 // File: simd/compare_kernels_baseline.cc
 // Compare kernels of the baseline level: plain loops for the compiler to make vectors of.
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "simd/compare_loops.h"
 #include "simd/level_tables.h"
+#include "simd/pack_bytes.h"
 
 namespace quiver::simd {
 namespace {
-
-/// Packs 64 bytes of 0 or 1 into a word: byte i becomes bit i.
-uint64_t PackBytes(const uint8_t* bytes) {
-  uint64_t word = 0;
-#ifdef __SSE2__
-  for (size_t group = 0; group < 4; ++group) {
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + group * 16));
-    const auto bits = static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpgt_epi8(sixteen, _mm_setzero_si128())));
-    word |= uint64_t{bits} << (group * 16);
-  }
-#else
-  for (size_t i = 0; i < 64; ++i) word |= uint64_t{bytes[i]} << i;
-#endif
-  return word;
-}
 
 template <typename Value>
 struct Plain {

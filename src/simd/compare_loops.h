@@ -75,6 +75,7 @@ void CodesInSet(const uint8_t* codes, size_t count, const CodeSet& set, uint64_t
   if (word * 64 == count) return;
   uint64_t bits = 0;
   for (size_t i = word * 64; i < count; ++i) {
+    // CodeSet::Contains would do, but an inline function compiled here might serve the base target too.
     const uint8_t code = codes[i];
     bits |= uint64_t{(set.bits[code / 128 * 16 + code % 16] >> (code / 16 % 8)) & 1U} << (i % 64);
   }

@@ -8,13 +8,6 @@
 namespace quiver::text {
 namespace {
 
-void Append(UChar32 code, std::string* out) {
-  uint8_t bytes[U8_MAX_LENGTH];
-  int32_t length = 0;
-  U8_APPEND_UNSAFE(bytes, length, code);
-  out->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
-}
-
 bool IsAscii(std::string_view text) {
   for (const char c : text) {
     if (static_cast<unsigned char>(c) >= 0x80) return false;
@@ -23,6 +16,13 @@ bool IsAscii(std::string_view text) {
 }
 
 }  // namespace
+
+void AppendUtf8(uint32_t code, std::string* out) {
+  uint8_t bytes[U8_MAX_LENGTH];
+  int32_t length = 0;
+  U8_APPEND_UNSAFE(bytes, length, static_cast<UChar32>(code));
+  out->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
+}
 
 Character CharacterAt(std::string_view text, size_t position) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data() + position);
@@ -62,7 +62,7 @@ std::string LowerCase(std::string_view text) {
     } else if (character.code == 0xFFFD) {
       lower.append(text.substr(at, character.length));
     } else {
-      Append(u_tolower(static_cast<UChar32>(character.code)), &lower);
+      AppendUtf8(u_tolower(static_cast<UChar32>(character.code)), &lower);
     }
     at += character.length;
   }

@@ -19,6 +19,9 @@ struct Character {
 /// The character at `position`, which lies inside of the text.
 Character CharacterAt(std::string_view text, size_t position);
 
+/// Appends the character of a code point up to 0x10FFFF; of a surrogate the three bytes that it would have.
+void AppendUtf8(uint32_t code, std::string* out);
+
 /// Letters, digits and the marks that combine with them, of every script.
 bool IsWordCharacter(uint32_t code);
 bool IsBlank(uint32_t code);
