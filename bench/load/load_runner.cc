@@ -199,6 +199,7 @@ Result<LoadResult> RunLoad(const LoadOptions& options, std::string_view method, 
   if (!alive && result.first_error.empty()) result.first_error = "connection lost";
   std::sort(run.latencies_.begin(), run.latencies_.end());
   result.p50_us = Quantile(run.latencies_, 0.5);
+  result.p95_us = Quantile(run.latencies_, 0.95);
   result.p99_us = Quantile(run.latencies_, 0.99);
   result.p999_us = Quantile(run.latencies_, 0.999);
   result.longest_gap_us = Microseconds(run.longest_gap_);

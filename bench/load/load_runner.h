@@ -34,6 +34,7 @@ struct LoadResult {
   std::string first_error;
   double seconds = 0;
   double p50_us = 0;
+  double p95_us = 0;
   double p99_us = 0;
   double p999_us = 0;
   double max_us = 0;

@@ -31,11 +31,12 @@ void PrintResult(const std::string& title, const LoadResult& result, const std::
               further_text.c_str());
   std::printf(
       "{\"name\":\"%s\",\"calls\":%llu,\"errors\":%llu,\"seconds\":%.3f,\"calls_per_second\":%.1f,"
-      "\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"longest_gap_us\":%.1f,\"server_cpu_us\":%.2f,"
+      "\"p50_us\":%.1f,\"p95_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f,\"max_us\":%.1f,\"longest_gap_us\":%.1f,"
+      "\"server_cpu_us\":%.2f,"
       "\"client_cpu_us\":%.2f%s}\n",
       title.c_str(), static_cast<unsigned long long>(result.calls), static_cast<unsigned long long>(result.errors),
-      result.seconds, rate, result.p50_us, result.p99_us, result.p999_us, result.max_us, result.longest_gap_us,
-      result.server_cpu_us, result.client_cpu_us, further_json.c_str());
+      result.seconds, rate, result.p50_us, result.p95_us, result.p99_us, result.p999_us, result.max_us,
+      result.longest_gap_us, result.server_cpu_us, result.client_cpu_us, further_json.c_str());
 }
 
 Status CheckErrors(const LoadResult& result) {

@@ -30,6 +30,8 @@ struct Settings {
   int batch = 1000;
   int nq = 1;
   int limit = 10;
+  std::string file;
+  std::string answers;
   int64_t first_key = 0;
   int64_t key_range = 0;
   int64_t count = 0;

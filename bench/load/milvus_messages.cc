@@ -400,6 +400,26 @@ std::string CheckSearch(const api::GrpcReply& reply, int nq, int64_t results_per
   return {};
 }
 
+std::string CountInserted(const api::GrpcReply& reply, int64_t* rows) {
+  milvus::MutationResult result;
+  std::string problem = Parse(reply, &result);
+  *rows += result.insert_cnt();
+  return problem;
+}
+
+std::string CheckFoundAny(const api::GrpcReply& reply) {
+  milvus::SearchResults result;
+  return Parse(reply, &result);
+}
+
+std::string ReadKeys(const api::GrpcReply& reply, std::vector<int64_t>* int_keys) {
+  milvus::SearchResults result;
+  std::string problem = Parse(reply, &result);
+  const auto& keys = result.results().ids().int_id().data();
+  int_keys->assign(keys.begin(), keys.end());
+  return problem;
+}
+
 std::string CheckVersion(const api::GrpcReply& reply) {
   milvus::GetVersionResponse result;
   std::string problem = Parse(reply, &result);

@@ -95,5 +95,8 @@ std::string CheckFound(const api::GrpcReply& reply, int64_t key);  ///< a search
 std::string CheckStatus(const api::GrpcReply& reply);
 std::string CheckSearch(const api::GrpcReply& reply, int nq, int64_t results_per_query);
 std::string CheckVersion(const api::GrpcReply& reply);
+std::string CountInserted(const api::GrpcReply& reply, int64_t* rows);  ///< adds to `rows` what an insert took
+std::string CheckFoundAny(const api::GrpcReply& reply);                 ///< a search, whatever it finds
+std::string ReadKeys(const api::GrpcReply& reply, std::vector<int64_t>* int_keys);  ///< sets the keys a search found
 
 }  // namespace quiver::bench

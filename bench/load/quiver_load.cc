@@ -16,6 +16,7 @@
 #include "load/load_runner.h"
 #include "load/load_settings.h"
 #include "load/milvus_messages.h"
+#include "load/replay_load.h"
 #include "load/server_process.h"
 #include "load/storage_load.h"
 
@@ -152,6 +153,8 @@ int Main(int argc, char** argv) {
   app.add_option("--first-key", settings.first_key, "first key (or bucket, or number) used")->capture_default_str();
   app.add_option("--key-range", settings.key_range, "keys there are, from the first one on");
   app.add_option("--count", settings.count, "collections, partitions, snapshots, buckets or calls");
+  app.add_option("--file", settings.file, "replay: requests, each after its length (uint32)");
+  app.add_option("--answers", settings.answers, "replay-search: file for the keys that were found");
   app.add_flag("--existing", settings.existing, "the collection is there: neither dropped nor made");
   app.add_flag("--keep", settings.keep, "leave the collection in place");
 
@@ -183,6 +186,8 @@ int Main(int argc, char** argv) {
       Mode{"snapshots", "creates --count snapshots", RunSnapshots},
       Mode{"collections", "creates --count empty collections", RunCollections},
       Mode{"partitions", "creates, fills and reads --count partitions", RunPartitions},
+      Mode{"replay-insert", "sends the inserts of --file once each", RunReplayInsert},
+      Mode{"replay-search", "sends the searches of --file, or once each with --answers", RunReplaySearch},
       Mode{"compact", "compacts the collection and waits for the end", RunCompact},
   };
   std::array<CLI::App*, kModes.size()> modes{};
