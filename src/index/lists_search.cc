@@ -32,6 +32,15 @@ constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
 constexpr size_t kRowsAtOnce = 64;
 constexpr double kDefaultRecall = 0.95;
+/// Under a filter a search begins with half of the lists that were asked for, times the share of rows that it keeps to
+/// the power of minus this, and doubles them
+constexpr double kFirstExponent = 0.25;
+/// until the new half of the lists brings no more than this many times the hits that may be missed. Of what a doubling
+/// brings some two thirds more are still missing where missed hits fall with the lists' number to the power of -1.3.
+constexpr double kRoundYield = 2;
+/// However few lists were asked for, no larger part of the hits counts as what may be missed: far from the query the
+/// first lists bring next to nothing.
+constexpr double kMostMissed = 0.1;
 constexpr int64_t kMostDim = 32768;
 /// Batches of at least this many queries go list by list.
 constexpr size_t kLeastBatch = 8;
@@ -67,6 +76,13 @@ class Lists final : public VectorIndex {
                      IndexScratch& scratch, IndexCounters& counters) const override;
 
  private:
+  /// How many lists a search looks at.
+  struct Goal {
+    uint32_t first = 0;   ///< before anything is known of the hits
+    uint64_t needed = 0;  ///< rows that may be returned which must be seen
+    /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
+    double yield = -1;
+  };
   /// What a search works on.
   struct Task {
     const FlatQueries& queries;
@@ -89,6 +105,8 @@ class Lists final : public VectorIndex {
   [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
   [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
+  [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
+  [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
   [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
   [[nodiscard]] float KeyOf(float score) const;
 
@@ -104,9 +122,9 @@ class Lists final : public VectorIndex {
   void ScoreCandidates(const Task& task, ListsQuery& state) const;
   void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
   void ScoreMatches(const Task& task) const;
-  bool Begin(const Task& task, const IndexSearchOptions& options, uint32_t nprobe, ListsQuery& state) const;
-  [[nodiscard]] uint64_t NeededRows(const RowFilter& filter, const IndexSearchOptions& options, uint32_t nprobe) const;
-  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, size_t done, size_t needed,
+  bool Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
+             ListsQuery& state) const;
+  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
                    ListsQuery& state) const;
   void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
                    std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
@@ -211,19 +229,30 @@ float Lists::KeyOf(float score) const {
   }
 }
 
+/// Recall of the k nearest at a point of the curve.
+double RecallAt(const CurvePoint& point, size_t k) {
+  const double share = std::clamp((std::log10(static_cast<double>(std::max<size_t>(k, 1))) - 1), 0.0, 1.0);
+  return (1 - share) * static_cast<double>(point.recall10) + share * static_cast<double>(point.recall100);
+}
+
 /// Lists that hold `recall` of the k nearest rows, by the curve.
 uint32_t Lists::ListsForRecall(double recall, size_t k) const {
   if (curve_.empty()) return header_.nlist;
-  const double share = std::clamp((std::log10(static_cast<double>(std::max<size_t>(k, 1))) - 1), 0.0, 1.0);
   for (const CurvePoint& point : curve_) {
-    const double reached =
-        (1 - share) * static_cast<double>(point.recall10) + share * static_cast<double>(point.recall100);
-    if (reached < recall) continue;
+    if (RecallAt(point, k) < recall) continue;
     // Beyond what was measured the lists that hold the nearest k grow with a root of k.
     const double more = k > 100 ? std::sqrt(static_cast<double>(k) / 100) : 1.0;
     return static_cast<uint32_t>(std::min(static_cast<double>(header_.nlist), std::ceil(point.nprobe * more)));
   }
   return header_.nlist;
+}
+
+/// The part of the k nearest rows that lies in so many lists, by the curve.
+double Lists::RecallOf(uint32_t nprobe, size_t k) const {
+  for (const CurvePoint& point : curve_) {
+    if (point.nprobe >= nprobe) return RecallAt(point, k);
+  }
+  return curve_.empty() ? kDefaultRecall : 1;
 }
 
 uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const {
@@ -406,7 +435,9 @@ void Lists::ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) co
   for (size_t i = 0; i < count; i += kRowsAtOnce) {
     const size_t some = std::min(kRowsAtOnce, count - i);
     ScoreRows(task.queries, task.query, task.vectors, {rows + i, some}, scores);
-    for (size_t j = 0; j < some; ++j) task.result.Offer(scores[j], task.first_row + rows[i + j]);
+    for (size_t j = 0; j < some; ++j) {
+      if (task.result.Offer(scores[j], task.first_row + rows[i + j])) ++task.scratch.taken;
+    }
   }
   task.counters.exact_distances += count;
 }
@@ -563,9 +594,10 @@ void Lists::ScoreMatches(const Task& task) const {
 }
 
 /// Starts a search by lists: prepares the query, scores loose rows and chooses the first lists (scratch.probes).
-/// Returns false where another way served the query already.
-bool Lists::Begin(const Task& task, const IndexSearchOptions& options, uint32_t nprobe, ListsQuery& state) const {
-  if (ScoringIsCheaper(task.filter, nprobe) || !Prepare(task.queries, task.query, task.result, options.k, state)) {
+/// Returns false where another way served the query already; `scored`: that way is known to be cheaper.
+bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
+                  ListsQuery& state) const {
+  if (scored || !Prepare(task.queries, task.query, task.result, options.k, state)) {
     ++task.counters.plans[static_cast<size_t>(SearchPlan::kScoreMatches)];
     ScoreMatches(task);
     return false;
@@ -577,35 +609,46 @@ bool Lists::Begin(const Task& task, const IndexSearchOptions& options, uint32_t 
   }
   task.scratch.pending.count = 0;
   RankCentres(task, state);
-  ChooseNearest(nprobe, task.scratch);
-  MeasureProbes(state, 0, nprobe, task.scratch);
+  ChooseNearest(goal.first, task.scratch);
+  MeasureProbes(state, 0, goal.first, task.scratch);
   return true;
 }
 
-/// Rows of lists that must be looked at. Where the rows that match lie away from the query, its nearest lists hold few
-/// of them: then more lists are looked at until as many matching rows were seen as would have been in places like any
-/// other.
-uint64_t Lists::NeededRows(const RowFilter& filter, const IndexSearchOptions& options, uint32_t nprobe) const {
-  if (filter.bits == nullptr) return std::min<uint64_t>(options.k, header_.listed);
+/// Without a filter the lists that were asked for. Under one, how many are worth a look depends on where the rows that
+/// match lie: far from the query hits are spread thin. So it is what the last lists brought that ends a search. `most`:
+/// of ListsFor.
+Lists::Goal Lists::GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
+  if (filter.bits == nullptr) return {.first = most, .needed = std::min<uint64_t>(options.k, header_.listed)};
   const uint64_t matches = std::min<uint64_t>(filter.count, header_.listed);
-  const double usual = static_cast<double>(matches) * nprobe / header_.nlist;
-  return std::min(matches, std::max<uint64_t>(options.k, static_cast<uint64_t>(usual)));
+  const uint32_t asked = ListsFor(options, {});
+  const double share = static_cast<double>(matches) / std::max(1.0, static_cast<double>(header_.listed));
+  const double begin = std::ceil(asked / 2.0 / std::pow(std::clamp(share, 1e-6, 1.0), kFirstExponent));
+  const double recall = options.recall > 0 ? options.recall : RecallOf(asked, options.k);
+  return {.first = static_cast<uint32_t>(std::min(begin, static_cast<double>(most))),
+          .needed = std::min<uint64_t>(options.k, matches),
+          .yield = kRoundYield * std::min(1 - recall, kMostMissed) * static_cast<double>(options.k)};
 }
 
-/// Looks at ever more lists, `done` of which were looked at before, until `needed` rows were seen.
-Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, size_t done, size_t needed,
+/// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached. `ranked`: the
+/// scratch still holds the keys of this query's lists.
+Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
                         ListsQuery& state) const {
   ListsScratch& scratch = task.scratch;
-  while (state.examined < needed && done < header_.nlist) {
+  size_t done = goal.first;
+  bool brings = goal.yield >= 0;
+  while ((state.examined < goal.needed || brings) && done < header_.nlist) {
     if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
     // The nearest come first whatever their number, so those of the rounds before keep their places.
-    const size_t wanted = std::min<size_t>(2 * done, header_.nlist);
-    RankCentres(task, state);
+    const auto wanted = std::min<size_t>(2 * done, header_.nlist);
+    if (!ranked) RankCentres(task, state);
+    ranked = true;
     ChooseNearest(wanted, scratch);
     MeasureProbes(state, done, wanted, scratch);
+    scratch.taken = 0;
     for (const ListsProbe& probe : scratch.probes) ScanList(task, probe, state);
     LookCloser(task, state);
     ScoreCandidates(task, state);
+    brings = goal.yield >= 0 && static_cast<double>(scratch.taken) > goal.yield;
     done = wanted;
   }
   return Status::Ok();
@@ -621,15 +664,16 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   if (buffers.queries.empty()) buffers.queries.resize(1);
   ListsQuery& state = buffers.queries[0];
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
-  const uint32_t nprobe = ListsFor(options, filter);
-  if (!Begin(task, options, nprobe, state)) return Status::Ok();
+  const uint32_t most = ListsFor(options, filter);
+  const Goal goal = GoalOf(filter, options, most);
+  if (!Begin(task, options, goal, ScoringIsCheaper(filter, most), state)) return Status::Ok();
   for (size_t i = 0; i < buffers.probes.size(); ++i) {
     if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
     ScanList(task, buffers.probes[i], state);
   }
   LookCloser(task, state);
   ScoreCandidates(task, state);
-  return ProbeFrom(task, options, nprobe, NeededRows(filter, options, nprobe), state);
+  return ProbeFrom(task, options, goal, true, state);
 }
 
 /// Works through scratch.batch, all queries of a list one after another, so that its codes are read once. The nearest
@@ -662,8 +706,9 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   QUIVER_RETURN_IF_ERROR(EnsureSound());
   if (filter.bits != nullptr && filter.count == 0) return Status::Ok();
   ListsScratch& buffers = scratch.impl().lists;
-  const uint32_t nprobe = ListsFor(options, filter);
-  const uint64_t needed = NeededRows(filter, options, nprobe);
+  const uint32_t most = ListsFor(options, filter);
+  const Goal goal = GoalOf(filter, options, most);
+  const bool scored = ScoringIsCheaper(filter, most);
   for (size_t first = 0; first < queries.nq(); first += kMostBatch) {
     const size_t count = std::min(kMostBatch, queries.nq() - first);
     if (buffers.queries.size() < count) buffers.queries.resize(count);
@@ -674,7 +719,7 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
     };
     for (size_t i = 0; i < count; ++i) {
       if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
-      if (!Begin(task_of(i), options, nprobe, buffers.queries[i])) continue;
+      if (!Begin(task_of(i), options, goal, scored, buffers.queries[i])) continue;
       buffers.begun[i] = 1;
       for (size_t rank = 0; rank < buffers.probes.size(); ++rank) {
         buffers.batch.push_back(
@@ -685,7 +730,7 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
     for (size_t i = 0; i < count; ++i) {
       if (buffers.begun[i] == 0) continue;
       ScoreCandidates(task_of(i), buffers.queries[i]);
-      QUIVER_RETURN_IF_ERROR(ProbeFrom(task_of(i), options, nprobe, needed, buffers.queries[i]));
+      QUIVER_RETURN_IF_ERROR(ProbeFrom(task_of(i), options, goal, false, buffers.queries[i]));
     }
   }
   return Status::Ok();

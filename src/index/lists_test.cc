@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <set>
 #include <string>
@@ -328,6 +329,41 @@ TEST(ListsTest, FiltersOfEverySizeFindWhatExists) {
         RecallOf(built, queries, rows.column, filter, 10, Probe(1));
       }
     }
+  }
+}
+
+TEST(ListsTest, FiltersCostNoRecallWhereverTheirRowsLie) {
+  constexpr size_t kRows = 30000;
+  const Rows rows = MakeRows(kRows, 32, Shape::kUniform);
+  const Built built = Build(ListsRecipe(32, MetricType::kL2, IndexCodec::kRabitq), rows.column);
+  const auto query_values = MakeValues(40, 32, Shape::kUniform, 2);
+  for (const size_t k : {size_t{10}, size_t{100}}) {
+    double unfiltered = 0, nearest = 0, farthest = 0, scattered = 0;
+    for (const auto& value : query_values) {
+      const FlatQueries query = MakeQueries({value}, 32, MetricType::kL2);
+      std::vector<uint32_t> order(kRows);
+      std::iota(order.begin(), order.end(), 0u);
+      std::vector<float> scores(kRows);
+      ScoreRows(query, 0, ViewOf(rows.column), order, scores.data());
+      std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] < scores[b]; });
+      Filter near(kRows), far(kRows), some(kRows);
+      for (size_t i = 0; i < kRows / 10; ++i) {
+        near.Set(order[2 * i]);  // every other one of the nearest fifth
+        far.Set(order[kRows - 1 - i]);
+        some.Set(i * 10 + i % 7);
+      }
+      const IndexSearchOptions options = Probe(100, k);
+      unfiltered += RecallOf(built, query, rows.column, nullptr, k, options);
+      nearest += RecallOf(built, query, rows.column, &near, k, options);
+      farthest += RecallOf(built, query, rows.column, &far, k, options);
+      scattered += RecallOf(built, query, rows.column, &some, k, options);
+    }
+    const auto count = static_cast<double>(query_values.size());
+    SCOPED_TRACE(std::to_string(k) + ": " + std::to_string(unfiltered / count));
+    EXPECT_LT(unfiltered / count, 0.99) << "this tests nothing";
+    EXPECT_GE(nearest / count, unfiltered / count - 0.02);
+    EXPECT_GE(farthest / count, unfiltered / count - 0.02);
+    EXPECT_GE(scattered / count, unfiltered / count - 0.02);
   }
 }
 

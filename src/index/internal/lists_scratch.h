@@ -69,6 +69,7 @@ struct ListsScratch {
   std::vector<int32_t> dots;
   std::vector<uint32_t> rows;
   std::vector<float> scores;
+  uint64_t taken = 0;  ///< offers that were taken since it was set to 0
 };
 
 }  // namespace quiver::index
