@@ -1,6 +1,8 @@
 #include "query/index_search.h"
 
 #include <algorithm>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <string>
 
@@ -26,6 +28,8 @@ constexpr uint32_t kPagesPerMaskPiece = 32;
 constexpr double kUsualRecall = 0.98;
 /// Queries that one thread takes at a time.
 constexpr size_t kQueriesPerPiece = 8;
+/// Segments of fewer rows together are not worth waking another thread for.
+constexpr uint64_t kRowsForThreads = 100'000;
 
 bool Unfiltered(const SearchRequest& request) { return request.filter == nullptr || request.filter->always_true(); }
 
@@ -86,6 +90,65 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
   return true;
 }
 
+/// Collectors for as many threads as come: each takes a set, offers hits to it and gives it back for the next one, so
+/// that a thread that is alone has the limits of all segments before.
+class CollectorSets {
+ public:
+  /// `results` are the first set and hold no hits yet.
+  explicit CollectorSets(std::span<TopK> results) : empty_(results.begin(), results.end()), free_{results} {}
+
+  std::span<TopK> Take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return further_.emplace_back(empty_);
+    const std::span<TopK> set = free_.back();
+    free_.pop_back();
+    return set;
+  }
+  void Return(std::span<TopK> set) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(set);
+  }
+  /// Offers the hits of all sets to the first one. No set is out.
+  void MergeInto(std::span<TopK> results) {
+    for (std::vector<TopK>& set : further_) {
+      for (size_t query = 0; query < set.size(); ++query) {
+        for (const index::Hit& hit : set[query].TakeSorted()) results[query].Offer(hit.score, hit.row);
+      }
+    }
+  }
+
+ private:
+  const std::vector<TopK> empty_;
+  std::mutex mutex_;
+  std::vector<std::span<TopK>> free_;
+  std::deque<std::vector<TopK>> further_;  ///< their places stay
+};
+
+/// Calls `work(i)` for each of `count` segments, several at a time where it is worth it. Returns the first error.
+Status ForSegments(const SearchRequest& request, size_t count, ThreadPool* parallel,
+                   const std::function<Status(size_t)>& work) {
+  uint64_t rows = 0;
+  for (const auto& segment : request.view.segments) rows += segment->row_count();
+  if (parallel == nullptr || count < 2 || rows < kRowsForThreads) {
+    for (size_t i = 0; i < count; ++i) QUIVER_RETURN_IF_ERROR(work(i));
+    return Status::Ok();
+  }
+  std::mutex mutex;
+  Status first_error;
+  parallel->ParallelFor(count, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      {
+        const std::lock_guard lock(mutex);
+        if (!first_error.ok()) return;
+      }
+      Status status = work(i);
+      const std::lock_guard lock(mutex);
+      if (!status.ok() && first_error.ok()) first_error = std::move(status);
+    }
+  });
+  return first_error;
+}
+
 }  // namespace
 
 bool IndexPlan::any() const {
@@ -104,20 +167,22 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
       !request.index || request.radius || request.range_filter || request.group || NamesKeys(request.filter.get());
   if (exact || keep == 0) return plan;
   if (request.filter != nullptr && request.filter->always_false()) return plan;
-  for (size_t i = 0; i < plan.segments.size(); ++i) {
+  const auto choose = [&](size_t i) -> Status {
     const segment::Segment& segment = *request.view.segments[i];
     SegmentPlan& chosen = plan.segments[i];
     auto index = segment.FindIndex(request.index->index_id);
-    if (index == nullptr || index->index().recipe().metric != request.metric) continue;
-    if (ScanIsCheaper(segment.row_count(), keep)) continue;
+    if (index == nullptr || index->index().recipe().metric != request.metric) return Status::Ok();
+    if (ScanIsCheaper(segment.row_count(), keep)) return Status::Ok();
     if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
       chosen.rows = segment.row_count();
     } else {
       QUIVER_RETURN_IF_ERROR(FillMask(request, i, parallel, chosen));
-      if (ScanIsCheaper(chosen.rows, keep)) continue;
+      if (ScanIsCheaper(chosen.rows, keep)) return Status::Ok();
     }
     chosen.index = std::move(index);
-  }
+    return Status::Ok();
+  };
+  QUIVER_RETURN_IF_ERROR(ForSegments(request, plan.segments.size(), Unfiltered(request) ? nullptr : parallel, choose));
   return plan;
 }
 
@@ -133,7 +198,17 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
     return Status::Ok();
   };
   Status status;
-  if (parallel == nullptr || queries.nq() <= kQueriesPerPiece) {
+  if (queries.nq() <= kQueriesPerPiece) {
+    CollectorSets sets(results);
+    status = ForSegments(request, plan.segments.size(), parallel, [&](size_t i) -> Status {
+      if (plan.segments[i].index == nullptr) return Status::Ok();
+      const std::span<TopK> set = sets.Take();
+      const Status searched = SearchOne(request, i, queries, keep, plan.segments[i], set).status();
+      sets.Return(set);
+      return searched;  // damage is seen below
+    });
+    sets.MergeInto(results);
+  } else if (parallel == nullptr) {
     status = search(queries, results);
   } else {
     const FieldSchema* field = request.view.info->schema->FindById(request.field_id);

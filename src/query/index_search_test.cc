@@ -305,6 +305,36 @@ INSTANTIATE_TEST_SUITE_P(Names, EveryIndexTest,
                                          Named{"AUTOINDEX", "COSINE", {}}),
                          [](const auto& info) { return std::string(info.param.index_type); });
 
+TEST_F(IndexSearchTest, ThreadsThatShareTheSegmentsOfOneQueryFindTheSame) {
+  Open();
+  Create();
+  CreateIndex("IVF_FLAT", "L2");
+  ASSERT_TRUE(engine_->Load("default", "docs", {}, 1).ok());
+  constexpr int64_t kMany = 28'000;
+  for (int64_t first = 0; first < 4 * kMany; first += kMany) {
+    InsertRange(first, first + kMany);
+    Flush();
+  }
+  AwaitIndexes();
+  ThreadPool pool({.name = "test", .threads = 3});
+  const std::vector<Vector> queries = MakeQueries(8);
+  for (const char* filter : {"", "number < 50", "number in [3, 5]"}) {
+    for (const Vector& query : queries) {
+      const std::vector<Vector> one{query};
+      SearchRequest request = MakeRequest(MetricType::kL2, one, filter);
+      request.index->nprobe = 1000;  // all lists, so that answers are exact
+      const auto alone = Search(request, nullptr);
+      const auto shared = Search(request, &pool);
+      ASSERT_TRUE(alone.ok() && shared.ok());
+      ASSERT_EQ(shared->hits_per_query, alone->hits_per_query);
+      for (size_t i = 0; i < kLimit; ++i) {
+        EXPECT_EQ(shared->primary_keys.Get<int64_t>(i), alone->primary_keys.Get<int64_t>(i)) << filter;
+        EXPECT_EQ(shared->scores[i], alone->scores[i]);
+      }
+    }
+  }
+}
+
 TEST_F(IndexSearchTest, RangesGroupsAndNamedKeysStayExact) {
   ASSERT_NO_FATAL_FAILURE(Fill("IVF_FLAT", "L2"));
   const std::vector<Vector> queries = MakeQueries(3);
