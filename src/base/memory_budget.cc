@@ -29,6 +29,7 @@ std::string_view MemoryConsumerName(MemoryConsumer consumer) {
     case MemoryConsumer::kDeletes: return "deletes";
     case MemoryConsumer::kBackground: return "background";
     case MemoryConsumer::kIndexes: return "indexes";
+    case MemoryConsumer::kFilterCache: return "filter_cache";
   }
   return "";
 }

@@ -25,8 +25,9 @@ enum class MemoryConsumer : uint8_t {
   kDeletes,       ///< delete timestamps of sealed segments
   kBackground,    ///< sealing, compaction, restoring, building of indexes
   kIndexes,       ///< what open vector indexes hold besides their mapped files
+  kFilterCache,   ///< answers of repeated filters
 };
-inline constexpr size_t kMemoryConsumers = 5;
+inline constexpr size_t kMemoryConsumers = 6;
 /// As in the metric quiver_memory_bytes.
 std::string_view MemoryConsumerName(MemoryConsumer consumer);
 

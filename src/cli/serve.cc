@@ -56,6 +56,7 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.flush_min_bytes = static_cast<uint64_t>(config.segment_flush_min_bytes);
   options.max_log_bytes = static_cast<uint64_t>(config.max_log_bytes);
   options.memory_limit = MemoryLimit(config) / 4 * 3;  // a quarter is for requests in flight
+  options.filter_cache_bytes = static_cast<uint64_t>(config.filter_cache_bytes);
   options.max_growing_seconds = config.max_growing_seconds;
   options.retention_seconds = config.retention_seconds;
   options.compaction = config.compaction;

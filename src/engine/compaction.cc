@@ -382,6 +382,8 @@ void Engine::Impl::RunJob(CompactorRole& role, int64_t compaction_id) {
     --progress.executing;
     ++(status.ok() ? progress.completed : progress.failed);
     progress.done = progress.executing == 0;
+    // The job is remembered for its progress; a collection that is dropped must not stay for that.
+    if (progress.done) found->second.collection = nullptr;
   }
 }
 

@@ -78,6 +78,7 @@ Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, Re
     view.segments = collection.segments(floor);
   } while (view.timestamp < floor);
   view.serve_damaged = options.serve_damaged;
+  view.filter_cache = filter_cache;
   // TTL is judged at the moment of the read; the watermark may be older while nothing is written.
   Timestamp now = std::max(view.timestamp, WallClockTimestamp());
   if (travel != 0 && travel < view.timestamp) {
@@ -214,6 +215,7 @@ EngineStatistics Engine::statistics() const {
   statistics.index_builds = impl_->index_builds.load(std::memory_order_relaxed);
   statistics.index_build_failures = impl_->index_build_failures.load(std::memory_order_relaxed);
   statistics.log_bytes = impl_->log->byte_size();
+  statistics.filter_cache = impl_->filter_cache->statistics();
   statistics.log_syncs = impl_->log->sync_count();
   statistics.watermark = impl_->watermark.load(std::memory_order_acquire);
   return statistics;

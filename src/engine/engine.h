@@ -29,6 +29,7 @@
 #include "index/vector_index.h"
 #include "schema/collection_schema.h"
 #include "schema/column.h"
+#include "segment/filter_cache.h"
 
 namespace quiver::io {
 class FileSystem;
@@ -52,6 +53,7 @@ struct EngineOptions {
   uint64_t max_log_bytes = 256ULL << 20;             ///< above this, whatever holds the oldest log record is sealed
   int64_t max_growing_seconds = 3600;                ///< growing rows are sealed at this age
   uint64_t memory_limit = UINT64_MAX;                ///< for everything large (base/memory_budget.h)
+  uint64_t filter_cache_bytes = 64ULL << 20;         ///< at most; never more than 1/16 of memory_limit; 0 = no cache
   bool auto_load = false;                            ///< compat.auto_load
   bool serve_damaged = false;                        ///< storage.serve_damaged: reads leave fenced segments out
   int64_t retention_seconds = 60;                    ///< for collections without `collection.retention.seconds`
@@ -124,6 +126,7 @@ struct ReadView {
   Timestamp expired = 0;               ///< rows inserted at or before this have outlived `collection.ttl.seconds`
   segment::RowExpiry expiry;           ///< rows that hold when they end, `ttl_field`
   bool serve_damaged = false;          ///< fenced segments may be left out; otherwise a read that needs one fails
+  std::shared_ptr<segment::FilterCache> filter_cache;  ///< of the engine; may be null
 
   /// Which rows of the segments the view sees; valid while the view lives.
   [[nodiscard]] segment::Visibility visibility() const {
@@ -200,6 +203,7 @@ struct EngineStatistics {
   uint64_t index_build_failures = 0;
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
+  segment::FilterCache::Statistics filter_cache;
   Timestamp watermark = 0;
 };
 

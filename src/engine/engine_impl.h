@@ -203,6 +203,7 @@ class Engine::Impl {
   const std::shared_ptr<MemoryBudget> budget;
   /// Guards all segments and indexes: whoever reads last does not wait for their memory and disk blocks to be freed.
   const Reclaimer reclaimer;
+  const std::shared_ptr<segment::FilterCache> filter_cache;
 
   mutable std::shared_mutex catalog_mutex;
   std::map<std::string, DatabaseInfo> databases;

@@ -38,7 +38,9 @@ Status WriteNumber(storage::MetaStore& meta, std::string_view key, uint64_t valu
 Engine::Impl::Impl(io::FileSystem& fs, EngineOptions engine_options)
     : file_system(fs),
       options(std::move(engine_options)),
-      budget(std::make_shared<MemoryBudget>(options.memory_limit)) {}
+      budget(std::make_shared<MemoryBudget>(options.memory_limit)),
+      filter_cache(std::make_shared<segment::FilterCache>(
+          budget, std::min(options.filter_cache_bytes, options.memory_limit / 16))) {}
 
 Engine::Impl::~Impl() {
   {

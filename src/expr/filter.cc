@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "expr/canonical_key.h"
 #include "expr/evaluator.h"
 #include "expr/predicate.h"
 #include "schema/default_column.h"
@@ -137,6 +138,10 @@ class CompiledFilter final : public Filter {
     return primary_keys_.has_value() ? &*primary_keys_ : nullptr;
   }
   [[nodiscard]] const Predicate& predicate() const override { return *root_; }
+  [[nodiscard]] const std::string& canonical_key() const override {
+    std::call_once(key_once_, [this] { canonical_key_ = CanonicalKey(*root_); });
+    return canonical_key_;
+  }
   [[nodiscard]] const std::vector<int64_t>& field_ids() const override { return field_ids_; }
   [[nodiscard]] const std::vector<ScalarValue>* partition_key_values() const override {
     return partition_key_values_.has_value() ? &*partition_key_values_ : nullptr;
@@ -334,6 +339,8 @@ class CompiledFilter final : public Filter {
   std::optional<PrimaryKeys> primary_keys_;
   bool exact_keys_ = false;
   std::optional<std::vector<ScalarValue>> partition_key_values_;
+  mutable std::once_flag key_once_;
+  mutable std::string canonical_key_;
 };
 
 bool IsBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }

@@ -66,6 +66,8 @@ class Filter {
 
   /// The typed tree (expr/predicate.h), for whoever plans or explains; it lives as long as the filter.
   [[nodiscard]] virtual const Predicate& predicate() const = 0;
+  /// expr/canonical_key.h; made when it is first asked for.
+  [[nodiscard]] virtual const std::string& canonical_key() const = 0;
   /// Ids of the fields that evaluation reads, ascending.
   [[nodiscard]] virtual const std::vector<int64_t>& field_ids() const = 0;
   /// Partition-key values outside of which no row can pass, if a top-level conjunct is `key == x` or `key in [...]`;

@@ -135,6 +135,12 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
             [i](const Stats& s) { return s.memory_bytes[i]; },
             {{"consumer", std::string(MemoryConsumerName(static_cast<MemoryConsumer>(i)))}});
   }
+  add.Add(CallbackKind::kCounter, "quiver_filter_cache_hits_total", "Segments whose answer to a filter was kept.",
+          [](const Stats& s) { return s.filter_cache.hits; });
+  add.Add(CallbackKind::kCounter, "quiver_filter_cache_misses_total", "Segments whose answer to a filter was not kept.",
+          [](const Stats& s) { return s.filter_cache.misses; });
+  add.Add(CallbackKind::kGauge, "quiver_filter_cache_bitmaps", "Kept answers, one per filter and segment.",
+          [](const Stats& s) { return s.filter_cache.bitmaps; });
   add.Add(CallbackKind::kGauge, "quiver_mapped_bytes", "Mapped files of sealed segments.",
           [](const Stats& s) { return s.sealed_bytes; });
   add.Add(CallbackKind::kGauge, "quiver_fenced_segments", "Damaged segments, whose rows are not served.",

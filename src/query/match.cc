@@ -56,11 +56,17 @@ class SegmentPage final : public expr::ColumnSource {
   mutable Status status_;
 };
 
-Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filter, uint64_t* mask, uint32_t& count) {
-  const SegmentPage source(segment, page);
+/// Leaves the rows of `mask` that satisfy the filter; `kept` (may be nullptr) is read, or told what was found.
+Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filter, segment::FilterBitmap* kept,
+                uint64_t* mask, uint32_t& count) {
   uint64_t matching[kPageWords] = {};
-  filter.Evaluate(source, matching);
-  QUIVER_RETURN_IF_ERROR(source.status());
+  if (kept == nullptr || !kept->Read(page, matching)) {
+    const SegmentPage source(segment, page);
+    filter.Evaluate(source, matching);
+    QUIVER_RETURN_IF_ERROR(source.status());
+    // What a damaged file gave is not kept; a fence that is put up later ends every read of the segment.
+    if (kept != nullptr && !segment.fenced()) kept->Write(page, matching);
+  }
   count = 0;
   for (uint32_t word = 0; word < kPageWords; ++word) {
     mask[word] &= matching[word];
@@ -136,7 +142,7 @@ Status VisitKeys(const engine::ReadView& view, const Segment& segment, const exp
   for (auto& [page, mask] : pages) {
     uint32_t count = 0;
     for (const uint64_t word : mask) count += static_cast<uint32_t>(std::popcount(word));
-    if (evaluate) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, filter, mask.data(), count));
+    if (evaluate) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, filter, nullptr, mask.data(), count));
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask.data(), count));
   }
   return Status::Ok();
@@ -152,6 +158,13 @@ SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const
     : view_(view), segment_(segment), filter_(filter) {
   if (filter_ != nullptr && filter_->always_true()) filter_ = nullptr;
   if (filter_ == nullptr || filter_->always_false() || NamesKeys(filter_)) return;
+  AskIndexes();
+  // What indexes answer is not dear enough to be kept.
+  if (indexed_ || view_.filter_cache == nullptr || !this->segment().sealed()) return;
+  kept_ = view_.filter_cache->Find(view_.segments[segment_], filter_->canonical_key());
+}
+
+void SegmentFilter::AskIndexes() {
   const Segment& rows = this->segment();
   const auto indexes = IndexesFor(rows, *filter_);
   if (indexes.empty()) return;
@@ -191,7 +204,7 @@ Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, ui
     if (indexed) {
       QUIVER_RETURN_IF_ERROR(EvaluateRest(segment, page, *filter, *indexed, mask, count));
     } else if (filter != nullptr) {
-      QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, mask, count));
+      QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, segment_filter.kept(), mask, count));
     }
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask, count));
   }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -13,6 +14,7 @@
 #include "expr/filter.h"
 #include "expr/term_index.h"
 #include "query/search.h"
+#include "segment/filter_cache.h"
 #include "segment/segment.h"
 
 namespace quiver::query {
@@ -37,12 +39,17 @@ class SegmentFilter {
   [[nodiscard]] const expr::Filter* filter() const { return filter_; }
   /// What indexes say; nothing where all rows are evaluated.
   [[nodiscard]] const std::optional<expr::IndexedRows>& indexed() const { return indexed_; }
+  /// Where answers for the pages of a sealed segment are kept; nullptr where they are not.
+  [[nodiscard]] segment::FilterBitmap* kept() const { return kept_.get(); }
 
  private:
+  void AskIndexes();
+
   const engine::ReadView& view_;
   size_t segment_;
   const expr::Filter* filter_;
   std::optional<expr::IndexedRows> indexed_;
+  std::shared_ptr<segment::FilterBitmap> kept_;
 };
 
 /// Called with each page that has matching rows: page number, mask of kPageWords words, number of set bits.

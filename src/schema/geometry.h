@@ -67,6 +67,10 @@ class SpatialTest {
   SpatialTest(const SpatialTest&) = delete;
   SpatialTest& operator=(const SpatialTest&) = delete;
 
+  [[nodiscard]] SpatialRelation relation() const { return relation_; }
+  [[nodiscard]] const std::string& constant() const { return constant_; }
+  [[nodiscard]] double meters() const { return meters_; }
+
   /// The relation holds for no value whose box does not meet the returned one; `bounds` is a box around all values.
   /// Nothing where boxes say nothing.
   [[nodiscard]] std::optional<Box> Reach(const Box& bounds) const;
