@@ -32,15 +32,20 @@ constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
 constexpr size_t kRowsAtOnce = 64;
 constexpr double kDefaultRecall = 0.95;
-/// Under a filter a search begins with half of the lists that were asked for, times the share of rows that it keeps to
-/// the power of minus this, and doubles them
+/// Under a filter a search looks at the lists that were asked for, times the share of rows that it keeps to the power
+/// of minus this, and then at more and more of them
 constexpr double kFirstExponent = 0.25;
-/// until the new half of the lists brings no more than this many times the hits that may be missed. Of what a doubling
-/// brings some two thirds more are still missing where missed hits fall with the lists' number to the power of -1.3.
-constexpr double kRoundYield = 2;
+/// (twice as many in each round; fewer where so many hits are wanted that a short round tells enough)
+constexpr double kTellingHits = 30;
+/// until the hits that the last round brought say that no more are missing than without a filter. Missed hits fall with
+/// the lists' number to the power of minus this, as measured on data M, and somewhat more may be missing.
+constexpr double kMissedExponent = 1.3;
+constexpr double kMissedFactor = 1.2;
 /// However few lists were asked for, no larger part of the hits counts as what may be missed: far from the query the
 /// first lists bring next to nothing.
 constexpr double kMostMissed = 0.1;
+/// Nor does the number of lists promise more than this: codes lose hits, too.
+constexpr double kMostPromised = 0.98;
 constexpr int64_t kMostDim = 32768;
 /// Batches of at least this many queries go list by list.
 constexpr size_t kLeastBatch = 8;
@@ -80,6 +85,7 @@ class Lists final : public VectorIndex {
   struct Goal {
     uint32_t first = 0;   ///< before anything is known of the hits
     uint64_t needed = 0;  ///< rows that may be returned which must be seen
+    double growth = 1;    ///< lists of a further round, as a part of those before
     /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
     double yield = -1;
   };
@@ -622,11 +628,15 @@ Lists::Goal Lists::GoalOf(const RowFilter& filter, const IndexSearchOptions& opt
   const uint64_t matches = std::min<uint64_t>(filter.count, header_.listed);
   const uint32_t asked = ListsFor(options, {});
   const double share = static_cast<double>(matches) / std::max(1.0, static_cast<double>(header_.listed));
-  const double begin = std::ceil(asked / 2.0 / std::pow(std::clamp(share, 1e-6, 1.0), kFirstExponent));
-  const double recall = options.recall > 0 ? options.recall : RecallOf(asked, options.k);
-  return {.first = static_cast<uint32_t>(std::min(begin, static_cast<double>(most))),
+  const double recall = options.recall > 0 ? options.recall : std::min(RecallOf(asked, options.k), kMostPromised);
+  const double missed = std::min(1 - recall, kMostMissed) * static_cast<double>(options.k);
+  const double growth = std::min(1.0, kTellingHits / static_cast<double>(std::max<size_t>(options.k, 1)));
+  // The last of these lists tell whether more are needed.
+  const double begin = asked / std::pow(std::clamp(share, 1e-6, 1.0), kFirstExponent) / (1 + growth);
+  return {.first = static_cast<uint32_t>(std::clamp(std::ceil(begin), 1.0, static_cast<double>(most))),
           .needed = std::min<uint64_t>(options.k, matches),
-          .yield = kRoundYield * std::min(1 - recall, kMostMissed) * static_cast<double>(options.k)};
+          .growth = growth,
+          .yield = kMissedFactor * (std::pow(1 + growth, kMissedExponent) - 1) * missed};
 }
 
 /// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached. `ranked`: the
@@ -639,7 +649,8 @@ Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, con
   while ((state.examined < goal.needed || brings) && done < header_.nlist) {
     if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
     // The nearest come first whatever their number, so those of the rounds before keep their places.
-    const auto wanted = std::min<size_t>(2 * done, header_.nlist);
+    const auto further = static_cast<size_t>(goal.growth * static_cast<double>(done));
+    const size_t wanted = std::min<size_t>(done + std::max<size_t>(further, 1), header_.nlist);
     if (!ranked) RankCentres(task, state);
     ranked = true;
     ChooseNearest(wanted, scratch);
