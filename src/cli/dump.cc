@@ -13,6 +13,7 @@
 
 #include "engine/log_record.h"
 #include "index/scalar_index.h"
+#include "index/tuning.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
 #include "io/read_only_file_system.h"
@@ -247,6 +248,18 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
   return status.ok() ? file->damage() : status;
 }
 
+const char* StructureName(index::IndexStructure structure) {
+  constexpr std::array kStructures{"unknown", "lists", "graph", "inverted"};
+  const auto number = static_cast<size_t>(structure);
+  return kStructures[number < kStructures.size() ? number : 0];
+}
+
+const char* CodecName(index::IndexCodec codec) {
+  constexpr std::array kCodecs{"raw", "sq8", "rabitq"};
+  const auto number = static_cast<size_t>(codec);
+  return number < kCodecs.size() ? kCodecs[number] : "unknown";
+}
+
 Status DumpIndex(Tree& tree, const std::string& path) {
   QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
   const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
@@ -269,12 +282,8 @@ Status DumpIndex(Tree& tree, const std::string& path) {
   QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
   const index::IndexRecipe& recipe = opened->recipe();
   tree.Text("kind", "vector index file");
-  constexpr std::array kStructures{"unknown", "lists", "graph", "inverted"};
-  const auto structure = static_cast<size_t>(recipe.structure);
-  tree.Text("structure", kStructures[structure < kStructures.size() ? structure : 0]);
-  constexpr std::array kCodecs{"raw", "sq8", "rabitq"};
-  const auto codec = static_cast<size_t>(recipe.codec);
-  tree.Text("codec", codec < kCodecs.size() ? kCodecs[codec] : "unknown");
+  tree.Text("structure", StructureName(recipe.structure));
+  tree.Text("codec", CodecName(recipe.codec));
   tree.Text("type", DataTypeName(recipe.type));
   tree.Number("dim", recipe.dim);
   tree.Text("metric", MetricTypeName(recipe.metric));
@@ -287,6 +296,47 @@ Status DumpIndex(Tree& tree, const std::string& path) {
     if (recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
   }
   tree.Count("bytes", bytes.size());
+  return Status::Ok();
+}
+
+Status DumpTuning(Tree& tree, const std::string& path) {
+  QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
+  const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
+  QUIVER_ASSIGN_OR_RETURN(const index::IndexTuning tuning, index::IndexTuning::Parse(bytes, path));
+  tree.Text("kind", "tuning file");
+  tree.Text("structure", StructureName(tuning.structure()));
+  tree.Count("rows", tuning.rows());
+  tree.Count("samples", tuning.samples());
+  const char* const effort = tuning.structure() == index::IndexStructure::kGraph ? "ef" : "nprobe";
+  tree.OpenList("points");
+  for (const index::TuningPoint& point : tuning.points()) {
+    tree.Open("");
+    tree.Count("k", point.k);
+    tree.Count(effort, point.effort);
+    tree.Count("refine", point.refine);
+    tree.Text("recall", fmt::format("{:.4f}", point.recall));
+    tree.Text("error", fmt::format("{:.4f}", point.error));
+    tree.Text("microseconds", fmt::format("{:.1f}", point.nanoseconds / 1000));
+    tree.Close();
+  }
+  tree.Close();
+  if (tuning.tried().empty()) return Status::Ok();
+  tree.OpenList("tried");
+  for (const index::TriedRecipe& recipe : tuning.tried()) {
+    tree.Open("");
+    tree.Text("structure", StructureName(recipe.structure));
+    tree.Text("codec", CodecName(recipe.codec));
+    if (recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
+    tree.Text("chosen", recipe.chosen ? "true" : "false");
+    tree.Text("sample_recall", fmt::format("{:.4f}", recipe.recall));
+    tree.Text("sample_microseconds", fmt::format("{:.1f}", recipe.nanoseconds / 1000));
+    tree.Text("segment_microseconds", fmt::format("{:.1f}", recipe.segment_nanoseconds / 1000));
+    tree.Text("build_seconds", fmt::format("{:.2f}", recipe.build_seconds));
+    tree.Text("row_bytes", fmt::format("{:.0f}", recipe.row_bytes));
+    tree.Text("cost", fmt::format("{:.2f}", recipe.cost));
+    tree.Close();
+  }
+  tree.Close();
   return Status::Ok();
 }
 
@@ -426,14 +476,17 @@ int Dump(const std::vector<std::string>& arguments) {
       }
     }
     const std::string_view kind(magic.data(), 7);
-    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX" && kind != "QUIVSIX") {
-      return Fail(fmt::format("not a segment, delta, index or log file, nor a catalog directory: {}", path));
+    if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX" && kind != "QUIVSIX" &&
+        kind != "QUIVTUN") {
+      return Fail(fmt::format("not a segment, delta, index, tuning or log file, nor a catalog directory: {}", path));
     }
     Tree tree(json);
     if (kind == "QUIVSEG") {
       status = DumpSegment(tree, path, rows.value_or(0));
     } else if (kind == "QUIVVIX" || kind == "QUIVSIX") {
       status = DumpIndex(tree, path);
+    } else if (kind == "QUIVTUN") {
+      status = DumpTuning(tree, path);
     } else if (kind == "QUIVDLT") {
       status = DumpDelta(tree, path, rows.value_or(20));
     } else {

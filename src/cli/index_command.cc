@@ -11,11 +11,14 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "cli/svg_plot.h"
 #include "cli/vector_file.h"
 #include "engine/index_recipe.h"
 #include "index/flat_search.h"
+#include "index/search_measure.h"
+#include "index/tuning.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
 #include "schema/index_params.h"
@@ -46,6 +49,7 @@ constexpr std::string_view kUsage =
     "  --rows N           read so many rows of BASE only\n"
     "  --plot FILE.svg    draws recall against queries per second\n"
     "\n"
+    "build also measures which effort gives which recall, into FILE.tune; search and eval read that for --recall.\n"
     "Speed is of one thread, query by query, by its CPU time. Exit codes: 0 done; 1 failed; 2 wrong arguments.\n";
 
 int Fail(std::string_view message) {
@@ -156,13 +160,14 @@ struct OpenIndex {
   std::string path;
   std::shared_ptr<const io::MappedFile> file;
   std::unique_ptr<index::VectorIndex> index;
+  std::optional<index::IndexTuning> tuning;  ///< where its file stands beside the index
 
   [[nodiscard]] MetricType metric() const { return index->recipe().metric; }
   [[nodiscard]] bool is_graph() const { return index->recipe().structure == index::IndexStructure::kGraph; }
 };
 
 Result<OpenIndex> Open(const std::string& path, const VectorFile& base) {
-  OpenIndex open{.path = path, .file = nullptr, .index = nullptr};
+  OpenIndex open{.path = path, .file = nullptr, .index = nullptr, .tuning = {}};
   QUIVER_ASSIGN_OR_RETURN(open.file, io::PosixFileSystem().Map(path));
   QUIVER_ASSIGN_OR_RETURN(
       open.index, index::OpenVectorIndex({reinterpret_cast<const char*>(open.file->data()), open.file->size()}, path));
@@ -172,6 +177,16 @@ Result<OpenIndex> Open(const std::string& path, const VectorFile& base) {
     return InvalidParameter("{} was built over {} rows of {} with {} dimensions, the base holds {} of {} with {}", path,
                             open.index->row_count(), DataTypeName(recipe.type), recipe.dim, base.rows,
                             DataTypeName(base.type), base.dim);
+  }
+  io::FileSystem& files = io::PosixFileSystem();
+  const std::string beside = index::TuningName(path);
+  QUIVER_ASSIGN_OR_RETURN(const bool measured, files.Exists(beside));
+  if (!measured) return open;
+  QUIVER_ASSIGN_OR_RETURN(const auto mapped, files.Map(beside));
+  QUIVER_ASSIGN_OR_RETURN(
+      open.tuning, index::IndexTuning::Parse({reinterpret_cast<const char*>(mapped->data()), mapped->size()}, beside));
+  if (open.tuning->structure() != recipe.structure || open.tuning->rows() != base.rows) {
+    return InvalidParameter("{} belongs to another index", beside);
   }
   return open;
 }
@@ -201,45 +216,19 @@ Result<Answers> SearchAll(const OpenIndex& open, const Data& data, const index::
   return answers;
 }
 
-/// The true neighbours, read or found by an exact scan.
-Result<RowFile> Truth(const Arguments& arguments, const Data& data, MetricType metric) {
-  if (!arguments.truth.empty()) {
-    QUIVER_ASSIGN_OR_RETURN(RowFile truth, ReadRowFile(arguments.truth));
-    if (truth.rows < data.queries.rows || truth.width < arguments.k) {
-      return InvalidParameter("{} holds {} neighbours of {} queries; {} of {} are needed", arguments.truth, truth.width,
-                              truth.rows, arguments.k, data.queries.rows);
-    }
-    return truth;
+/// The queries with their true neighbours, read or found by an exact scan.
+Result<index::MeasureSet> Truth(const Arguments& arguments, const Data& data, MetricType metric) {
+  QUIVER_ASSIGN_OR_RETURN(index::FlatQueries queries, Prepare(data.queries, 0, data.queries.rows, metric));
+  if (arguments.truth.empty()) {
+    fmt::print(stderr, "scanning for the true neighbours of {} queries\n", data.queries.rows);
+    return index::ScanNeighbours(std::move(queries), data.base.View(), arguments.k, {});
   }
-  fmt::print(stderr, "scanning for the true neighbours of {} queries\n", data.queries.rows);
-  QUIVER_ASSIGN_OR_RETURN(const index::FlatQueries queries, Prepare(data.queries, 0, data.queries.rows, metric));
-  std::vector<index::TopK> results(data.queries.rows, index::TopK(arguments.k, metric));
-  index::FlatScratch scratch;
-  index::FlatScan(queries, data.base.View(), nullptr, 0, results, scratch);
-  RowFile truth{.rows = data.queries.rows, .width = arguments.k, .ids = {}};
-  truth.ids.assign(truth.rows * truth.width, -1);
-  for (size_t q = 0; q < truth.rows; ++q) {
-    size_t at = q * truth.width;
-    for (const index::Hit& hit : results[q].TakeSorted()) truth.ids[at++] = static_cast<int64_t>(hit.row);
+  QUIVER_ASSIGN_OR_RETURN(const RowFile truth, ReadRowFile(arguments.truth));
+  if (truth.rows < data.queries.rows || truth.width < arguments.k) {
+    return InvalidParameter("{} holds {} neighbours of {} queries; {} of {} are needed", arguments.truth, truth.width,
+                            truth.rows, arguments.k, data.queries.rows);
   }
-  return truth;
-}
-
-/// Share of the k true neighbours that were found; rows that do not exist count on neither side.
-double RecallOf(const RowFile& found, const RowFile& truth) {
-  size_t wanted = 0;
-  size_t hits = 0;
-  for (size_t q = 0; q < found.rows; ++q) {
-    const auto begin = found.ids.begin() + static_cast<std::ptrdiff_t>(q * found.width);
-    const auto end = begin + static_cast<std::ptrdiff_t>(found.width);
-    for (size_t i = 0; i < found.width; ++i) {
-      const int64_t id = truth.ids[q * truth.width + i];
-      if (id < 0) continue;
-      ++wanted;
-      hits += std::find(begin, end, id) != end ? 1 : 0;
-    }
-  }
-  return wanted == 0 ? 1 : static_cast<double>(hits) / static_cast<double>(wanted);
+  return index::KnownNeighbours(std::move(queries), data.base.View(), truth.ids, truth.width);
 }
 
 // --- verbs -----------------------------------------------------------------------------------------------------------
@@ -267,18 +256,26 @@ Status Build(const Arguments& arguments) {
   QUIVER_RETURN_IF_ERROR(WriteFile(arguments.out, bytes));
   fmt::print("{} over {} rows of {} dimensions: {:.2f} CPU s, {:.1f} MB\n", spec.index_type, base.rows, base.dim,
              seconds, static_cast<double>(bytes.size()) / 1e6);
+  if (!index::IsTunable(*recipe, base.rows)) return Status::Ok();
+  QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenVectorIndex(bytes, arguments.out));
+  const double opened = CpuSeconds();
+  QUIVER_ASSIGN_OR_RETURN(const index::IndexTuning tuning, index::MeasureTuning(*index, base.View(), seconds, {}));
+  QUIVER_RETURN_IF_ERROR(WriteFile(index::TuningName(arguments.out), tuning.Serialise()));
+  fmt::print("measured {} ways of searching with {} rows: {:.2f} CPU s\n", tuning.points().size(), tuning.samples(),
+             CpuSeconds() - opened);
   return Status::Ok();
 }
 
 Status Search(const Arguments& arguments) {
   QUIVER_ASSIGN_OR_RETURN(const Data data, ReadData(arguments));
   QUIVER_ASSIGN_OR_RETURN(const OpenIndex open, Open(arguments.indexes[0], data.base));
-  QUIVER_ASSIGN_OR_RETURN(const Answers answers, SearchAll(open, data,
-                                                           {.k = arguments.k,
-                                                            .ef = arguments.ef,
-                                                            .nprobe = arguments.nprobe,
-                                                            .recall = arguments.recall,
-                                                            .cancelled = {}}));
+  index::IndexSearchOptions options;
+  options.k = arguments.k;
+  options.ef = arguments.ef;
+  options.nprobe = arguments.nprobe;
+  options.recall = arguments.recall;
+  if (open.tuning) options = open.tuning->Apply(options);
+  QUIVER_ASSIGN_OR_RETURN(const Answers answers, SearchAll(open, data, options));
   if (!arguments.out.empty()) QUIVER_RETURN_IF_ERROR(WriteRowFile(answers.rows, arguments.out));
   fmt::print("{} queries in {:.3f} CPU s, {:.0f} per CPU second\n", data.queries.rows, answers.cpu_seconds,
              static_cast<double>(data.queries.rows) / answers.cpu_seconds);
@@ -290,32 +287,45 @@ Status Search(const Arguments& arguments) {
   return Status::Ok();
 }
 
-/// One way of searching and what came of it.
-struct Measured {
-  uint32_t effort = 0;
-  double recall = 0;
-  double queries_per_second = 0;
-};
-
-Result<Measured> Measure(const OpenIndex& open, const Data& data, const RowFile& truth, size_t k, uint32_t effort) {
-  index::IndexSearchOptions options{.k = k, .ef = 0, .nprobe = 0, .recall = 0, .cancelled = {}};
+/// Searches all queries of the set with an effort.
+Result<index::Measured> Measure(const OpenIndex& open, const Data& data, const index::MeasureSet& set, size_t k,
+                                uint32_t effort) {
+  index::IndexSearchOptions options;
+  options.k = k;
   (open.is_graph() ? options.ef : options.nprobe) = effort;
-  QUIVER_ASSIGN_OR_RETURN(const Answers answers, SearchAll(open, data, options));
-  return Measured{.effort = effort,
-                  .recall = RecallOf(answers.rows, truth),
-                  .queries_per_second = static_cast<double>(data.queries.rows) / answers.cpu_seconds};
+  return index::MeasureSearch(*open.index, data.base.View(), set, options);
+}
+
+double QueriesPerSecond(const index::Measured& measured) { return 1e9 / measured.nanoseconds; }
+
+/// What the efforts give that the index takes when it is asked for a recall.
+Status EvalAsked(const OpenIndex& open, const Data& data, const index::MeasureSet& set, size_t k) {
+  fmt::print("{:>8} {:>10} {:>14} {:>8}\n", "asked", fmt::format("recall@{}", k), "queries/CPU s",
+             open.is_graph() ? "ef" : "nprobe");
+  for (const double recall : {0.8, 0.9, 0.95, 0.97, 0.99, 0.999}) {
+    index::IndexSearchOptions options;
+    options.k = k;
+    options.recall = recall;
+    options = open.tuning->Apply(options);
+    QUIVER_ASSIGN_OR_RETURN(const index::Measured measured,
+                            index::MeasureSearch(*open.index, data.base.View(), set, options));
+    fmt::print("{:>8} {:>10.4f} {:>14.0f} {:>8}\n", recall, measured.recall, QueriesPerSecond(measured),
+               open.is_graph() ? options.ef : options.nprobe);
+  }
+  return Status::Ok();
 }
 
 Status Eval(const Arguments& arguments) {
   QUIVER_ASSIGN_OR_RETURN(const Data data, ReadData(arguments));
-  std::map<MetricType, RowFile> truths;
+  std::map<MetricType, index::MeasureSet> truths;
   std::vector<PlotSeries> plot;
   for (const std::string& path : arguments.indexes) {
     QUIVER_ASSIGN_OR_RETURN(const OpenIndex open, Open(path, data.base));
     if (!truths.contains(open.metric())) {
-      QUIVER_ASSIGN_OR_RETURN(truths[open.metric()], Truth(arguments, data, open.metric()));
+      QUIVER_ASSIGN_OR_RETURN(index::MeasureSet set, Truth(arguments, data, open.metric()));
+      truths.emplace(open.metric(), std::move(set));
     }
-    const RowFile& truth = truths.at(open.metric());
+    const index::MeasureSet& truth = truths.at(open.metric());
     const char* const effort_name = open.is_graph() ? "ef" : "nprobe";
     // The first search readies the index; what it costs is no part of the figures.
     QUIVER_RETURN_IF_ERROR(Measure(open, data, truth, arguments.k, 1).status());
@@ -326,12 +336,13 @@ Status Eval(const Arguments& arguments) {
     PlotSeries series{.name = path, .points = {}};
     auto effort = static_cast<uint32_t>(open.is_graph() ? arguments.k : 1);
     for (;;) {
-      QUIVER_ASSIGN_OR_RETURN(const Measured measured, Measure(open, data, truth, arguments.k, effort));
-      fmt::print("{:>8} {:>10.4f} {:>14.0f}\n", effort, measured.recall, measured.queries_per_second);
-      series.points.emplace_back(measured.recall, measured.queries_per_second);
+      QUIVER_ASSIGN_OR_RETURN(const index::Measured measured, Measure(open, data, truth, arguments.k, effort));
+      fmt::print("{:>8} {:>10.4f} {:>14.0f}\n", effort, measured.recall, QueriesPerSecond(measured));
+      series.points.emplace_back(measured.recall, QueriesPerSecond(measured));
       if (measured.recall >= 0.9995 || effort >= data.base.rows || effort >= 16'384) break;
       effort += std::max<uint32_t>(1, effort * 2 / 5);
     }
+    if (open.tuning) QUIVER_RETURN_IF_ERROR(EvalAsked(open, data, truth, arguments.k));
     plot.push_back(std::move(series));
   }
   if (arguments.plot.empty()) return Status::Ok();
@@ -341,13 +352,13 @@ Status Eval(const Arguments& arguments) {
 Status Tune(const Arguments& arguments) {
   QUIVER_ASSIGN_OR_RETURN(const Data data, ReadData(arguments));
   QUIVER_ASSIGN_OR_RETURN(const OpenIndex open, Open(arguments.indexes[0], data.base));
-  QUIVER_ASSIGN_OR_RETURN(const RowFile truth, Truth(arguments, data, open.metric()));
+  QUIVER_ASSIGN_OR_RETURN(const index::MeasureSet truth, Truth(arguments, data, open.metric()));
   const char* const effort_name = open.is_graph() ? "ef" : "nprobe";
   const auto least = static_cast<uint32_t>(open.is_graph() ? arguments.k : 1);
   // Doubling finds an effort that suffices, halving the least such.
   uint32_t too_little = 0;
   uint32_t enough = least;
-  Measured best;
+  index::Measured best;
   for (;; too_little = enough, enough *= 2) {
     QUIVER_ASSIGN_OR_RETURN(best, Measure(open, data, truth, arguments.k, enough));
     if (best.recall >= arguments.recall) break;
@@ -358,7 +369,7 @@ Status Tune(const Arguments& arguments) {
   }
   while (too_little >= least && enough - too_little > std::max<uint32_t>(1, enough / 50)) {
     const uint32_t middle = too_little + (enough - too_little) / 2;
-    QUIVER_ASSIGN_OR_RETURN(const Measured measured, Measure(open, data, truth, arguments.k, middle));
+    QUIVER_ASSIGN_OR_RETURN(const index::Measured measured, Measure(open, data, truth, arguments.k, middle));
     if (measured.recall >= arguments.recall) {
       enough = middle;
       best = measured;
@@ -367,7 +378,7 @@ Status Tune(const Arguments& arguments) {
     }
   }
   fmt::print("{} = {}: recall@{} {:.4f}, {:.0f} queries per CPU second\n", effort_name, enough, arguments.k,
-             best.recall, best.queries_per_second);
+             best.recall, QueriesPerSecond(best));
   return Status::Ok();
 }
 

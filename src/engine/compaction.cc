@@ -287,7 +287,10 @@ Status Engine::Impl::Compact(CompactorRole& role, Collection& collection, const 
       QUIVER_ASSIGN_OR_RETURN(const SegmentManifest old, DecodeManifest(*stored));
       replaced.push_back(old.object);
       replaced.push_back(old.delta);
-      for (const IndexObject& index : old.indexes) replaced.push_back(index.object);
+      for (const IndexObject& index : old.indexes) {
+        replaced.push_back(index::TuningName(index.object));
+        replaced.push_back(index.object);
+      }
       transaction.Delete(key);
     }
     if (merged != nullptr) transaction.Put(SegmentKey(collection_id, task.target), EncodeManifest(manifest));
@@ -328,7 +331,7 @@ Status Engine::Impl::Compact(CompactorRole& role, Collection& collection, const 
   } else {
     RemoveObject(manifest.object);
     RemoveObject(manifest.delta);
-    for (const IndexObject& index : manifest.indexes) RemoveObject(index.object);
+    for (const IndexObject& index : manifest.indexes) RemoveIndexObject(index.object);
     for (const auto& source : task.sources) source->set_outgoing(false);
     // Fails only while the engine stops, when no journal matters any more.
     (void)RunOnSequencer([&] {

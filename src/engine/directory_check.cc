@@ -273,6 +273,7 @@ class Checker {
         return Status::Ok();
       };
       const Status sound = check();
+      QUIVER_RETURN_IF_ERROR(CheckTuning(entry.object, collection_id, segment_id));
       if (sound.ok()) continue;
       DirectoryFault& fault = AddFault({.file = "objects/" + entry.object,
                                         .collection_id = collection_id,
@@ -292,6 +293,31 @@ class Checker {
     transaction.Put(key, EncodeManifest(manifest));
     const auto committed = meta_->Commit(transaction);
     return committed.ok() ? meta_->Sync() : committed.status();
+  }
+
+  /// Checks what was measured of an index, where it was. The repair takes it away; the server measures anew.
+  Status CheckTuning(const std::string& index_object, int64_t collection_id, int64_t segment_id) {
+    const std::string name = index::TuningName(index_object);
+    QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(PathOf(name)));
+    if (!exists) return Status::Ok();
+    referenced_.insert(name);
+    const auto check = [&]() -> Status {
+      QUIVER_ASSIGN_OR_RETURN(const auto mapped, file_system_.Map(PathOf(name)));
+      const std::string_view bytes(reinterpret_cast<const char*>(mapped->data()), mapped->size());
+      QUIVER_RETURN_IF_ERROR(index::IndexTuning::Parse(bytes, name).status());
+      return mapped->faulted() ? Error(StatusCode::kCorruption, "it cannot be read") : Status::Ok();
+    };
+    const Status sound = check();
+    if (sound.ok()) return Status::Ok();
+    DirectoryFault& fault = AddFault({.file = "objects/" + name,
+                                      .collection_id = collection_id,
+                                      .collection = collections_[collection_id],
+                                      .segment_id = segment_id,
+                                      .what = sound.message()});
+    if (!options_.repair) return Status::Ok();
+    QUIVER_RETURN_IF_ERROR(Quarantine(name));
+    fault.repair = "moved to quarantine; the server measures the index anew";
+    return Status::Ok();
   }
 
   /// Moves a file below objects/ to quarantine/, where nothing looks for it.

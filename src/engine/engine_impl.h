@@ -375,6 +375,19 @@ class Engine::Impl {
                                            const std::shared_ptr<segment::SealedSegment>& merged);
   Result<std::shared_ptr<const segment::SegmentIndex>> OpenIndex(int64_t collection_id, const IndexObject& entry,
                                                                  uint32_t rows);
+  /// Removes an index object and its tuning.
+  void RemoveIndexObject(const std::string& name);
+
+  // index_tuning.cc
+  /// Gives an index the tuning that was measured before. Without one, or with a damaged one, it waits for the indexer.
+  void LoadTuning(const segment::SegmentIndex& index, uint64_t rows);
+  /// Measures an index of the segment, whose building took so long, and keeps the outcome beside it. Errors:
+  /// kCancelled; of measuring. What cannot be written is used all the same.
+  Status TuneIndex(const segment::SealedSegment& sealed, const segment::SegmentIndex& index, double build_seconds,
+                   const std::function<bool()>& cancelled);
+  /// Measures one index of the collection that lacks a tuning: built by a program that made none, or found damaged.
+  /// Returns whether there was one.
+  bool TuneNext(const Collection& collection);
 
   // compaction.cc
   /// Runs something on the compactor thread, after what was asked for before.
@@ -460,6 +473,7 @@ class Engine::Impl {
   mutable std::mutex index_mutex_;
   std::map<std::tuple<int64_t, int64_t, int64_t>, IndexTrouble> index_trouble_;  ///< by collection, segment, index
   std::set<int64_t> unserved_indexes_;  ///< no structure serves their recipe: they stay recorded and exact
+  std::set<std::string> untuned_;       ///< indexer only: index objects that cannot be measured
 
   // Sequencer only.
   Timestamp last_timestamp_ = 0;

@@ -94,7 +94,13 @@ Result<std::shared_ptr<const segment::SegmentIndex>> Engine::Impl::OpenIndex(int
       auto index,
       segment::SegmentIndex::Open({entry.index_id, entry.field_id, entry.object}, std::move(mapped), rows, budget,
                                   [queue = index_queue, collection_id] { queue->Request(collection_id); }));
+  LoadTuning(*index, rows);
   return reclaimer.Guard(std::move(index));
+}
+
+void Engine::Impl::RemoveIndexObject(const std::string& name) {
+  RemoveObject(index::TuningName(name));
+  RemoveObject(name);
 }
 
 Status Engine::Impl::ForgetIndexes(const Collection& collection) {
@@ -124,7 +130,7 @@ Status Engine::Impl::ForgetIndexes(const Collection& collection) {
     if (Status synced = meta->Sync(); !synced.ok()) return MetaFailed(std::move(synced));
     for (const IndexObject& entry : gone) {
       sealed->DetachIndex(entry.index_id);
-      RemoveObject(entry.object);
+      RemoveIndexObject(entry.object);
     }
   }
   return Status::Ok();
@@ -205,6 +211,15 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
     return opened.status();
   }
   built.index = *std::move(opened);
+  const std::chrono::duration<double> spent = Clock::now() - start;
+  if (const Status tuned = TuneIndex(sealed, *built.index, spent.count(), cancelled); !tuned.ok()) {
+    if (tuned.code() == StatusCode::kCancelled) {
+      RemoveIndexObject(built.entry.object);
+      return tuned;
+    }
+    QUIVER_LOG(warn, "index {} of segment {} is searched without having been measured: {}", task.info.name, sealed.id(),
+               tuned.ToString());
+  }
   index_builds.fetch_add(1, std::memory_order_relaxed);
   QUIVER_LOG(info, "built index {} of collection {} over the {} rows of segment {}: {} bytes in {} ms", task.info.name,
              collection.id(), sealed.row_count(), sealed.id(), built.entry.bytes,
@@ -236,11 +251,11 @@ Status Engine::Impl::RegisterIndex(const Collection& collection, const IndexTask
     if (*outcome == storage::CommitOutcome::kConflict) return false;
     if (Status synced = meta->Sync(); !synced.ok()) return MetaFailed(std::move(synced));
     task.segment->AttachIndex(built.index);
-    for (const std::string& name : replaced) RemoveObject(name);
+    for (const std::string& name : replaced) RemoveIndexObject(name);
     return true;
   };
   const Result<bool> registered = register_it();
-  if (registered.ok() && !*registered) RemoveObject(built.entry.object);
+  if (registered.ok() && !*registered) RemoveIndexObject(built.entry.object);
   return registered.status();
 }
 
@@ -276,6 +291,7 @@ void Engine::Impl::TendIndexes(const std::shared_ptr<Collection>& collection) {
   Clock::time_point next;
   const std::optional<IndexTask> task = NextIndex(*collection, next);
   if (!task) {
+    if (TuneNext(*collection)) return index_queue->Request(collection->id());
     if (next != Clock::time_point::max()) index_queue->Request(collection->id(), next - Clock::now());
     return;
   }

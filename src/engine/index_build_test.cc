@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/test_engine.h"
+#include "index/tuning.h"
 
 namespace quiver::engine {
 namespace {
@@ -35,7 +36,14 @@ class IndexBuildTest : public EngineTestBase {
         }
         std::this_thread::sleep_for(1ms);
       }
-      return index::BuildVectorIndex(recipe, vectors, control);
+      Result<std::string> bytes = index::BuildVectorIndex(recipe, vectors, control);
+      if (tight_ && bytes.ok()) {
+        constexpr uint64_t kRoom = uint64_t{1} << 40;
+        files_->SetCapacity(kRoom);
+        const auto left = files_->FreeSpace("");
+        if (left.ok()) files_->SetCapacity(kRoom - *left + bytes->size() + 4096);
+      }
+      return bytes;
     };
   }
   // The engine's threads use what the derived class holds.
@@ -63,6 +71,14 @@ class IndexBuildTest : public EngineTestBase {
     const auto info = Docs()->info();
     return engine_->DescribeProgress(*Docs(), info->indexes.front(), until);
   }
+  /// What was measured of the index of the first segment that has one.
+  const index::IndexTuning* Tuning() {
+    for (const auto& segment : Docs()->sealed_segments()) {
+      const auto index = segment->FindIndex(Docs()->info()->indexes.front().id);
+      if (index != nullptr) return index->tuning();
+    }
+    return nullptr;
+  }
   void Await(const std::function<bool()>& condition) { ASSERT_TRUE(Eventually(condition)); }
 
   std::atomic<int> started_{0};
@@ -70,6 +86,7 @@ class IndexBuildTest : public EngineTestBase {
   std::atomic<int> failures_{0};
   std::atomic<bool> blocked_{false};
   std::atomic<bool> declined_{false};
+  std::atomic<bool> tight_{false};  ///< the disk has room for an index and for little else
 };
 
 TEST_F(IndexBuildTest, ClientsAreToldWhatIsPending) {
@@ -226,6 +243,75 @@ TEST_F(IndexBuildTest, TheEngineStopsWhileMergesWaitForIndexes) {
   Open();  // stops the old one first
   EXPECT_EQ(engine_->ListSegments(*Docs()).size(), 2U);
   EXPECT_EQ(engine_->statistics().indexes, 4U);
+}
+
+TEST_F(IndexBuildTest, WhatIsMeasuredStandsBesideTheIndexAndGoesWithIt) {
+  Open();
+  Create();
+  CreateIndex();
+  InsertAndFlush(0, 1500);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  ASSERT_EQ(IndexFiles().size(), 1U);
+  ASSERT_EQ(IndexFiles(".tune").size(), 1U);
+  ASSERT_NE(Tuning(), nullptr);
+  const std::string name = IndexFiles(".tune")[0];
+  EXPECT_EQ(name, index::TuningName(IndexFiles()[0]));
+  const auto written = files_->ReadFile(name);
+  ASSERT_TRUE(written.ok());
+  EXPECT_EQ(Tuning()->Serialise(), *written);
+  const auto index_bytes = files_->ReadFile(IndexFiles()[0]);
+
+  Open();
+  ASSERT_NE(Tuning(), nullptr);
+  EXPECT_EQ(Tuning()->Serialise(), *written) << "read, not measured again";
+
+  engine_.reset();
+  EXPECT_TRUE(Check().faults.empty());
+  EXPECT_EQ(Check().orphans, 0U);
+  ASSERT_TRUE(files_->FlipBit(name, 100));
+  ASSERT_EQ(Check().faults.size(), 1U);
+  EXPECT_EQ("data/" + Check().faults[0].file, name);
+  Open();
+  Await([&] { return Tuning() != nullptr; });
+  engine_.reset();
+  EXPECT_TRUE(Check().faults.empty()) << "measured anew";
+
+  ASSERT_TRUE(files_->FlipBit(name, 100));
+  EXPECT_EQ(Check(true).unrepaired, 0U);
+  EXPECT_EQ(IndexFiles(".tune").size(), 0U);
+  EXPECT_TRUE(Check().faults.empty()) << "none is none too few";
+  const int built = started_;
+  Open();
+  Await([&] { return Tuning() != nullptr; });
+  EXPECT_EQ(started_, built) << "the index itself stays";
+  EXPECT_EQ(*files_->ReadFile(IndexFiles()[0]), *index_bytes);
+
+  InsertAndFlush(1500, 3000);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(IndexFiles(".tune").size(), 2U);
+  const auto id = engine_->Compact(Docs());
+  ASSERT_TRUE(id.ok());
+  Await([&] { return engine_->CompactionState(*id).done; });
+  Await([&] { return IndexFiles(".tune").size() == 1; });
+  EXPECT_EQ(IndexFiles(".tune")[0], index::TuningName(IndexFiles()[0]));
+  ASSERT_TRUE(engine_->DropIndex("default", "docs", "vector", "").ok());
+  Await([&] { return IndexFiles(".tune").empty() && IndexFiles().empty(); });
+}
+
+TEST_F(IndexBuildTest, AnIndexIsServedThoughItsTuningCannotBeWritten) {
+  tight_ = true;
+  Open();
+  Create();
+  CreateIndex();
+  InsertAndFlush(0, 1500);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_NE(Tuning(), nullptr);
+  EXPECT_EQ(IndexFiles().size(), 1U);
+  EXPECT_EQ(IndexFiles(".tune").size(), 0U);
+  files_->SetCapacity(std::nullopt);
+  Open();
+  Await([&] { return IndexFiles(".tune").size() == 1; });
+  EXPECT_EQ(started_, 1);
 }
 
 TEST_F(IndexBuildTest, WaitsForMemory) {

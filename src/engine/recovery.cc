@@ -245,7 +245,10 @@ Status Engine::Impl::LoadSegments(Collection& collection, ReferencedObjects& ref
       return std::none_of(info->indexes.begin(), info->indexes.end(),
                           [&](const IndexInfo& index) { return index.id == entry.index_id; });
     });
-    for (const IndexObject& entry : indexes) referenced.names.push_back(entry.object);
+    for (const IndexObject& entry : indexes) {
+      referenced.names.push_back(entry.object);
+      referenced.names.push_back(index::TuningName(entry.object));
+    }
     const auto opened = OpenSegment(collection, segment_id, *manifest, file);
     QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> missed, meta->Get(FenceKey(collection.id(), segment_id)));
     if (!opened.ok() || missed) {

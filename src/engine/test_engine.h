@@ -113,8 +113,8 @@ class EngineTestBase : public testing::Test {
     EXPECT_TRUE(report.ok()) << report.status().ToString();
     return report.ok() ? *std::move(report) : DirectoryReport();
   }
-  /// Paths of the objects of vector indexes.
-  std::vector<std::string> IndexFiles() {
+  /// Paths of the objects of indexes: the indexes themselves, or what stands beside them.
+  std::vector<std::string> IndexFiles(const std::string& ending = ".idx") {
     std::vector<std::string> files;
     const std::string root = options_.data_dir + "/objects/index";
     const auto directories = files_->List(root);
@@ -123,7 +123,9 @@ class EngineTestBase : public testing::Test {
       const std::string path = root + "/" + directory.name;
       const auto entries = files_->List(path);
       if (!entries.ok()) continue;
-      for (const auto& entry : *entries) files.push_back(path + "/" + entry.name);
+      for (const auto& entry : *entries) {
+        if (entry.name.ends_with(ending)) files.push_back(path + "/" + entry.name);
+      }
     }
     return files;
   }

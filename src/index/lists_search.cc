@@ -263,11 +263,7 @@ double Lists::RecallOf(uint32_t nprobe, size_t k) const {
 
 uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const {
   uint32_t nprobe = options.nprobe;
-  if (options.recall > 0) {
-    nprobe = std::max(nprobe, ListsForRecall(options.recall, options.k));
-  } else if (nprobe == 0) {
-    nprobe = ListsForRecall(kDefaultRecall, options.k);
-  }
+  if (nprobe == 0) nprobe = ListsForRecall(options.recall > 0 ? options.recall : kDefaultRecall, options.k);
   if (filter.bits != nullptr && filter.count > 0 && header_.listed > 0) {
     // The k-th match of a filter that keeps a share s lies about as far as row k / s without it.
     const double share = std::min(1.0, static_cast<double>(filter.count) / header_.listed);

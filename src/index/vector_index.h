@@ -77,12 +77,21 @@ struct IndexCounters {
   uint64_t changed_plans = 0;         ///< queries that went on by another plan than they began with
 };
 
-/// How hard to search. 0 = the index's own choice.
+/// No row.
+constexpr uint32_t kNoRow = 0xffffffff;
+
+/// How hard to search. 0 = the index's own choice. What is said in the terms of a structure (ef, nprobe) counts before
+/// `recall`; terms of other structures do not count.
 struct IndexSearchOptions {
   size_t k = 10;        ///< hits wanted (the collector may keep more)
   uint32_t ef = 0;      ///< graph: candidates kept while walking; raised to k
   uint32_t nprobe = 0;  ///< lists visited at least
-  double recall = 0;    ///< 0.8 .. 0.999: picks ef or nprobe from the curve measured at build; 0 = not asked
+  uint32_t refine = 0;  ///< graph: by how many times more candidates are scored exactly than by its own choice
+  double recall = 0;    ///< 0.8 .. 0.999: picks ef or nprobe from the estimate made at build; 0 = not asked
+  /// To measure with rows as queries: a walk over all rows of a graph goes as if this row, the first of its kind, were
+  /// not there. Other searches may return it.
+  uint32_t absent_row = kNoRow;
+  bool walk_only = false;  ///< graph, without a filter: walk even where comparing all codes is cheaper
   std::function<bool()> cancelled;
 };
 

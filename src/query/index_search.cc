@@ -23,9 +23,8 @@ using segment::kPageWords;
 constexpr uint64_t kAlwaysScan = 2000;
 /// Pages of a mask made as one piece.
 constexpr uint32_t kPagesPerMaskPiece = 32;
-/// What a search aims at that says neither how hard to search nor how well. The curves that indexes measure on their
-/// own rows promise a little more than queries from elsewhere find.
-constexpr double kUsualRecall = 0.98;
+/// What a search aims at that says neither how hard to search nor how well.
+constexpr double kUsualRecall = 0.97;
 /// Queries that one thread takes at a time.
 constexpr size_t kQueriesPerPiece = 8;
 /// Segments of fewer rows together are not worth waking another thread for.
@@ -73,12 +72,11 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
   thread_local index::IndexScratch scratch;
   index::IndexCounters counters;
   const IndexUse& use = *request.index;
-  const bool nothing_said = use.ef == 0 && use.nprobe == 0 && use.recall == 0;
-  const index::IndexSearchOptions options{.k = keep,
-                                          .ef = use.ef,
-                                          .nprobe = use.nprobe,
-                                          .recall = nothing_said ? kUsualRecall : use.recall,
-                                          .cancelled = request.cancelled};
+  const index::IndexSearchOptions options = plan.index->Tuned({.k = keep,
+                                                               .ef = use.ef,
+                                                               .nprobe = use.nprobe,
+                                                               .recall = use.recall != 0 ? use.recall : kUsualRecall,
+                                                               .cancelled = request.cancelled});
   const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
   const Status status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0),
                                                         results, scratch, counters);

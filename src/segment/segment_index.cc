@@ -42,6 +42,13 @@ SegmentIndex::SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFi
       charge_(budget, MemoryConsumer::kIndexes, vector_ != nullptr ? vector_->memory_bytes() : 0),
       on_damage_(std::move(on_damage)) {}
 
+void SegmentIndex::SetTuning(index::IndexTuning tuning) const {
+  const std::lock_guard lock(tuning_mutex_);
+  if (tuning_owner_ != nullptr) return;
+  tuning_owner_ = std::make_unique<const index::IndexTuning>(std::move(tuning));
+  tuning_.store(tuning_owner_.get(), std::memory_order_release);
+}
+
 void SegmentIndex::ReportDamage(const std::string& what) const {
   damaged_.store(true, std::memory_order_release);
   if (reported_.exchange(true)) return;

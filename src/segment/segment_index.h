@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/memory_budget.h"
 #include "base/status.h"
 #include "index/scalar_index.h"
+#include "index/tuning.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
 
@@ -41,6 +43,16 @@ class SegmentIndex {
   /// The index of a scalar field; nullptr where it is a vector index.
   [[nodiscard]] const index::ScalarIndex* scalar() const { return scalar_.get(); }
 
+  /// How hard it must be searched, where that was measured; nullptr until then.
+  [[nodiscard]] const index::IndexTuning* tuning() const { return tuning_.load(std::memory_order_acquire); }
+  /// Gives it what was measured, for the rest of its life; the first call counts.
+  void SetTuning(index::IndexTuning tuning) const;
+  /// The options that a search with these is to run with: a wanted recall becomes an effort, by what was measured.
+  [[nodiscard]] index::IndexSearchOptions Tuned(const index::IndexSearchOptions& options) const {
+    const index::IndexTuning* measured = tuning();
+    return measured != nullptr ? measured->Apply(options) : options;
+  }
+
   /// Returns whether it must not be used. Whoever has searched it asks afterwards, before using the outcome: its file
   /// may become unreadable while it is read.
   [[nodiscard]] bool damaged() const { return damaged_.load(std::memory_order_acquire) || file_->faulted(); }
@@ -58,6 +70,9 @@ class SegmentIndex {
   const std::unique_ptr<const index::ScalarIndex> scalar_;
   const MemoryCharge charge_;
   const std::function<void()> on_damage_;
+  mutable std::mutex tuning_mutex_;
+  mutable std::unique_ptr<const index::IndexTuning> tuning_owner_;
+  mutable std::atomic<const index::IndexTuning*> tuning_{nullptr};
   mutable std::atomic<bool> damaged_{false};
   mutable std::atomic<bool> reported_{false};
 };

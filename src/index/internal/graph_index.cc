@@ -75,6 +75,11 @@ class GraphIndex final : public VectorIndex {
     return {call.filter.bits, row_offset_.empty() ? nullptr : row_offset_.data(), rows_.data()};
   }
   [[nodiscard]] size_t EfFor(const IndexSearchOptions& options) const;
+  /// Candidates that are scored exactly.
+  [[nodiscard]] static size_t RefineFor(const IndexSearchOptions& options) {
+    return RefineCount(options.k) * std::max<size_t>(options.refine, 1);
+  }
+  [[nodiscard]] uint32_t VertexOf(uint32_t first_row) const;
   [[nodiscard]] GraphShape Shape() const;
   template <typename Take>
   bool VisitMatching(const Call& call, const Take& take) const;
@@ -255,6 +260,24 @@ size_t GraphIndex::EfFor(const IndexSearchOptions& options) const {
   return std::max(least, static_cast<size_t>(std::ceil(ef)));
 }
 
+/// The vertex whose first row this is; kNoVertex where there is none.
+uint32_t GraphIndex::VertexOf(uint32_t first_row) const {
+  if (first_row >= file_.row_count()) return kNoVertex;
+  if (row_offset_.empty()) return first_row;
+  // Vertices stand in the order of their first rows.
+  size_t low = 0;
+  size_t high = head_.vertices;
+  while (low < high) {
+    const size_t middle = (low + high) / 2;
+    if (rows_[row_offset_[middle]] < first_row) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low < head_.vertices && rows_[row_offset_[low]] == first_row ? static_cast<uint32_t>(low) : kNoVertex;
+}
+
 GraphShape GraphIndex::Shape() const {
   return {.rows = static_cast<double>(file_.row_count()),
           .vertices = static_cast<double>(head_.vertices),
@@ -393,7 +416,7 @@ Status GraphIndex::WalkFiltered(const Call& call, const GraphQuery& query, const
   GraphScratch& scratch = call.scratch;
   const VertexFilter matches = FilterOf(call);
   const bool through = plan == SearchPlan::kWalkThrough;
-  CheckedWalk walk{.room = std::max(ef, RefineCount(call.options.k)),
+  CheckedWalk walk{.room = std::max(ef, RefineFor(call.options)),
                    .wanted = through ? GraphPlanner::kThroughSeeds : planner.WalkWanted(filter.share),
                    .budget = through ? planner.SeedBudget(filter) : planner.WalkBudget(filter),
                    .wanted_at = {},
@@ -407,13 +430,13 @@ Status GraphIndex::WalkFiltered(const Call& call, const GraphQuery& query, const
   };
   WalkEnd end = WalkGraphChecked(view_, query, matches, walk, scratch, call.counters, call.options.cancelled);
   if (through && end == WalkEnd::kFound) {
-    end = WalkGraphThrough(view_, query, std::max(planner.ThroughRoom(), RefineCount(call.options.k)), matches, scratch,
+    end = WalkGraphThrough(view_, query, std::max(planner.ThroughRoom(), RefineFor(call.options)), matches, scratch,
                            call.counters, call.options.cancelled)
               ? WalkEnd::kFound
               : WalkEnd::kCancelled;
   }
   if (end == WalkEnd::kCancelled) return Error(StatusCode::kCancelled, "the search was cancelled");
-  if (end == WalkEnd::kFound && FoundEnough(call)) return Rank(call, query, RefineCount(call.options.k));
+  if (end == WalkEnd::kFound && FoundEnough(call)) return Rank(call, query, RefineFor(call.options));
   ++call.counters.changed_plans;
   return ScanCodes(call, query);
 }
@@ -497,8 +520,9 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   const auto matches = static_cast<double>(matching);
   const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / static_cast<double>(vectors.rows))};
   // So few that codes would save nothing are scored whatever the plan.
-  const SearchPlan plan =
-      !terms.usable || matching <= 2 * RefineCount(options.k) ? SearchPlan::kScoreMatches : planner.Choose(kept);
+  SearchPlan plan = planner.Choose(kept);
+  if (options.walk_only && filter.bits == nullptr) plan = SearchPlan::kWalk;
+  if (!terms.usable || matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
   ++counters.plans[static_cast<size_t>(plan)];
   if (plan == SearchPlan::kScoreMatches) return ScanExactly(call, vectors.rows);
 
@@ -507,10 +531,10 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
     QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
   } else if (filter.bits != nullptr) {
     QUIVER_RETURN_IF_ERROR(WalkFiltered(call, encoded, planner, kept, ef, plan));
-  } else if (!WalkGraph(view_, encoded, ef, buffers, counters, options.cancelled)) {
+  } else if (!WalkGraph(view_, encoded, ef, buffers, counters, options.cancelled, VertexOf(options.absent_row))) {
     return Error(StatusCode::kCancelled, "the search was cancelled");
   } else if (FoundEnough(call)) {
-    QUIVER_RETURN_IF_ERROR(Rank(call, encoded, RefineCount(options.k)));
+    QUIVER_RETURN_IF_ERROR(Rank(call, encoded, RefineFor(options)));
   } else {
     // A walk that ran dry goes on as a scan.
     ++counters.changed_plans;

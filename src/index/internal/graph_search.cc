@@ -22,7 +22,8 @@ T* Sized(std::vector<T>& buffer, size_t count) {
 }
 
 /// Walks greedily down the upper levels; returns the base vertex to begin at.
-uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters) {
+uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters,
+                 uint32_t absent = kNoVertex) {
   if (view.upper_levels == 0) return view.entry;
   uint32_t* ids = Sized(scratch.ids, view.upper_degree);
   float* keys = Sized(scratch.keys, view.upper_degree);
@@ -50,7 +51,7 @@ uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& s
       view.points.CoarseKeys(query, ids, count, keys);
       counters.code_distances += count;
       for (size_t i = 0; i < count; ++i) {
-        if (keys[i] < key) {
+        if (keys[i] < key && ids[i] != absent) {
           key = keys[i];
           at = positions[i];
           moved = true;
@@ -64,15 +65,16 @@ uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& s
 }  // namespace
 
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
-               IndexCounters& counters, const std::function<bool()>& cancelled) {
+               IndexCounters& counters, const std::function<bool()>& cancelled, uint32_t absent) {
   WalkPool& pool = scratch.pool;
   pool.Begin(ef);
   if (view.vertices == 0) return true;
   const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1}) + 1;
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
-  const uint32_t entry = Descend(view, query, scratch, counters);
+  const uint32_t entry = Descend(view, query, scratch, counters, absent);
   scratch.visited.Begin(view.vertices);
+  if (absent != kNoVertex) scratch.visited.Mark(absent);
   scratch.visited.Mark(entry);
   ids[0] = entry;
   size_t count = 1;

@@ -30,9 +30,9 @@ struct GraphScratch {
 };
 
 /// Walks towards the query with room for `ef` candidates and leaves them in scratch.pool. `cancelled` may be empty;
-/// returns false when it said so.
+/// returns false when it said so. Goes as if `absent` were no vertex.
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
-               IndexCounters& counters, const std::function<bool()>& cancelled = {});
+               IndexCounters& counters, const std::function<bool()>& cancelled = {}, uint32_t absent = kNoVertex);
 
 /// Which vertices have a row that a filter keeps.
 struct VertexFilter {

@@ -105,6 +105,8 @@ def test_recall(big, index_type, metric, params, search):
         everything = np.ones(ROWS, dtype=bool)
         options = {"search_params": {"params": search}}
         assert recall(client, "big", metric, everything, **options) >= 0.95
+        for asked in (0.8, 0.95, 0.99):
+            assert recall(client, "big", metric, everything, search_params={"params": {"recall": asked}}) >= asked - 0.02
         numbers = np.arange(ROWS) % 1000
         assert recall(client, "big", metric, numbers < 500, filter="number < 500", **options) >= 0.95
         assert recall(client, "big", metric, numbers == 5, filter="number == 5", **options) == 1

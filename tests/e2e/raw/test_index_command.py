@@ -1,5 +1,6 @@
 """quiver index: the command that builds, searches, measures and tunes indexes over files of vectors."""
 
+import json
 import random
 import struct
 import subprocess
@@ -95,6 +96,19 @@ class IndexCommand(unittest.TestCase):
         self.run_index("build", "base.fvecs", "--out", "t.qvi", "--type", "IVF_FLAT")
         told = self.run_index("tune", "base.fvecs", "queries.fvecs", "--index", "t.qvi", "--recall", 0.97)
         self.assertRegex(told, r"^nprobe = \d+: recall@10 (0\.9[7-9]|1\.0)")
+
+    def test_what_a_recall_takes_is_measured_when_an_index_is_built(self):
+        for kind in ("HNSW", "IVF_RABITQ"):
+            told = self.run_index("build", "base.fvecs", "--out", "m.qvi", "--type", kind)
+            self.assertIn("measured", told)
+            shown = json.loads(subprocess.run([default_binary(), "dump", str(self.path("m.qvi.tune")), "--json"],
+                                              capture_output=True, text=True, timeout=60, check=True).stdout)
+            self.assertEqual({point["k"] for point in shown["points"]}, {10, 100})
+            told = self.run_index("eval", "base.fvecs", "queries.fvecs", "--index", "m.qvi")
+            asked = [line.split() for line in told.splitlines() if line.split()[0].startswith("0.")]
+            self.assertEqual([words[0] for words in asked], ["0.8", "0.9", "0.95", "0.97", "0.99", "0.999"])
+            for words in asked:
+                self.assertGreaterEqual(float(words[1]), float(words[0]) - 0.02, words)
 
     def test_wrong_input_is_named(self):
         self.run_index("build", "base.fvecs", "--out", "w.qvi")
