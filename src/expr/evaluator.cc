@@ -232,7 +232,9 @@ std::vector<Literal> UnpackList(const Literal& list) {
   return items;
 }
 
-EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots) {
+namespace {
+
+EvaluatorPtr BuildPlain(const Predicate& predicate, const Slots& slots) {
   switch (predicate.kind) {
     case Predicate::Kind::kConstant: return std::make_unique<ConstantEvaluator>(predicate.constant);
     case Predicate::Kind::kNot: return std::make_unique<NotEvaluator>(BuildEvaluator(*predicate.children[0], slots));
@@ -259,6 +261,13 @@ EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots) {
   if (predicate.field.type == DataType::kJson) return BuildJsonEvaluator(predicate, slot, slots.path(predicate.field));
   if (predicate.field.type == DataType::kArray) return BuildArrayEvaluator(predicate, slot);
   return WithPageFacts(predicate, slot, BuildScalarEvaluator(predicate, slot));
+}
+
+}  // namespace
+
+EvaluatorPtr BuildEvaluator(const Predicate& predicate, const Slots& slots) {
+  EvaluatorPtr plain = BuildPlain(predicate, slots);
+  return slots.trace == nullptr ? std::move(plain) : WithTrace(predicate, slots.trace, std::move(plain));
 }
 
 }  // namespace quiver::expr

@@ -31,6 +31,7 @@ struct Truth {
 };
 
 class Evaluator;
+class FilterTrace;
 
 /// A run of rows to evaluate. `columns[slot]` starts at the first row of the chunk.
 struct Chunk {
@@ -71,6 +72,8 @@ class Evaluator {
   [[nodiscard]] virtual Outcomes Judge(const Chunk& /*chunk*/) const { return {}; }
   /// Share of rows expected to be true, by the facts where there are any.
   [[nodiscard]] virtual double Selectivity(const Chunk& /*chunk*/) const { return 0.5; }
+  /// What Chunk::settled_chain means by this: of a counting one, the evaluator that it counts for.
+  [[nodiscard]] virtual const Evaluator* counted() const { return this; }
   /// A chain of terms judges its members itself, so that deep nesting is not judged again at every level.
   [[nodiscard]] virtual bool is_chain() const { return false; }
 };
@@ -82,6 +85,7 @@ inline constexpr size_t kNoPathSlot = SIZE_MAX;
 struct Slots {
   std::function<size_t(int64_t field_id)> column;     ///< in Chunk::columns
   std::function<size_t(const FieldRef& field)> path;  ///< in Chunk::paths, or kNoPathSlot
+  FilterTrace* trace = nullptr;                       ///< evaluators shall count what they do here; nullptr: not
 };
 
 /// Returns whether so few rows are active that they are better tested one by one than along with the others.
@@ -105,6 +109,9 @@ EvaluatorPtr BuildFieldComparison(const Predicate& predicate, size_t left_slot, 
 EvaluatorPtr WithPageFacts(const Predicate& predicate, size_t slot, EvaluatorPtr term);
 /// Fills a decided outcome.
 void FillOutcome(const Outcomes& outcomes, const Chunk& chunk, Truth* out);
+/// Counts in `trace` what `term`, the evaluator of one of its nodes, does; `term` itself where the trace has no such
+/// node.
+EvaluatorPtr WithTrace(const Predicate& predicate, FilterTrace* trace, EvaluatorPtr term);
 /// True (or false) for every row whose field is not NULL.
 EvaluatorPtr BuildKnownConstant(bool truth, size_t slot);
 

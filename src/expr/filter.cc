@@ -10,6 +10,7 @@
 
 #include "expr/canonical_key.h"
 #include "expr/evaluator.h"
+#include "expr/filter_trace.h"
 #include "expr/predicate.h"
 #include "schema/default_column.h"
 
@@ -89,19 +90,27 @@ class CompiledFilter final : public Filter {
     std::sort(field_ids_.begin(), field_ids_.end());
     field_ids_.erase(std::unique(field_ids_.begin(), field_ids_.end()), field_ids_.end());
     for (const int64_t field_id : field_ids_) {
-      absent_.push_back(std::make_unique<AbsentColumn>(*schema.FindById(field_id)));
+      absent_.push_back(std::make_shared<AbsentColumn>(*schema.FindById(field_id)));
     }
-    whole_.resize(field_ids_.size());
-    FindPaths(*root_);
-    evaluator_ = BuildEvaluator(*root_, {.column = [this](int64_t field_id) { return SlotOf(field_id); },
-                                         .path = [this](const FieldRef& field) { return PathSlotOf(field); }});
-    FindKeys(*root_, true);
-    if (root_->kind == Predicate::Kind::kAnd) {
-      for (const PredicatePtr& child : root_->children) {
-        FindKeys(*child, false);
-        operand_slots_.push_back(SlotsOf(*child));
-      }
-    }
+    Build();
+  }
+  /// A traced form of `plain`.
+  CompiledFilter(const CompiledFilter& plain, FilterTrace* trace)
+      : root_(plain.root_), field_ids_(plain.field_ids_), absent_(plain.absent_), trace_(trace) {
+    Build();
+  }
+
+  [[nodiscard]] std::shared_ptr<const Filter> Traced(FilterTrace* trace) const override {
+    return std::make_shared<CompiledFilter>(*this, trace);
+  }
+
+  void Estimate(const ColumnSource& page) const override {
+    if (trace_ == nullptr) return;
+    PageKnowledge knowledge(field_ids_.size());
+    Chunk chunk;
+    chunk.rows = page.row_count();
+    chunk.facts = knowledge.Read(page, field_ids_) ? knowledge.by_slot() : nullptr;
+    EstimateNode(trace_->nodes.front(), chunk);
   }
 
   [[nodiscard]] bool always_true() const override { return root_->is_constant(true); }
@@ -118,6 +127,7 @@ class CompiledFilter final : public Filter {
       chunk.words = (page_rows + kWordBits - 1) / kWordBits;
       chunk.facts = knowledge.by_slot();
       const Outcomes outcomes = evaluator_->Judge(chunk);
+      if (trace_ != nullptr && (!outcomes.may_be_true || outcomes.decided())) ++trace_->pages_settled;
       if (!outcomes.may_be_true) return;
       if (outcomes.decided()) {
         for (size_t word = 0; word < chunk.words; ++word) mask[word] = ~uint64_t{0};
@@ -148,9 +158,49 @@ class CompiledFilter final : public Filter {
   }
 
  private:
+  void Build() {
+    whole_.resize(field_ids_.size());
+    FindPaths(*root_);
+    evaluator_ = BuildEvaluator(*root_, {.column = [this](int64_t field_id) { return SlotOf(field_id); },
+                                         .path = [this](const FieldRef& field) { return PathSlotOf(field); },
+                                         .trace = trace_});
+    FindKeys(*root_, true);
+    if (root_->kind == Predicate::Kind::kAnd) {
+      for (const PredicatePtr& child : root_->children) {
+        FindKeys(*child, false);
+        operand_slots_.push_back(SlotsOf(*child));
+      }
+    }
+  }
+
+  /// The share of rows of a chunk that a node is expected to keep; adds them up in the trace.
+  double EstimateNode(NodeTrace& node, const Chunk& chunk) const {
+    double share = 0;
+    switch (node.predicate->kind) {
+      case Predicate::Kind::kConstant: share = node.predicate->constant ? 1 : 0; break;
+      case Predicate::Kind::kNot: share = 1 - EstimateNode(trace_->nodes[node.children[0]], chunk); break;
+      case Predicate::Kind::kAnd:
+      case Predicate::Kind::kOr: {
+        // As if the terms were independent.
+        const bool all = node.predicate->kind == Predicate::Kind::kAnd;
+        double left = 1;
+        for (const size_t child : node.children) {
+          const double one = EstimateNode(trace_->nodes[child], chunk);
+          left *= all ? one : 1 - one;
+        }
+        share = all ? left : 1 - left;
+        break;
+      }
+      default: share = node.evaluator->Selectivity(chunk);
+    }
+    node.estimated_rows += share * static_cast<double>(chunk.rows);
+    return share;
+  }
+
   /// Evaluates the rows of a page, or only those of `candidates`.
   void EvaluateRows(const ColumnSource& page, const PageFacts* const* facts, uint64_t settled,
                     const uint64_t* candidates, uint64_t* mask) const {
+    if (trace_ != nullptr) ++trace_->pages_evaluated;
     // Only as many views are made as there are columns: a page of a narrow column is read in less time than it takes to
     // clear the room for sixteen.
     constexpr size_t kInlineColumns = 16;
@@ -183,7 +233,7 @@ class CompiledFilter final : public Filter {
       chunk.paths = views + count + fields;
       chunk.facts = facts;
       chunk.first_row_id = page.first_row_id() + begin;
-      chunk.settled_chain = evaluator_.get();
+      chunk.settled_chain = evaluator_->counted();
       chunk.settled = settled;
       for (size_t i = 0; i < count; ++i) {
         if (i < fields && !is_read(i)) continue;
@@ -329,16 +379,17 @@ class CompiledFilter final : public Filter {
     }
   }
 
-  PredicatePtr root_;
+  std::shared_ptr<const Predicate> root_;
   std::vector<int64_t> field_ids_;
   std::vector<bool> whole_;  ///< by field slot: a JSON field of which more than paths_ is asked
   std::vector<Path> paths_;
-  std::vector<std::unique_ptr<AbsentColumn>> absent_;
+  std::vector<std::shared_ptr<const AbsentColumn>> absent_;
   EvaluatorPtr evaluator_;
   std::vector<uint64_t> operand_slots_;  ///< of a top-level `and`
   std::optional<PrimaryKeys> primary_keys_;
   bool exact_keys_ = false;
   std::optional<std::vector<ScalarValue>> partition_key_values_;
+  FilterTrace* trace_ = nullptr;  ///< of a traced filter
   mutable std::once_flag key_once_;
   mutable std::string canonical_key_;
 };

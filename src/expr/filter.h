@@ -24,6 +24,7 @@
 
 namespace quiver::expr {
 
+class FilterTrace;
 struct Predicate;
 
 /// Compiled filter; immutable, shareable between threads.
@@ -63,6 +64,13 @@ class Filter {
   /// Keys outside of which no row can pass, if such a term is one operand of a top-level `and` (or the whole filter):
   /// the candidates are still to be evaluated. nullptr otherwise.
   [[nodiscard]] virtual const PrimaryKeys* primary_key_candidates() const = 0;
+
+  /// The same filter, which counts in `trace` (expr/filter_trace.h) what becomes of each part of it; for explain, since
+  /// the counting takes time. This filter and `trace` must outlive it.
+  [[nodiscard]] virtual std::shared_ptr<const Filter> Traced(FilterTrace* trace) const = 0;
+  /// Of a traced filter: adds to the trace how many rows of a page each part is expected to keep, by the facts of the
+  /// page. Others do nothing. One thread at a time.
+  virtual void Estimate(const ColumnSource& page) const = 0;
 
   /// The typed tree (expr/predicate.h), for whoever plans or explains; it lives as long as the filter.
   [[nodiscard]] virtual const Predicate& predicate() const = 0;

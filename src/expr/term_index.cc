@@ -1,8 +1,11 @@
 #include "expr/term_index.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 #include <vector>
+
+#include "expr/filter_trace.h"
 
 namespace quiver::expr {
 
@@ -39,9 +42,10 @@ constexpr double kWordPrice = 0.3;
 /// A part of a filter, with negations moved down to the terms: Kleene's logic allows that.
 struct Node {
   const Predicate* predicate = nullptr;
-  bool negated = false;
-  bool usable = false;  ///< indexes confine it
-  bool exact = false;   ///< they can answer all of it
+  bool negated = false;         ///< the answer is to be turned round
+  bool answer_negated = false;  ///< of a term: the filter asks for its contrary; `!=` alone is none
+  bool usable = false;          ///< indexes confine it
+  bool exact = false;           ///< they can answer all of it
   uint64_t most = 0;
   double nanoseconds = 0;            ///< of the indexes, for the least that confines it
   RowPrice price;                    ///< of evaluation
@@ -54,7 +58,8 @@ struct Node {
 
 class Selection {
  public:
-  Selection(uint32_t rows, std::span<const TermIndex* const> indexes) : rows_(rows), indexes_(indexes) {}
+  Selection(uint32_t rows, std::span<const TermIndex* const> indexes, FilterTrace* trace)
+      : rows_(rows), indexes_(indexes), trace_(trace) {}
 
   Node Look(const Predicate& predicate, bool negated) {
     switch (predicate.kind) {
@@ -67,6 +72,12 @@ class Selection {
 
   /// Rows of a usable node; `exact` tells whether they are all true. `settled`: as IndexedRows, nullptr = not asked.
   RowSet Select(Node& node, bool* exact, uint64_t* settled) {
+    if (trace_ != nullptr) return SelectTraced(node, exact, settled);
+    return SelectPlain(node, exact, settled);
+  }
+
+ private:
+  RowSet SelectPlain(Node& node, bool* exact, uint64_t* settled) {
     if (node.children.empty()) {
       *exact = node.answer->exact;
       return SelectTerm(node);
@@ -74,7 +85,19 @@ class Selection {
     return node.is_and() ? SelectAll(node, exact, settled) : SelectAny(node, exact);
   }
 
- private:
+  RowSet SelectTraced(Node& node, bool* exact, uint64_t* settled) {
+    const auto begin = std::chrono::steady_clock::now();
+    RowSet rows = SelectPlain(node, exact, settled);
+    const auto took = std::chrono::steady_clock::now() - begin;
+    NodeTrace& traced = *trace_->Find(*node.predicate);
+    traced.index_asked = true;
+    traced.index_rows = rows.Count();
+    traced.index_negated = node.children.empty() ? node.answer_negated : node.negated;
+    traced.index_nanoseconds +=
+        static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
+    return rows;
+  }
+
   [[nodiscard]] double words() const { return static_cast<double>(rows_) / 64 * kWordPrice; }
 
   Node LookAtTerm(const Predicate& predicate, bool negated) {
@@ -82,6 +105,7 @@ class Selection {
     node.predicate = &predicate;
     const bool unequal = predicate.kind == Predicate::Kind::kCompare && predicate.op == CompareOp::kNotEqual;
     node.negated = negated != unequal;
+    node.answer_negated = negated;
     node.price = PriceOf(predicate);
     for (const TermIndex* index : indexes_) {
       std::unique_ptr<TermAnswer> answer = index->Answer(predicate);
@@ -91,6 +115,12 @@ class Selection {
       node.index = index;
     }
     if (node.answer == nullptr) return node;
+    if (trace_ != nullptr) {
+      NodeTrace& traced = *trace_->Find(predicate);
+      const double expected = (static_cast<double>(node.answer->least) + static_cast<double>(node.answer->most)) / 2;
+      traced.index = node.index;
+      traced.estimated_rows = unequal ? rows_ - expected : expected;
+    }
     node.usable = true;
     node.exact = node.answer->exact;
     node.most = node.negated ? rows_ - node.answer->least : node.answer->most;
@@ -192,18 +222,24 @@ class Selection {
 
   uint32_t rows_;
   std::span<const TermIndex* const> indexes_;
+  FilterTrace* trace_;
 };
 
 }  // namespace
 
 std::optional<IndexedRows> SelectByIndexes(const Predicate& filter, uint32_t rows,
-                                           std::span<const TermIndex* const> indexes, double scan_factor) {
+                                           std::span<const TermIndex* const> indexes, double scan_factor,
+                                           FilterTrace* trace) {
   if (indexes.empty() || rows == 0) return std::nullopt;
-  Selection selection(rows, indexes);
+  Selection selection(rows, indexes, trace);
   Node root = selection.Look(filter, false);
   if (!root.usable) return std::nullopt;
   const double rest = root.exact ? 0 : static_cast<double>(root.most) * root.price.single;
   const double scan = static_cast<double>(rows) * root.price.in_scan * scan_factor;
+  if (trace != nullptr) {
+    trace->index_cost = root.nanoseconds + rest;
+    trace->scan_cost = scan;
+  }
   if (root.nanoseconds + rest > scan && root.most > rows / 64) return std::nullopt;
   IndexedRows found{.rows = RowSet(0)};
   // Only a chain that was written as `and` has operands that evaluation knows by their place.

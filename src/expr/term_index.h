@@ -20,6 +20,8 @@
 
 namespace quiver::expr {
 
+class FilterTrace;  // expr/filter_trace.h
+
 /// The rows that an index gives for one term. Lives no longer than its index.
 class TermAnswer {
  public:
@@ -54,7 +56,9 @@ struct IndexedRows {
 
 /// Nothing where a scan is faster or no index helps. `rows`: of the segment. `scan_factor`: how much dearer than usual
 /// a scan is (tests make it so dear that indexes are always asked).
+/// `trace` (may be nullptr) is told what was compared and which index answered what.
 std::optional<IndexedRows> SelectByIndexes(const Predicate& filter, uint32_t rows,
-                                           std::span<const TermIndex* const> indexes, double scan_factor = 1);
+                                           std::span<const TermIndex* const> indexes, double scan_factor = 1,
+                                           FilterTrace* trace = nullptr);
 
 }  // namespace quiver::expr

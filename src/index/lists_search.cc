@@ -58,6 +58,12 @@ T* Sized(std::vector<T>& buffer, size_t size) {
   return buffer.data();
 }
 
+/// Expected nanoseconds of a query.
+struct ListsCosts {
+  double score_matches = 0;
+  double probe = 0;
+};
+
 class Lists final : public VectorIndex {
  public:
   static Result<std::unique_ptr<VectorIndex>> Open(IndexFile file);
@@ -113,6 +119,8 @@ class Lists final : public VectorIndex {
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
   [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
   [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
+  void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
   [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
   [[nodiscard]] float KeyOf(float score) const;
 
@@ -272,10 +280,25 @@ uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& fil
   return std::clamp<uint32_t>(nprobe, 1, header_.nlist);
 }
 
-/// Compares rough costs in nanoseconds: fetching every matching row against looking through blocks.
 bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
   if (filter.bits == nullptr) return false;
-  const double matches = static_cast<double>(filter.count);
+  const ListsCosts costs = CostsOf(filter, nprobe);
+  return costs.score_matches <= costs.probe;
+}
+
+/// Says what a plan is chosen by, where it is asked for.
+void Lists::Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const {
+  if (counters.reasons == nullptr) return;
+  const ListsCosts costs = CostsOf(filter, nprobe);
+  counters.reasons->cost[static_cast<size_t>(SearchPlan::kScoreMatches)] = costs.score_matches;
+  counters.reasons->cost[static_cast<size_t>(SearchPlan::kProbe)] = costs.probe;
+  counters.reasons->nprobe = nprobe;
+  counters.reasons->nlist = header_.nlist;
+}
+
+/// Rough costs in nanoseconds: fetching every matching row, and looking through blocks.
+ListsCosts Lists::CostsOf(const RowFilter& filter, uint32_t nprobe) const {
+  const double matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
   const double row = 30 + static_cast<double>(FixedWidth(file_.recipe().type, file_.recipe().dim)) / 10;
   const double share = matches / std::max(1.0, static_cast<double>(header_.listed));
   const double blocks = static_cast<double>(header_.blocks) * nprobe / header_.nlist;
@@ -283,7 +306,7 @@ bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
   const double block = 15 + block_alive * (10 + static_cast<double>(header_.dim) / 5);
   const double lists = static_cast<double>(header_.nlist) * header_.dim / 100 + blocks * block +
                        blocks * kListBlock * share * (raw() ? row : row / 10);
-  return matches * row <= lists;
+  return {.score_matches = matches * row, .probe = lists};
 }
 
 /// Brings the query into the space of the lists. Returns false where keys do not hold for it.
@@ -673,6 +696,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
   const uint32_t most = ListsFor(options, filter);
   const Goal goal = GoalOf(filter, options, most);
+  Tell(filter, most, counters);
   if (!Begin(task, options, goal, ScoringIsCheaper(filter, most), state)) return Status::Ok();
   for (size_t i = 0; i < buffers.probes.size(); ++i) {
     if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
@@ -716,6 +740,7 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   const uint32_t most = ListsFor(options, filter);
   const Goal goal = GoalOf(filter, options, most);
   const bool scored = ScoringIsCheaper(filter, most);
+  Tell(filter, most, counters);
   for (size_t first = 0; first < queries.nq(); first += kMostBatch) {
     const size_t count = std::min(kMostBatch, queries.nq() - first);
     if (buffers.queries.size() < count) buffers.queries.resize(count);

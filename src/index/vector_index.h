@@ -13,9 +13,11 @@
 // Thread rule: a VectorIndex is immutable and may be shared; IndexScratch belongs to one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,6 +70,16 @@ constexpr size_t kSearchPlans = 6;
 /// "score matches", "scan codes", "walk", "walk through", "probe lists" or "sum postings".
 std::string_view SearchPlanName(SearchPlan plan);
 
+/// What the choice of a plan was made by, for explain. Costs are nanoseconds as the index expects them; NaN: a plan
+/// that was not thought of.
+struct PlanReasons {
+  PlanReasons() { std::fill_n(cost, kSearchPlans, std::numeric_limits<double>::quiet_NaN()); }
+  double cost[kSearchPlans];
+  uint32_t ef = 0;      ///< graph: room of the walk
+  uint32_t nprobe = 0;  ///< lists looked at first
+  uint32_t nlist = 0;   ///< of so many
+};
+
 /// Where the work of a search went, for explain and for tests.
 struct IndexCounters {
   uint64_t code_distances = 0;        ///< distances computed on codes
@@ -75,6 +87,7 @@ struct IndexCounters {
   uint64_t expansions = 0;            ///< graph rows or lists visited
   uint64_t plans[kSearchPlans] = {};  ///< queries begun by each plan
   uint64_t changed_plans = 0;         ///< queries that went on by another plan than they began with
+  PlanReasons* reasons = nullptr;     ///< filled by each query where it is given
 };
 
 /// No row.

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "query/explanation.h"
 #include "query/group_key.h"
 #include "query/match.h"
 #include "query/ordering.h"
@@ -268,12 +269,15 @@ class Aggregator {
 };
 
 Result<ColumnBatch> AggregateSegments(const AggregateRequest& request) {
+  if (request.explanation != nullptr) request.explanation->Begin(request.view, request.filter);
+  const Step step(request.explanation, "aggregate");
   Aggregator aggregator(request);
   QUIVER_RETURN_IF_ERROR(aggregator.Prepare());
   for (size_t i = 0; i < request.view.segments.size(); ++i) {
     QUIVER_RETURN_IF_ERROR(VisitMatches(
         request.view, i, 0, request.view.segments[i]->page_count(), request.filter.get(), request.cancelled,
-        [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) { return aggregator.Visit(i, page, mask); }));
+        [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) { return aggregator.Visit(i, page, mask); },
+        PartOf(request.explanation, i)));
   }
   return aggregator.Finish();
 }
@@ -302,7 +306,8 @@ Result<ColumnBatch> RunAggregates(const AggregateRequest& request) {
                          std::all_of(request.aggregates.begin(), request.aggregates.end(),
                                      [](const Aggregate& aggregate) { return aggregate.field_id < 0; });
   if (rows_only) {  // the masks' bit counts are enough
-    QUIVER_ASSIGN_OR_RETURN(const int64_t rows, Count(request.view, request.filter, request.cancelled));
+    QUIVER_ASSIGN_OR_RETURN(const int64_t rows,
+                            Count(request.view, request.filter, request.cancelled, request.explanation));
     ColumnBatch out;
     out.rows = 1;
     out.columns.assign(request.aggregates.size(), Column::Make(-1, DataType::kInt64));

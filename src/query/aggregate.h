@@ -41,6 +41,7 @@ struct AggregateRequest {
   std::optional<size_t> limit;                 ///< groups
   size_t offset = 0;                           ///< groups
   Cancelled cancelled;
+  Explanation* explanation = nullptr;  ///< filled where it is given
 };
 
 /// One column per group field, then one per aggregate; groups ascending by their key, NULL first. Without group_by

@@ -41,7 +41,8 @@ Status FillMask(const SearchRequest& request, size_t segment_index, ThreadPool* 
   std::mutex mutex;
   Status first_error;
   uint64_t rows = 0;
-  const SegmentFilter filter(request.view, segment_index, request.filter.get());
+  const SegmentFilter filter(request.view, segment_index, request.filter.get(),
+                             PartOf(request.explanation, segment_index));
   const auto fill = [&](size_t begin, size_t end) {
     uint64_t found = 0;
     Status status = VisitMatches(filter, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), request.cancelled,
@@ -77,9 +78,21 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
                                                                .nprobe = use.nprobe,
                                                                .recall = use.recall != 0 ? use.recall : kUsualRecall,
                                                                .cancelled = request.cancelled});
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  index::PlanReasons reasons;
+  if (explained != nullptr) counters.reasons = &reasons;
   const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
-  const Status status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0),
-                                                        results, scratch, counters);
+  Status status;
+  {
+    const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
+    status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0), results,
+                                             scratch, counters);
+  }
+  if (explained != nullptr) {
+    const std::lock_guard lock(explained->mutex);
+    explained->Add(counters);
+    explained->reasons = reasons;
+  }
   if (status.code() == StatusCode::kCorruption || plan.index->damaged()) {
     plan.index->ReportDamage(status.ok() ? "its file cannot be read" : status.message());
     return false;
@@ -158,29 +171,59 @@ bool ScanIsCheaper(uint64_t matches, size_t keep) {
   return matches <= std::max<uint64_t>(kAlwaysScan, 2 * keep);
 }
 
+namespace {
+
+/// Why no index is asked at all; nullptr where one may be.
+const char* WhyExact(const SearchRequest& request) {
+  if (!request.index) return "no vector index is asked for";
+  if (request.radius || request.range_filter) return "a range search is exact";
+  if (request.group) return "a grouped search is exact";
+  if (NamesKeys(request.filter.get())) return "the filter names primary keys";
+  return nullptr;
+}
+
+/// Chooses for one segment. Returns why it has no index; nullptr where it has one.
+Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
+                                SegmentPlan& chosen) {
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  auto index = segment.FindIndex(request.index->index_id);
+  if (index == nullptr) return segment.sealed() ? "the segment has no index" : "the segment is growing";
+  if (index->index().recipe().metric != request.metric) return "the index has another metric";
+  if (ScanIsCheaper(segment.row_count(), keep)) return "the segment is small";
+  if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
+    chosen.rows = segment.row_count();
+    if (SegmentExplanation* explained = PartOf(request.explanation, segment_index); explained != nullptr) {
+      explained->matches = segment.row_count();
+    }
+  } else {
+    QUIVER_RETURN_IF_ERROR(FillMask(request, segment_index, parallel, chosen));
+    if (ScanIsCheaper(chosen.rows, keep)) return "few rows match";
+  }
+  chosen.index = std::move(index);
+  return nullptr;
+}
+
+}  // namespace
+
 Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadPool* parallel) {
   IndexPlan plan;
   plan.segments.resize(request.view.segments.size());
-  const bool exact =
-      !request.index || request.radius || request.range_filter || request.group || NamesKeys(request.filter.get());
-  if (exact || keep == 0) return plan;
-  if (request.filter != nullptr && request.filter->always_false()) return plan;
+  const char* exact = WhyExact(request);
+  if (keep == 0 || (request.filter != nullptr && request.filter->always_false())) exact = "no row matches";
   const auto choose = [&](size_t i) -> Status {
-    const segment::Segment& segment = *request.view.segments[i];
-    SegmentPlan& chosen = plan.segments[i];
-    auto index = segment.FindIndex(request.index->index_id);
-    if (index == nullptr || index->index().recipe().metric != request.metric) return Status::Ok();
-    if (ScanIsCheaper(segment.row_count(), keep)) return Status::Ok();
-    if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
-      chosen.rows = segment.row_count();
-    } else {
-      QUIVER_RETURN_IF_ERROR(FillMask(request, i, parallel, chosen));
-      if (ScanIsCheaper(chosen.rows, keep)) return Status::Ok();
+    const char* why = exact;
+    if (exact == nullptr) {
+      QUIVER_ASSIGN_OR_RETURN(why, PlanSegment(request, i, keep, parallel, plan.segments[i]));
     }
-    chosen.index = std::move(index);
+    if (SegmentExplanation* explained = PartOf(request.explanation, i); explained != nullptr) {
+      explained->why = why == nullptr ? "" : why;
+      explained->index_id = why == nullptr ? request.index->index_id : 0;
+    }
     return Status::Ok();
   };
-  QUIVER_RETURN_IF_ERROR(ForSegments(request, plan.segments.size(), Unfiltered(request) ? nullptr : parallel, choose));
+  if (exact != nullptr && request.explanation == nullptr) return plan;
+  QUIVER_RETURN_IF_ERROR(
+      ForSegments(request, plan.segments.size(), exact != nullptr || Unfiltered(request) ? nullptr : parallel, choose));
   return plan;
 }
 
@@ -227,6 +270,12 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
     if (segment.index == nullptr || !segment.index->damaged()) continue;
     segment.index = nullptr;
     sound = false;
+    if (request.explanation != nullptr) {
+      SegmentExplanation& explained =
+          request.explanation->segments[static_cast<size_t>(&segment - plan.segments.data())];
+      explained.index_id = 0;
+      explained.why = "the index is damaged";
+    }
   }
   return sound;
 }

@@ -58,9 +58,11 @@ class SegmentPage final : public expr::ColumnSource {
 
 /// Leaves the rows of `mask` that satisfy the filter; `kept` (may be nullptr) is read, or told what was found.
 Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filter, segment::FilterBitmap* kept,
-                uint64_t* mask, uint32_t& count) {
+                SegmentExplanation* explained, uint64_t* mask, uint32_t& count) {
   uint64_t matching[kPageWords] = {};
-  if (kept == nullptr || !kept->Read(page, matching)) {
+  if (kept != nullptr && kept->Read(page, matching)) {
+    if (explained != nullptr) explained->pages_from_cache.fetch_add(1, std::memory_order_relaxed);
+  } else {
     const SegmentPage source(segment, page);
     filter.Evaluate(source, matching);
     QUIVER_RETURN_IF_ERROR(source.status());
@@ -121,7 +123,7 @@ Status Stopped() { return Error(StatusCode::kCancelled, "request was cancelled")
 /// Visits the pages that hold the named keys.
 Status VisitKeys(const engine::ReadView& view, const Segment& segment, const expr::Filter& filter,
                  const expr::Filter::PrimaryKeys& keys, bool evaluate, uint32_t first_page, uint32_t last_page,
-                 const PageVisitor& visit) {
+                 SegmentExplanation* explained, const PageVisitor& visit) {
   std::map<uint32_t, std::vector<uint64_t>> pages;
   const segment::Visibility visibility = view.visibility();
   const auto look_up = [&](const segment::KeyView& key) -> Status {
@@ -137,12 +139,16 @@ Status VisitKeys(const engine::ReadView& view, const Segment& segment, const exp
     mask[*row % kPageRows / 64] |= 1ULL << (*row % 64);
     return Status::Ok();
   };
-  for (const int64_t key : keys.ints) QUIVER_RETURN_IF_ERROR(look_up(key));
-  for (const std::string& key : keys.strings) QUIVER_RETURN_IF_ERROR(look_up(std::string_view(key)));
+  {
+    const StepTimer timer(explained != nullptr ? &explained->filter_nanoseconds : nullptr);
+    for (const int64_t key : keys.ints) QUIVER_RETURN_IF_ERROR(look_up(key));
+    for (const std::string& key : keys.strings) QUIVER_RETURN_IF_ERROR(look_up(std::string_view(key)));
+  }
   for (auto& [page, mask] : pages) {
     uint32_t count = 0;
     for (const uint64_t word : mask) count += static_cast<uint32_t>(std::popcount(word));
-    if (evaluate) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, filter, nullptr, mask.data(), count));
+    if (evaluate) QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, filter, nullptr, nullptr, mask.data(), count));
+    if (explained != nullptr) explained->CountPage(count);
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask.data(), count));
   }
   return Status::Ok();
@@ -154,14 +160,44 @@ bool NamesKeys(const expr::Filter* filter) {
   return filter != nullptr && (filter->primary_keys() != nullptr || filter->primary_key_candidates() != nullptr);
 }
 
-SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter)
-    : view_(view), segment_(segment), filter_(filter) {
+SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter,
+                             SegmentExplanation* explained)
+    : view_(view), segment_(segment), filter_(filter), explained_(explained) {
   if (filter_ != nullptr && filter_->always_true()) filter_ = nullptr;
+  if (explained_ != nullptr) BeginExplaining();
   if (filter_ == nullptr || filter_->always_false() || NamesKeys(filter_)) return;
+  const StepTimer timer(explained_ != nullptr ? &explained_->filter_nanoseconds : nullptr);
   AskIndexes();
   // What indexes answer is not dear enough to be kept.
-  if (indexed_ || view_.filter_cache == nullptr || !this->segment().sealed()) return;
+  if (!indexed_) AskCache();
+  if (explained_ == nullptr) return;
+  if (indexed_) explained_->path = FilterPath::kIndexes;
+  explained_->trace->CombineEstimates(this->segment().row_count());
+}
+
+/// What earlier passes over the segment counted is forgotten, but for the work of the filter, which adds up.
+void SegmentFilter::BeginExplaining() {
+  SegmentExplanation& out = *explained_;
+  out.matches = 0;
+  out.pages_visited = 0;
+  out.pages_from_cache = 0;
+  out.path = FilterPath::kEveryRow;
+  if (filter_ == nullptr) return;
+  out.path = filter_->always_false() ? FilterPath::kNoRow
+             : NamesKeys(filter_)    ? FilterPath::kPrimaryKeys
+                                     : FilterPath::kEvaluation;
+  if (out.trace == nullptr) {
+    out.trace = std::make_unique<expr::FilterTrace>(filter_->predicate());
+    out.traced = filter_->Traced(out.trace.get());
+    for (uint32_t page = 0; page < segment().page_count(); ++page) out.traced->Estimate(SegmentPage(segment(), page));
+  }
+  filter_ = out.traced.get();
+}
+
+void SegmentFilter::AskCache() {
+  if (view_.filter_cache == nullptr || !segment().sealed()) return;
   kept_ = view_.filter_cache->Find(view_.segments[segment_], filter_->canonical_key());
+  if (kept_ != nullptr && explained_ != nullptr) explained_->answer_kept = true;
 }
 
 void SegmentFilter::AskIndexes() {
@@ -170,7 +206,8 @@ void SegmentFilter::AskIndexes() {
   if (indexes.empty()) return;
   std::vector<const expr::TermIndex*> terms;
   for (const auto& index : indexes) terms.push_back(index->scalar());
-  indexed_ = expr::SelectByIndexes(filter_->predicate(), rows.row_count(), terms);
+  indexed_ = expr::SelectByIndexes(filter_->predicate(), rows.row_count(), terms, 1,
+                                   explained_ != nullptr ? explained_->trace.get() : nullptr);
   // A file that became unreadable meanwhile gave any rows.
   for (const auto& index : indexes) {
     if (!index->damaged()) continue;
@@ -188,9 +225,10 @@ Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, ui
   if (NamesKeys(filter)) {
     const bool exact = filter->primary_keys() != nullptr;
     const auto& keys = exact ? *filter->primary_keys() : *filter->primary_key_candidates();
-    return VisitKeys(view, segment, *filter, keys, !exact, first_page, last_page, visit);
+    return VisitKeys(view, segment, *filter, keys, !exact, first_page, last_page, segment_filter.explained(), visit);
   }
   const std::optional<expr::IndexedRows>& indexed = segment_filter.indexed();
+  SegmentExplanation* const explained = segment_filter.explained();
   for (uint32_t page = first_page; page < last_page; ++page) {
     if (cancelled && cancelled()) return Stopped();
     if (indexed) {
@@ -199,21 +237,27 @@ Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, ui
       page = next / kPageRows;
     }
     uint64_t mask[kPageWords];
-    uint32_t count = segment.FillVisible(page, VisibilityOf(view), mask);
-    if (count == 0) continue;
-    if (indexed) {
-      QUIVER_RETURN_IF_ERROR(EvaluateRest(segment, page, *filter, *indexed, mask, count));
-    } else if (filter != nullptr) {
-      QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, segment_filter.kept(), mask, count));
+    uint32_t count = 0;
+    {
+      const StepTimer timer(explained != nullptr ? &explained->filter_nanoseconds : nullptr);
+      count = segment.FillVisible(page, VisibilityOf(view), mask);
+      if (count == 0) continue;
+      if (indexed) {
+        QUIVER_RETURN_IF_ERROR(EvaluateRest(segment, page, *filter, *indexed, mask, count));
+      } else if (filter != nullptr) {
+        QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, segment_filter.kept(), explained, mask, count));
+      }
     }
+    if (explained != nullptr) explained->CountPage(count);
     if (count > 0) QUIVER_RETURN_IF_ERROR(visit(page, mask, count));
   }
   return Status::Ok();
 }
 
 Status VisitMatches(const engine::ReadView& view, size_t segment_index, uint32_t first_page, uint32_t last_page,
-                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit) {
-  return VisitMatches(SegmentFilter(view, segment_index, filter), first_page, last_page, cancelled, visit);
+                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit,
+                    SegmentExplanation* explained) {
+  return VisitMatches(SegmentFilter(view, segment_index, filter, explained), first_page, last_page, cancelled, visit);
 }
 
 Result<Column> FetchColumn(const engine::ReadView& view, const FieldSchema& field, std::span<const uint64_t> rows) {

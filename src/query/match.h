@@ -13,6 +13,7 @@
 #include "engine/engine.h"
 #include "expr/filter.h"
 #include "expr/term_index.h"
+#include "query/explanation.h"
 #include "query/search.h"
 #include "segment/filter_cache.h"
 #include "segment/segment.h"
@@ -30,8 +31,9 @@ inline segment::Visibility VisibilityOf(const engine::ReadView& view) { return v
 /// segment, on one thread; then it may be read from many.
 class SegmentFilter {
  public:
-  /// An empty filter or nullptr matches every row.
-  SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter);
+  /// An empty filter or nullptr matches every row. `explained` (may be nullptr) is told what is done.
+  SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter,
+                SegmentExplanation* explained = nullptr);
 
   [[nodiscard]] const engine::ReadView& view() const { return view_; }
   [[nodiscard]] const segment::Segment& segment() const { return *view_.segments[segment_]; }
@@ -41,15 +43,19 @@ class SegmentFilter {
   [[nodiscard]] const std::optional<expr::IndexedRows>& indexed() const { return indexed_; }
   /// Where answers for the pages of a sealed segment are kept; nullptr where they are not.
   [[nodiscard]] segment::FilterBitmap* kept() const { return kept_.get(); }
+  [[nodiscard]] SegmentExplanation* explained() const { return explained_; }
 
  private:
   void AskIndexes();
+  void AskCache();
+  void BeginExplaining();
 
   const engine::ReadView& view_;
   size_t segment_;
   const expr::Filter* filter_;
   std::optional<expr::IndexedRows> indexed_;
   std::shared_ptr<segment::FilterBitmap> kept_;
+  SegmentExplanation* explained_;
 };
 
 /// Called with each page that has matching rows: page number, mask of kPageWords words, number of set bits.
@@ -61,7 +67,8 @@ Status VisitMatches(const SegmentFilter& filter, uint32_t first_page, uint32_t l
                     const PageVisitor& visit);
 /// As above, for one visit of the pages.
 Status VisitMatches(const engine::ReadView& view, size_t segment, uint32_t first_page, uint32_t last_page,
-                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit);
+                    const expr::Filter* filter, const Cancelled& cancelled, const PageVisitor& visit,
+                    SegmentExplanation* explained = nullptr);
 
 /// Returns whether the filter confines the rows to few keys, so that pages need not be visited one by one.
 bool NamesKeys(const expr::Filter* filter);

@@ -1,12 +1,14 @@
 #include "query/search.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
 
 #include "base/thread_pool.h"
 #include "index/flat_search.h"
+#include "query/explanation.h"
 #include "query/group_key.h"
 #include "query/index_search.h"
 #include "query/match.h"
@@ -48,6 +50,25 @@ std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filte
   return pieces;
 }
 
+/// Scores the rows of a run that the mask holds, or all of them, for all queries.
+Status ScanRun(const SearchRequest& request, const FlatQueries& queries, size_t segment_index, uint32_t first,
+               uint32_t rows, const uint64_t* mask, std::span<TopK> results, FlatScratch& scratch) {
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
+                          request.view.segments[segment_index]->View(request.field_id, first, rows));
+  if (!vectors.present()) return Status::Ok();
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
+  index::FlatScan(queries, vectors, mask, RowId(segment_index, first), results, scratch);
+  if (explained != nullptr) {
+    uint64_t scored = mask == nullptr ? rows : 0;
+    for (uint32_t word = 0; mask != nullptr && word < (rows + 63) / 64; ++word) {
+      scored += static_cast<uint64_t>(std::popcount(mask[word]));
+    }
+    explained->distances.fetch_add(scored * queries.nq(), std::memory_order_relaxed);
+  }
+  return Status::Ok();
+}
+
 /// Scans one piece for all queries.
 Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, const SegmentPlan& plan,
                  const std::optional<SegmentFilter>& filter, std::span<TopK> results, FlatScratch& scratch) {
@@ -63,22 +84,16 @@ Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const
     if (plan.masked) {
       const auto words = std::span(mask, (rows + 63) / 64);
       if (std::all_of(words.begin(), words.end(), [](uint64_t word) { return word == 0; })) return Status::Ok();
+    } else if (SegmentExplanation* explained = PartOf(request.explanation, piece.segment); explained != nullptr) {
+      explained->matches.fetch_add(rows, std::memory_order_relaxed);
     }
-    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, first, rows));
-    if (vectors.present()) {
-      index::FlatScan(queries, vectors, mask, RowId(piece.segment, first), results, scratch);
-    }
-    return Status::Ok();
+    return ScanRun(request, queries, piece.segment, first, rows, mask, results, scratch);
   }
   return VisitMatches(*filter, piece.first_page, piece.last_page, request.cancelled,
                       [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
                         const uint32_t first = page * kPageRows;
                         const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
-                        QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, first, rows));
-                        if (vectors.present()) {
-                          index::FlatScan(queries, vectors, mask, RowId(piece.segment, first), results, scratch);
-                        }
-                        return Status::Ok();
+                        return ScanRun(request, queries, piece.segment, first, rows, mask, results, scratch);
                       });
 }
 
@@ -106,7 +121,9 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
   for (size_t i = 0; i < plan.segments.size(); ++i) {
     const SegmentPlan& segment = plan.segments[i];
     if (segment.index != nullptr) continue;
-    if (!segment.masked) filters[i].emplace(request.view, i, request.filter.get());
+    if (!segment.masked) {
+      filters[i].emplace(request.view, i, request.filter.get(), PartOf(request.explanation, i));
+    }
     rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
   }
   const double work =
@@ -234,14 +251,19 @@ Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, co
   std::vector<std::vector<Hit>> pages;
   const size_t keep = request.offset + request.limit;
   const size_t batch = std::max<size_t>(1, kMaxKeptHits / std::max<size_t>(keep, 1));
+  Step planning(request.explanation, "plan");
   QUIVER_ASSIGN_OR_RETURN(IndexPlan plan, PlanIndexes(request, keep, parallel));
+  planning.End();
   for (size_t begin = 0; begin < request.queries.size(); begin += batch) {
     const size_t end = std::min(begin + batch, request.queries.size());
     const std::vector<std::string_view> part(request.queries.begin() + static_cast<ptrdiff_t>(begin),
                                              request.queries.begin() + static_cast<ptrdiff_t>(end));
     QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, part));
     const HitRange range{.keep = keep + 1, .radius = request.radius, .range_filter = request.range_filter};
+    Step searching(request.explanation, "search");
     QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, part, queries, range, plan, parallel));
+    searching.End();
+    const Step merging(request.explanation, "merge");
     for (size_t query = 0; query < found.size(); ++query) {
       std::vector<Hit> hits = found[query].TakeSorted();
       // An index has not seen every row of the last score.
@@ -292,11 +314,18 @@ Result<std::vector<Hit>> RankGroups(const SearchRequest& request, const FieldSch
 }
 
 Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
+  if (request.explanation != nullptr) {
+    request.explanation->Begin(request.view, request.filter);
+    request.explanation->queries = request.queries.size();
+    request.explanation->field_id = request.field_id;
+  }
   QUIVER_ASSIGN_OR_RETURN(const std::vector<std::vector<Hit>> pages, RankQueries(request, parallel));
+  const Step output(request.explanation, "output");
   QUIVER_ASSIGN_OR_RETURN(SearchResult result,
                           MakeResult(request.view, pages, request.output_fields,
                                      request.group ? request.group->fields : std::vector<int64_t>()));
   for (float& score : result.scores) score = Round(score, request.round_decimal);
+  if (request.explanation != nullptr) request.explanation->results = result.scores.size();
   return result;
 }
 
@@ -340,6 +369,7 @@ Result<std::vector<std::vector<Hit>>> RankQueries(const SearchRequest& request, 
   if (!request.group) return RankPlain(request, *field, parallel);
   std::vector<std::vector<Hit>> pages;
   for (const std::string_view query : request.queries) {
+    const Step searching(request.explanation, "search");
     QUIVER_ASSIGN_OR_RETURN(std::vector<Hit> page, RankGroups(request, *field, query, parallel));
     pages.push_back(std::move(page));
   }
@@ -372,35 +402,35 @@ namespace {
 /// The `keep` matching rows with the smallest keys, ascending. `KeyOf` reads a row's key out of a page of keys.
 template <typename Key, typename KeyOf>
 Status CollectByKey(const engine::ReadView& view, const expr::Filter* filter, size_t keep, const Cancelled& cancelled,
-                    const KeyOf& key_of, std::vector<uint64_t>& rows) {
+                    Explanation* explanation, const KeyOf& key_of, std::vector<uint64_t>& rows) {
   using Entry = std::pair<Key, uint64_t>;
   std::vector<Entry> entries;  // a max-heap once it holds `keep` entries
   const int64_t pk = view.info->schema->primary().field_id;
   for (size_t i = 0; i < view.segments.size(); ++i) {
     const segment::Segment& segment = *view.segments[i];
-    QUIVER_RETURN_IF_ERROR(VisitMatches(view, i, 0, segment.page_count(), filter, cancelled,
-                                        [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
-                                          const uint32_t first = page * kPageRows;
-                                          const uint32_t count = std::min(segment.row_count() - first, kPageRows);
-                                          QUIVER_ASSIGN_OR_RETURN(const ColumnView keys,
-                                                                  segment.View(pk, first, count));
-                                          for (uint32_t word = 0; word < segment::kPageWords; ++word) {
-                                            for (uint64_t bits = mask[word]; bits != 0; bits &= bits - 1) {
-                                              const auto at = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
-                                              Entry entry(key_of(keys, at), RowId(i, first + at));
-                                              if (entries.size() < keep) {
-                                                entries.push_back(std::move(entry));
-                                                if (entries.size() == keep)
-                                                  std::make_heap(entries.begin(), entries.end());
-                                              } else if (keep > 0 && entry < entries.front()) {
-                                                std::pop_heap(entries.begin(), entries.end());
-                                                entries.back() = std::move(entry);
-                                                std::push_heap(entries.begin(), entries.end());
-                                              }
-                                            }
-                                          }
-                                          return Status::Ok();
-                                        }));
+    QUIVER_RETURN_IF_ERROR(VisitMatches(
+        view, i, 0, segment.page_count(), filter, cancelled,
+        [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
+          const uint32_t first = page * kPageRows;
+          const uint32_t count = std::min(segment.row_count() - first, kPageRows);
+          QUIVER_ASSIGN_OR_RETURN(const ColumnView keys, segment.View(pk, first, count));
+          for (uint32_t word = 0; word < segment::kPageWords; ++word) {
+            for (uint64_t bits = mask[word]; bits != 0; bits &= bits - 1) {
+              const auto at = word * 64 + static_cast<uint32_t>(__builtin_ctzll(bits));
+              Entry entry(key_of(keys, at), RowId(i, first + at));
+              if (entries.size() < keep) {
+                entries.push_back(std::move(entry));
+                if (entries.size() == keep) std::make_heap(entries.begin(), entries.end());
+              } else if (keep > 0 && entry < entries.front()) {
+                std::pop_heap(entries.begin(), entries.end());
+                entries.back() = std::move(entry);
+                std::push_heap(entries.begin(), entries.end());
+              }
+            }
+          }
+          return Status::Ok();
+        },
+        PartOf(explanation, i)));
   }
   std::sort(entries.begin(), entries.end());
   rows.reserve(entries.size());
@@ -409,13 +439,15 @@ Status CollectByKey(const engine::ReadView& view, const expr::Filter* filter, si
 }
 
 Status CollectRows(const engine::ReadView& view, const expr::Filter* filter, size_t keep, const Cancelled& cancelled,
-                   std::vector<uint64_t>& rows) {
+                   Explanation* explanation, std::vector<uint64_t>& rows) {
   if (view.info->schema->primary().type == DataType::kInt64) {
     return CollectByKey<int64_t>(
-        view, filter, keep, cancelled, [](const ColumnView& keys, uint32_t at) { return keys.Get<int64_t>(at); }, rows);
+        view, filter, keep, cancelled, explanation,
+        [](const ColumnView& keys, uint32_t at) { return keys.Get<int64_t>(at); }, rows);
   }
   return CollectByKey<std::string_view>(
-      view, filter, keep, cancelled, [](const ColumnView& keys, uint32_t at) { return keys.Bytes(at); }, rows);
+      view, filter, keep, cancelled, explanation, [](const ColumnView& keys, uint32_t at) { return keys.Bytes(at); },
+      rows);
 }
 
 /// Orders rows, which stand in key order, by the request's keys and keeps the first ones.
@@ -436,13 +468,21 @@ Status KeepOrdered(const QueryRequest& request, size_t keep, std::vector<uint64_
 
 Result<ColumnBatch> QuerySegments(const QueryRequest& request) {
   const size_t keep = request.limit ? request.offset + *request.limit : SIZE_MAX;
+  if (request.explanation != nullptr) request.explanation->Begin(request.view, request.filter);
   std::vector<uint64_t> rows;
   const size_t collect = request.order.empty() ? keep : SIZE_MAX;
-  QUIVER_RETURN_IF_ERROR(CollectRows(request.view, request.filter.get(), collect, request.cancelled, rows));
+  Step matching(request.explanation, "match");
+  QUIVER_RETURN_IF_ERROR(
+      CollectRows(request.view, request.filter.get(), collect, request.cancelled, request.explanation, rows));
+  matching.End();
+  Step ordering(request.explanation, "order");
   if (!request.order.empty()) QUIVER_RETURN_IF_ERROR(KeepOrdered(request, keep, rows));
   rows.erase(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(std::min(request.offset, rows.size())));
+  ordering.End();
+  const Step fetching(request.explanation, "output");
   ColumnBatch output;
   QUIVER_RETURN_IF_ERROR(FetchOutput(request.view, request.output_fields, rows, output));
+  if (request.explanation != nullptr) request.explanation->results = rows.size();
   return output;
 }
 
@@ -459,15 +499,18 @@ Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* /*parallel*/)
 }
 
 Result<int64_t> Count(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
-                      const Cancelled& cancelled) {
+                      const Cancelled& cancelled, Explanation* explanation) {
   return OnSoundSegments(PlainRequest{view, filter}, [&](const PlainRequest& sound) -> Result<int64_t> {
+    if (explanation != nullptr) explanation->Begin(sound.view, sound.filter);
+    const Step counting(explanation, "count");
     int64_t total = 0;
+    const auto count_page = [&](uint32_t /*page*/, const uint64_t* /*mask*/, uint32_t count) {
+      total += count;
+      return Status::Ok();
+    };
     for (size_t i = 0; i < sound.view.segments.size(); ++i) {
       QUIVER_RETURN_IF_ERROR(VisitMatches(sound.view, i, 0, sound.view.segments[i]->page_count(), sound.filter.get(),
-                                          cancelled, [&](uint32_t /*page*/, const uint64_t* /*mask*/, uint32_t count) {
-                                            total += count;
-                                            return Status::Ok();
-                                          }));
+                                          cancelled, count_page, PartOf(explanation, i)));
     }
     return total;
   });
@@ -477,7 +520,7 @@ Result<Column> MatchingKeys(const engine::ReadView& view, const std::shared_ptr<
                             const Cancelled& cancelled) {
   return OnSoundSegments(PlainRequest{view, filter}, [&](const PlainRequest& sound) -> Result<Column> {
     std::vector<uint64_t> rows;
-    QUIVER_RETURN_IF_ERROR(CollectRows(sound.view, sound.filter.get(), SIZE_MAX, cancelled, rows));
+    QUIVER_RETURN_IF_ERROR(CollectRows(sound.view, sound.filter.get(), SIZE_MAX, cancelled, nullptr, rows));
     return FetchColumn(sound.view, sound.view.info->schema->primary(), rows);
   });
 }

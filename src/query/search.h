@@ -25,6 +25,8 @@ class ThreadPool;
 
 namespace quiver::query {
 
+struct Explanation;  // query/explanation.h
+
 /// Gives up work early: called between blocks of rows; returning true ends the request with kCancelled.
 using Cancelled = std::function<bool()>;
 
@@ -55,6 +57,7 @@ struct SearchRequest {
   /// index; they still return min(limit, matching rows) rows.
   std::optional<IndexUse> index;
   Cancelled cancelled;
+  Explanation* explanation = nullptr;  ///< filled where it is given
 };
 
 struct SearchResult {
@@ -79,6 +82,7 @@ struct QueryRequest {
   std::vector<OrderKey> order;  ///< empty = by primary key; ties by primary key
   std::vector<int64_t> output_fields;
   Cancelled cancelled;
+  Explanation* explanation = nullptr;  ///< filled where it is given
 };
 
 /// Rows in the order asked for, else in ascending primary key order, so that pages are stable and iterators neither
@@ -87,7 +91,7 @@ Result<ColumnBatch> Query(const QueryRequest& request, ThreadPool* parallel);
 
 /// Number of matching rows.
 Result<int64_t> Count(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,
-                      const Cancelled& cancelled);
+                      const Cancelled& cancelled, Explanation* explanation = nullptr);
 
 /// Primary keys of all matching rows (delete by filter).
 Result<Column> MatchingKeys(const engine::ReadView& view, const std::shared_ptr<const expr::Filter>& filter,

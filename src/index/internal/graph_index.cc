@@ -524,6 +524,14 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   if (options.walk_only && filter.bits == nullptr) plan = SearchPlan::kWalk;
   if (!terms.usable || matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
   ++counters.plans[static_cast<size_t>(plan)];
+  if (counters.reasons != nullptr) {
+    for (const SearchPlan one :
+         {SearchPlan::kScoreMatches, SearchPlan::kScanCodes, SearchPlan::kWalk, SearchPlan::kWalkThrough}) {
+      if (one == SearchPlan::kWalkThrough && kept.all) continue;
+      counters.reasons->cost[static_cast<size_t>(one)] = planner.Cost(one, kept);
+    }
+    counters.reasons->ef = static_cast<uint32_t>(ef);
+  }
   if (plan == SearchPlan::kScoreMatches) return ScanExactly(call, vectors.rows);
 
   const GraphQuery encoded(buffers.codes.data(), view_.points.dim, terms);

@@ -1,0 +1,338 @@
+#include "query/explanation.h"
+
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <span>
+
+#include "engine/collection_info.h"
+#include "segment/segment.h"
+#include "segment/segment_index.h"
+
+namespace quiver::query {
+
+namespace {
+
+using expr::NodeTrace;
+using expr::Predicate;
+using segment::kPageRows;
+using segment::Segment;
+
+using JsonWriter = rapidjson::Writer<rapidjson::StringBuffer>;
+
+void Text(JsonWriter& json, const char* key, std::string_view value) {
+  json.Key(key);
+  json.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+}
+
+void Number(JsonWriter& json, const char* key, uint64_t value) {
+  json.Key(key);
+  json.Uint64(value);
+}
+
+void Microseconds(JsonWriter& json, const char* key, double nanoseconds) {
+  json.Key(key);
+  json.Double(nanoseconds / 1000);
+}
+
+/// What the catalog says of an index; nullptr where it was dropped meanwhile.
+const engine::IndexInfo* FindInfo(const engine::CollectionInfo& info, int64_t index_id) {
+  const auto found = std::find_if(info.indexes.begin(), info.indexes.end(),
+                                  [&](const engine::IndexInfo& index) { return index.id == index_id; });
+  return found == info.indexes.end() ? nullptr : &*found;
+}
+
+std::string NameOfIndex(const engine::CollectionInfo& info, const Segment& segment, const expr::TermIndex* wanted) {
+  for (const auto& index : segment.ScalarIndexes()) {
+    if (index->scalar() != wanted) continue;
+    const engine::IndexInfo* known = FindInfo(info, index->index_id());
+    if (known != nullptr) return fmt::format("scalar index {} ({})", known->name, known->index_type);
+  }
+  return "scalar index";
+}
+
+/// Where every page was answered by what earlier reads left, that is how it was done.
+FilterPath PathOf(const SegmentExplanation& one) {
+  const bool evaluated =
+      one.trace != nullptr && one.trace->pages_evaluated.load() + one.trace->pages_settled.load() > 0;
+  return one.pages_from_cache.load() > 0 && !evaluated ? FilterPath::kKeptAnswer : one.path;
+}
+
+/// How the values that a term tests lie in a segment.
+std::string_view FormOf(const Segment& segment, const expr::FieldRef& field) {
+  const uint32_t rows = std::min(segment.row_count(), kPageRows);
+  if (field.type == DataType::kJson && !field.path.empty()) {
+    std::vector<std::string> keys;
+    for (const expr::PathStep& step : field.path) keys.push_back(step.key);
+    const auto kept = segment.JsonPath(field.field_id, keys, 0, rows);
+    if (kept.ok() && kept->present()) return "kept JSON column";
+  }
+  const auto values = segment.View(field.field_id, 0, rows);
+  if (values.ok() && (values->codes8 != nullptr || values->codes16 != nullptr)) return "dictionary";
+  return "scan";
+}
+
+/// How a term was tested in a segment.
+std::string MethodOf(const engine::CollectionInfo& info, const SegmentExplanation& explained, const NodeTrace& node) {
+  if (node.index_asked) return NameOfIndex(info, *explained.segment, node.index);
+  if (PathOf(explained) == FilterPath::kKeptAnswer) return "kept answer";
+  const bool names_keys =
+      node.predicate->kind == Predicate::Kind::kCompare || node.predicate->kind == Predicate::Kind::kIn;
+  if (explained.path == FilterPath::kPrimaryKeys && node.predicate->field.is_primary && names_keys)
+    return "primary keys";
+  if (node.rows_tested.load() == 0) {
+    return explained.trace->pages_settled.load() > 0 ? "page statistics" : "not looked at";
+  }
+  if (node.predicate->field.type == DataType::kNone) return "computed";
+  return std::string(FormOf(*explained.segment, node.predicate->field));
+}
+
+/// Writes one node of the filter, summed over the segments.
+void WriteNode(JsonWriter& json, const Explanation& explanation, size_t at) {
+  const engine::CollectionInfo& info = *explanation.view.info;
+  const NodeTrace* first = nullptr;
+  double estimated = 0;
+  uint64_t tested = 0, holds = 0, by_index = 0, nanoseconds = 0;
+  std::map<std::string, uint64_t> methods;
+  for (const SegmentExplanation& one : explanation.segments) {
+    if (one.trace == nullptr) continue;
+    const NodeTrace& node = one.trace->nodes[at];
+    if (first == nullptr) first = &node;
+    estimated += node.estimated_rows;
+    tested += node.rows_tested.load();
+    holds += node.rows_true.load();
+    if (node.index_asked) by_index += node.index_rows;
+    nanoseconds += node.nanoseconds.load() + node.index_nanoseconds;
+    if (node.children.empty()) ++methods[MethodOf(info, one, node)];
+  }
+  json.StartObject();
+  Text(json, "operator", expr::OperatorOf(*first->predicate));
+  const std::string field = expr::FieldOf(*first->predicate, *info.schema);
+  if (!field.empty()) Text(json, "field", field);
+  const std::string constants = expr::ConstantsOf(*first->predicate, *info.schema);
+  if (!constants.empty()) Text(json, "value", constants);
+  if (!methods.empty()) {
+    json.Key("segments_by_method");
+    json.StartObject();
+    for (const auto& [method, segments] : methods) Number(json, method.c_str(), segments);
+    json.EndObject();
+  }
+  Number(json, "estimated_rows", static_cast<uint64_t>(std::llround(std::max(estimated, 0.0))));
+  if (by_index > 0 || first->index_asked) {
+    Number(json, "rows_from_index", by_index);
+    if (first->index_negated) {
+      json.Key("index_asked_for_contrary");
+      json.Bool(true);
+    }
+  }
+  Number(json, "rows_tested", tested);
+  Number(json, "rows_true", holds);
+  Microseconds(json, "microseconds", static_cast<double>(nanoseconds));
+  if (!first->children.empty()) {
+    json.Key("children");
+    json.StartArray();
+    for (const size_t child : first->children) WriteNode(json, explanation, child);
+    json.EndArray();
+  }
+  json.EndObject();
+}
+
+void WriteFilter(JsonWriter& json, const SegmentExplanation& one) {
+  json.Key("filter");
+  json.StartObject();
+  Text(json, "by", FilterPathName(PathOf(one)));
+  if (one.answer_kept) {
+    json.Key("answer_kept");
+    json.Bool(true);
+  }
+  if (one.trace != nullptr) {
+    Number(json, "pages", one.segment->page_count());
+    Number(json, "pages_visited", one.pages_visited.load());
+    Number(json, "pages_settled_by_statistics", one.trace->pages_settled.load());
+    Number(json, "pages_evaluated", one.trace->pages_evaluated.load());
+    Number(json, "pages_from_kept_answer", one.pages_from_cache.load());
+    if (!std::isnan(one.trace->scan_cost)) {
+      Microseconds(json, "expected_microseconds_by_index", one.trace->index_cost);
+      Microseconds(json, "expected_microseconds_by_scan", one.trace->scan_cost);
+    }
+  }
+  Microseconds(json, "microseconds", static_cast<double>(one.filter_nanoseconds.load()));
+  json.EndObject();
+}
+
+void WriteSearch(JsonWriter& json, const engine::CollectionInfo& info, const SegmentExplanation& one) {
+  json.Key("search");
+  json.StartObject();
+  if (one.index_id == 0) {
+    Text(json, "plan", one.distances.load() > 0 ? "flat scan" : "nothing to score");
+    if (!one.why.empty()) Text(json, "why", one.why);
+    Number(json, "exact_distances", one.distances.load());
+    Microseconds(json, "microseconds", static_cast<double>(one.search_nanoseconds.load()));
+    json.EndObject();
+    return;
+  }
+  const auto begun = std::span(one.counters.plans);
+  const auto most = static_cast<size_t>(std::max_element(begun.begin(), begun.end()) - begun.begin());
+  Text(json, "plan",
+       begun[most] == 0 ? "nothing to score" : index::SearchPlanName(static_cast<index::SearchPlan>(most)));
+  if (const engine::IndexInfo* known = FindInfo(info, one.index_id); known != nullptr) {
+    Text(json, "index", known->name);
+    Text(json, "index_type", known->index_type);
+  }
+  json.Key("queries_by_plan");
+  json.StartObject();
+  for (size_t plan = 0; plan < index::kSearchPlans; ++plan) {
+    if (begun[plan] == 0) continue;
+    Number(json, index::SearchPlanName(static_cast<index::SearchPlan>(plan)).data(), begun[plan]);
+  }
+  json.EndObject();
+  Number(json, "queries_that_changed_plan", one.counters.changed_plans);
+  bool costs = false;
+  for (size_t plan = 0; plan < index::kSearchPlans; ++plan) {
+    const double cost = one.reasons.cost[plan];
+    if (!std::isfinite(cost)) continue;
+    if (!costs) {
+      json.Key("expected_microseconds");
+      json.StartObject();
+    }
+    costs = true;
+    Microseconds(json, index::SearchPlanName(static_cast<index::SearchPlan>(plan)).data(), cost);
+  }
+  if (costs) json.EndObject();
+  if (one.reasons.ef > 0) Number(json, "ef", one.reasons.ef);
+  if (one.reasons.nlist > 0) {
+    Number(json, "nprobe", one.reasons.nprobe);
+    Number(json, "nlist", one.reasons.nlist);
+  }
+  Number(json, "code_distances", one.counters.code_distances);
+  Number(json, "exact_distances", one.counters.exact_distances);
+  Number(json, "expansions", one.counters.expansions);
+  Microseconds(json, "microseconds", static_cast<double>(one.search_nanoseconds.load()));
+  json.EndObject();
+}
+
+/// The share of the visible rows that the filter is expected to keep, as rows.
+double EstimatedMatches(const SegmentExplanation& one) {
+  const auto visible = static_cast<double>(one.visible);
+  if (one.trace == nullptr || one.segment->row_count() == 0) return visible;
+  return std::clamp(one.trace->nodes.front().estimated_rows * visible / one.segment->row_count(), 0.0, visible);
+}
+
+}  // namespace
+
+std::string_view FilterPathName(FilterPath path) {
+  switch (path) {
+    case FilterPath::kEveryRow: return "every row";
+    case FilterPath::kNoRow: return "no row";
+    case FilterPath::kPrimaryKeys: return "primary keys";
+    case FilterPath::kIndexes: return "scalar indexes";
+    case FilterPath::kKeptAnswer: return "kept answer";
+    case FilterPath::kEvaluation: return "evaluation";
+  }
+  return "";
+}
+
+void SegmentExplanation::Add(const index::IndexCounters& more) {
+  counters.code_distances += more.code_distances;
+  counters.exact_distances += more.exact_distances;
+  counters.expansions += more.expansions;
+  counters.changed_plans += more.changed_plans;
+  for (size_t plan = 0; plan < index::kSearchPlans; ++plan) counters.plans[plan] += more.plans[plan];
+}
+
+void Explanation::Begin(const engine::ReadView& read_view, const std::shared_ptr<const expr::Filter>& read_filter) {
+  if (steps_before_ == SIZE_MAX) steps_before_ = steps.size();
+  steps.resize(steps_before_);
+  segments.clear();
+  view = read_view;
+  filter = read_filter;
+  const segment::Visibility visibility = view.visibility();
+  for (const auto& segment : view.segments) {
+    SegmentExplanation& one = segments.emplace_back();
+    one.segment = segment;
+    uint64_t mask[segment::kPageWords];
+    for (uint32_t page = 0; page < segment->page_count(); ++page) {
+      one.visible += segment->FillVisible(page, visibility, mask);
+    }
+  }
+}
+
+void Step::End() {
+  if (explanation_ == nullptr) return;
+  const auto took = std::chrono::steady_clock::now() - begin_;
+  const auto nanoseconds = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
+  auto& steps = explanation_->steps;
+  const auto known = std::find_if(steps.begin(), steps.end(), [&](const auto& step) { return step.first == name_; });
+  if (known != steps.end()) {
+    known->second += nanoseconds;
+  } else {
+    steps.emplace_back(name_, nanoseconds);
+  }
+  explanation_ = nullptr;
+}
+
+std::string ToJson(const Explanation& explanation) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.SetMaxDecimalPlaces(3);
+  const engine::CollectionInfo& info = *explanation.view.info;
+  double estimated = 0;
+  uint64_t matches = 0, rows = 0, visible = 0;
+  bool filtered = false;
+  for (const SegmentExplanation& one : explanation.segments) {
+    estimated += EstimatedMatches(one);
+    matches += one.matches.load();
+    rows += one.segment->row_count();
+    visible += one.visible;
+    filtered = filtered || one.trace != nullptr;
+  }
+  json.StartObject();
+  Text(json, "collection", info.name());
+  Number(json, "rows", rows);
+  Number(json, "visible_rows", visible);
+  Number(json, "estimated_matches", static_cast<uint64_t>(std::llround(estimated)));
+  Number(json, "matches", matches);
+  Number(json, "results", explanation.results);
+  if (explanation.queries > 0) {
+    Number(json, "queries", explanation.queries);
+    if (const FieldSchema* field = info.schema->FindById(explanation.field_id); field != nullptr) {
+      Text(json, "vector_field", field->name);
+    }
+  }
+  if (filtered) {
+    json.Key("filter");
+    WriteNode(json, explanation, 0);
+  }
+  json.Key("segments");
+  json.StartArray();
+  for (const SegmentExplanation& one : explanation.segments) {
+    json.StartObject();
+    json.Key("id");
+    json.Int64(one.segment->id());
+    Text(json, "state", one.segment->sealed() ? "sealed" : "growing");
+    Number(json, "rows", one.segment->row_count());
+    Number(json, "visible_rows", one.visible);
+    Number(json, "estimated_matches", static_cast<uint64_t>(std::llround(EstimatedMatches(one))));
+    Number(json, "matches", one.matches.load());
+    WriteFilter(json, one);
+    if (explanation.queries > 0) WriteSearch(json, info, one);
+    json.EndObject();
+  }
+  json.EndArray();
+  json.Key("steps");
+  json.StartArray();
+  for (const auto& [name, nanoseconds] : explanation.steps) {
+    json.StartObject();
+    Text(json, "step", name);
+    Microseconds(json, "microseconds", static_cast<double>(nanoseconds));
+    json.EndObject();
+  }
+  json.EndArray();
+  json.EndObject();
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+}  // namespace quiver::query
