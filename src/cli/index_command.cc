@@ -17,6 +17,7 @@
 #include "cli/vector_file.h"
 #include "engine/index_recipe.h"
 #include "index/flat_search.h"
+#include "index/recipe_trial.h"
 #include "index/search_measure.h"
 #include "index/tuning.h"
 #include "index/vector_index.h"
@@ -36,7 +37,8 @@ constexpr std::string_view kUsage =
     "Builds, searches, measures and tunes vector indexes over files of vectors, on this machine, without a server.\n"
     "BASE and QUERIES are .fvecs, .bvecs, .npy (2-D; f4, f2, i1, u1) or .fbin files, ROWS .ivecs or .npy of integers.\n"
     "\n"
-    "  --type NAME        as CreateIndex takes it: HNSW (default), HNSW_SQ, IVF_FLAT, IVF_SQ8, IVF_RABITQ, DISKANN\n"
+    "  --type NAME        as CreateIndex takes it: HNSW (default), HNSW_SQ, IVF_FLAT, IVF_SQ8, IVF_RABITQ, DISKANN,\n"
+    "                     AUTOINDEX\n"
     "  --metric NAME      L2 (default), IP or COSINE\n"
     "  --param KEY=VALUE  a parameter of CreateIndex: M=16, efConstruction=200, nlist=1024, rbq_bits=7\n"
     "  --threads N        threads of the build (1: the same bytes every time)\n"
@@ -233,6 +235,27 @@ Result<index::MeasureSet> Truth(const Arguments& arguments, const Data& data, Me
 
 // --- verbs -----------------------------------------------------------------------------------------------------------
 
+/// What is built, and what was tried before.
+struct Choice {
+  index::IndexRecipe recipe;
+  std::vector<index::TriedRecipe> tried;
+};
+
+Result<Choice> Choose(const std::vector<index::IndexRecipe>& candidates, const ColumnView& vectors) {
+  if (candidates.size() == 1) return Choice{.recipe = candidates.front(), .tried = {}};
+  const double start = CpuSeconds();
+  QUIVER_ASSIGN_OR_RETURN(index::RecipeChoice choice, index::ChooseRecipe(candidates, vectors, {}));
+  for (const index::TriedRecipe& tried : choice.tried) {
+    fmt::print(
+        "{}{}: sample {:.1f} us at recall {:.3f}; foretold {:.1f} us, {:.1f} CPU s to build, {:.0f} bytes per row; "
+        "weighed {:.2f}\n",
+        index::DescribeTried(tried), tried.chosen ? " (chosen)" : "", tried.nanoseconds / 1000, tried.recall,
+        tried.segment_nanoseconds / 1000, tried.build_seconds, tried.row_bytes, tried.cost);
+  }
+  fmt::print("tried in {:.2f} CPU s\n", CpuSeconds() - start);
+  return Choice{.recipe = candidates[choice.chosen], .tried = std::move(choice.tried)};
+}
+
 Status Build(const Arguments& arguments) {
   QUIVER_ASSIGN_OR_RETURN(const VectorFile base, ReadVectorFile(arguments.files[0], arguments.rows));
   FieldSchema field;
@@ -249,9 +272,10 @@ Status Build(const Arguments& arguments) {
   info.params = spec.params;
   const std::optional<index::IndexRecipe> recipe = engine::RecipeOf(field, info);
   if (!recipe) return InvalidParameter("{} has no structure of its own: its searches scan", arguments.type);
+  QUIVER_ASSIGN_OR_RETURN(const Choice choice, Choose(engine::CandidatesOf(*recipe, info, base.rows), base.View()));
   const double start = CpuSeconds();
   QUIVER_ASSIGN_OR_RETURN(const std::string bytes,
-                          index::BuildVectorIndex(*recipe, base.View(), {.threads = arguments.threads}));
+                          index::BuildVectorIndex(choice.recipe, base.View(), {.threads = arguments.threads}));
   const double seconds = CpuSeconds() - start;
   QUIVER_RETURN_IF_ERROR(WriteFile(arguments.out, bytes));
   fmt::print("{} over {} rows of {} dimensions: {:.2f} CPU s, {:.1f} MB\n", spec.index_type, base.rows, base.dim,
@@ -259,7 +283,8 @@ Status Build(const Arguments& arguments) {
   if (!index::IsTunable(*recipe, base.rows)) return Status::Ok();
   QUIVER_ASSIGN_OR_RETURN(const auto index, index::OpenVectorIndex(bytes, arguments.out));
   const double opened = CpuSeconds();
-  QUIVER_ASSIGN_OR_RETURN(const index::IndexTuning tuning, index::MeasureTuning(*index, base.View(), seconds, {}));
+  QUIVER_ASSIGN_OR_RETURN(index::IndexTuning tuning, index::MeasureTuning(*index, base.View(), seconds, {}));
+  tuning.SetTried(choice.tried);
   QUIVER_RETURN_IF_ERROR(WriteFile(index::TuningName(arguments.out), tuning.Serialise()));
   fmt::print("measured {} ways of searching with {} rows: {:.2f} CPU s\n", tuning.points().size(), tuning.samples(),
              CpuSeconds() - opened);

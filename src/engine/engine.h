@@ -26,6 +26,7 @@
 #include "base/memory_budget.h"
 #include "base/status.h"
 #include "engine/collection_info.h"
+#include "index/recipe_trial.h"
 #include "index/vector_index.h"
 #include "schema/collection_schema.h"
 #include "schema/column.h"
@@ -62,6 +63,8 @@ struct EngineOptions {
   uint64_t compaction_bytes_per_second = 128 << 20;  ///< pace of compaction; 0 = as fast as it goes
   size_t index_build_threads = 0;                    ///< of one index build; 0 = half of the cores
   int64_t index_min_rows = 4096;                     ///< segments with fewer rows are scanned
+  /// From so many rows on AUTOINDEX tries what serves them best.
+  uint64_t index_trial_rows = index::kLeastTrialRows;
   int64_t max_databases = 64;
   int64_t max_collections = 65536;
   int64_t max_partitions = 1024;

@@ -381,10 +381,15 @@ class Engine::Impl {
   // index_tuning.cc
   /// Gives an index the tuning that was measured before. Without one, or with a damaged one, it waits for the indexer.
   void LoadTuning(const segment::SegmentIndex& index, uint64_t rows);
-  /// Measures an index of the segment, whose building took so long, and keeps the outcome beside it. Errors:
-  /// kCancelled; of measuring. What cannot be written is used all the same.
+  /// Measures an index of the segment, whose building took so long after `tried` was tried, and keeps the outcome
+  /// beside it. Errors: kCancelled; of measuring. What cannot be written is used all the same.
   Status TuneIndex(const segment::SealedSegment& sealed, const segment::SegmentIndex& index, double build_seconds,
-                   const std::function<bool()>& cancelled);
+                   const std::vector<index::TriedRecipe>& tried, const std::function<bool()>& cancelled);
+  /// The recipe to build by; where there are several candidates, what came of trying them goes into `tried`.
+  static Result<index::IndexRecipe> ChooseAmong(const std::vector<index::IndexRecipe>& candidates,
+                                                const ColumnView& column, const IndexTask& task,
+                                                const index::BuildControl& control,
+                                                std::vector<index::TriedRecipe>& tried);
   /// Measures one index of the collection that lacks a tuning: built by a program that made none, or found damaged.
   /// Returns whether there was one.
   bool TuneNext(const Collection& collection);

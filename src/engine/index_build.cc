@@ -180,12 +180,17 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
   const segment::SealedSegment& sealed = *task.segment;
   const auto start = Clock::now();
   QUIVER_ASSIGN_OR_RETURN(const ColumnView column, sealed.View(task.info.field_id, 0, sealed.row_count()));
-  const auto* vector_recipe = std::get_if<index::IndexRecipe>(&task.recipe);
   const auto* scalar_recipe = std::get_if<index::ScalarRecipe>(&task.recipe);
-  const uint64_t memory =
-      vector_recipe != nullptr ? BuildMemory(*vector_recipe, column) : index::ScalarBuildMemory(*scalar_recipe, column);
+  std::vector<index::IndexRecipe> candidates;
+  if (scalar_recipe == nullptr) {
+    candidates =
+        CandidatesOf(std::get<index::IndexRecipe>(task.recipe), task.info, column.rows, options.index_trial_rows);
+  }
+  uint64_t memory = scalar_recipe != nullptr ? index::ScalarBuildMemory(*scalar_recipe, column) : 0;
+  for (const index::IndexRecipe& recipe : candidates) memory = std::max(memory, BuildMemory(recipe, column));
   QUIVER_RETURN_IF_ERROR(budget->Admit(memory));
   const MemoryCharge charge(budget, MemoryConsumer::kBackground, memory);
+  std::vector<index::TriedRecipe> tried;
   BuiltIndex built;
   built.entry.index_id = task.info.id;
   built.entry.field_id = task.info.field_id;
@@ -193,8 +198,9 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
     const index::BuildControl control{.cancelled = cancelled, .on_progress = {}, .threads = BuildThreads(options)};
     const auto build = [&]() -> Result<std::string> {
       if (scalar_recipe != nullptr) return index::BuildScalarIndex(*scalar_recipe, column, control);
-      if (options.build_index) return options.build_index(*vector_recipe, column, control);
-      return index::BuildVectorIndex(*vector_recipe, column, control);
+      QUIVER_ASSIGN_OR_RETURN(const index::IndexRecipe recipe, ChooseAmong(candidates, column, task, control, tried));
+      if (options.build_index) return options.build_index(recipe, column, control);
+      return index::BuildVectorIndex(recipe, column, control);
     };
     QUIVER_ASSIGN_OR_RETURN(const std::string bytes, build());
     QUIVER_RETURN_IF_ERROR(sealed.fence());  // it may have been built from zeros
@@ -212,7 +218,7 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
   }
   built.index = *std::move(opened);
   const std::chrono::duration<double> spent = Clock::now() - start;
-  if (const Status tuned = TuneIndex(sealed, *built.index, spent.count(), cancelled); !tuned.ok()) {
+  if (const Status tuned = TuneIndex(sealed, *built.index, spent.count(), tried, cancelled); !tuned.ok()) {
     if (tuned.code() == StatusCode::kCancelled) {
       RemoveIndexObject(built.entry.object);
       return tuned;

@@ -314,6 +314,31 @@ TEST_F(IndexBuildTest, AnIndexIsServedThoughItsTuningCannotBeWritten) {
   EXPECT_EQ(started_, 1);
 }
 
+TEST_F(IndexBuildTest, AutoIndexTriesWhatServesTheRows) {
+  options_.index_trial_rows = 1000;
+  Open();
+  Create();
+  CreateIndex("AUTOINDEX");
+  InsertAndFlush(0, 1500);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  ASSERT_NE(Tuning(), nullptr);
+  size_t chosen = 0;
+  for (const index::TriedRecipe& tried : Tuning()->tried()) {
+    EXPECT_GT(tried.segment_nanoseconds, 0);
+    EXPECT_GT(tried.row_bytes, 0);
+    if (!tried.chosen) continue;
+    ++chosen;
+    EXPECT_EQ(tried.structure, Tuning()->structure());
+    for (const index::TriedRecipe& other : Tuning()->tried()) EXPECT_LE(tried.cost, other.cost);
+  }
+  EXPECT_EQ(chosen, 1U);
+  EXPECT_EQ(Docs()->info()->indexes.front().index_type, "AUTOINDEX");
+  const size_t tried = Tuning()->tried().size();
+  Open();
+  ASSERT_NE(Tuning(), nullptr);
+  EXPECT_EQ(Tuning()->tried().size(), tried) << "kept";
+}
+
 TEST_F(IndexBuildTest, WaitsForMemory) {
   options_.memory_limit = 2 << 20;
   Open();

@@ -139,6 +139,21 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
   return recipe;
 }
 
+std::vector<IndexRecipe> CandidatesOf(const IndexRecipe& recipe, const IndexInfo& index, uint64_t rows,
+                                      uint64_t least_rows) {
+  std::vector<IndexRecipe> candidates{recipe};
+  const bool open = index.index_type == "AUTOINDEX" && recipe.structure == IndexStructure::kGraph;
+  if (!open || rows < least_rows) return candidates;
+  IndexRecipe lists = recipe;
+  lists.structure = IndexStructure::kLists;
+  lists.codec = IndexCodec::kRabitq;
+  for (const uint32_t bits : {7U, 4U}) {
+    lists.code_bits = bits;
+    candidates.push_back(lists);
+  }
+  return candidates;
+}
+
 Result<std::vector<std::string>> JsonPathOf(const CollectionSchema& schema, const FieldSchema& field,
                                             const KeyValues& params) {
   std::vector<std::string> keys;

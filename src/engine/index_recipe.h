@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/collection_info.h"
+#include "index/recipe_trial.h"
 #include "index/scalar_index.h"
 #include "index/vector_index.h"
 
@@ -20,6 +21,12 @@ namespace quiver::engine {
 /// structure serves, and for scalar and sparse fields. Parameters that the client did not give are chosen by us; they
 /// need not be the published defaults. Whether the structure exists is for index::BuildVectorIndex to say.
 std::optional<index::IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& index);
+
+/// What may be built over `rows` rows for an index whose recipe is `recipe`: where more than one is possible, a trial
+/// on the rows decides (index/recipe_trial.h). AUTOINDEX on dense vectors leaves the choice open; other names, and
+/// fewer rows than `least_rows`, mean `recipe`.
+std::vector<index::IndexRecipe> CandidatesOf(const index::IndexRecipe& recipe, const IndexInfo& index, uint64_t rows,
+                                             uint64_t least_rows = index::kLeastTrialRows);
 
 /// What to build for an index on a scalar field; nothing for what is recorded only: JSON indexes without a
 /// single type or with a cast function, a path that cannot be parsed. NGRAM means grams of three bytes, whatever its

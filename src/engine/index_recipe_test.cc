@@ -26,6 +26,19 @@ std::optional<index::IndexRecipe> Recipe(const std::string& type, const KeyValue
   return RecipeOf(field, info);
 }
 
+TEST(IndexRecipeTest, AutoIndexOnManyRowsIsOpen) {
+  IndexInfo given;
+  given.index_type = "AUTOINDEX";
+  const index::IndexRecipe graph = *Recipe("AUTOINDEX");
+  EXPECT_EQ(CandidatesOf(graph, given, 99'999).size(), 1U) << "too few for a trial";
+  const auto candidates = CandidatesOf(graph, given, 100'000);
+  ASSERT_GE(candidates.size(), 2U);
+  EXPECT_EQ(candidates[0].structure, IndexStructure::kGraph);
+  EXPECT_EQ(candidates[1].structure, IndexStructure::kLists);
+  given.index_type = "HNSW";
+  EXPECT_EQ(CandidatesOf(graph, given, 100'000).size(), 1U) << "what is named is built";
+}
+
 TEST(IndexRecipeTest, NamesMapToStructureAndCodec) {
   const auto graph = Recipe("HNSW", {{"M", "24"}, {"efConstruction", "+300"}});
   ASSERT_TRUE(graph);

@@ -6,6 +6,7 @@
 
 #include "base/logging.h"
 #include "engine/engine_impl.h"
+#include "index/recipe_trial.h"
 #include "index/tuning.h"
 
 namespace quiver::engine {
@@ -27,12 +28,14 @@ void Engine::Impl::LoadTuning(const segment::SegmentIndex& index, uint64_t rows)
 }
 
 Status Engine::Impl::TuneIndex(const segment::SealedSegment& sealed, const segment::SegmentIndex& index,
-                               double build_seconds, const std::function<bool()>& cancelled) {
+                               double build_seconds, const std::vector<index::TriedRecipe>& tried,
+                               const std::function<bool()>& cancelled) {
   if (index.scalar() != nullptr || !index::IsTunable(index.index().recipe(), sealed.row_count())) return Status::Ok();
   QUIVER_ASSIGN_OR_RETURN(const ColumnView column, sealed.View(index.field_id(), 0, sealed.row_count()));
   const double start = index::ThreadCpuSeconds();
   QUIVER_ASSIGN_OR_RETURN(index::IndexTuning tuning,
                           index::MeasureTuning(index.index(), column, build_seconds, cancelled));
+  tuning.SetTried(tried);
   QUIVER_RETURN_IF_ERROR(sealed.fence());  // it may have been measured on zeros
   if (index.damaged()) return Error(StatusCode::kCorruption, "{}: it cannot be read", index.object());
   const std::string name = index::TuningName(index.object());
@@ -45,6 +48,26 @@ Status Engine::Impl::TuneIndex(const segment::SealedSegment& sealed, const segme
   return Status::Ok();
 }
 
+Result<index::IndexRecipe> Engine::Impl::ChooseAmong(const std::vector<index::IndexRecipe>& candidates,
+                                                     const ColumnView& column, const IndexTask& task,
+                                                     const index::BuildControl& control,
+                                                     std::vector<index::TriedRecipe>& tried) {
+  if (candidates.size() == 1) return candidates.front();
+  const double start = index::ThreadCpuSeconds();
+  QUIVER_ASSIGN_OR_RETURN(index::RecipeChoice choice, index::ChooseRecipe(candidates, column, control));
+  for (const index::TriedRecipe& recipe : choice.tried) {
+    QUIVER_LOG(info,
+               "{} over segment {}: {} would take {:.0f} us per query, {:.0f} s to build and {:.0f} bytes per row, "
+               "weighed {:.2f}{}",
+               task.info.name, task.segment->id(), index::DescribeTried(recipe), recipe.segment_nanoseconds / 1000,
+               recipe.build_seconds, recipe.row_bytes, recipe.cost, recipe.chosen ? ": chosen" : "");
+  }
+  QUIVER_LOG(info, "{} over segment {} was chosen in {:.0f} ms of CPU time", task.info.name, task.segment->id(),
+             (index::ThreadCpuSeconds() - start) * 1000);
+  tried = std::move(choice.tried);
+  return candidates[choice.chosen];
+}
+
 bool Engine::Impl::TuneNext(const Collection& collection) {
   for (const auto& sealed : collection.sealed_segments()) {
     if (sealed->outgoing() || sealed->fenced()) continue;
@@ -55,7 +78,7 @@ bool Engine::Impl::TuneNext(const Collection& collection) {
       const auto cancelled = [&] {
         return indexer_stop_.load(std::memory_order_relaxed) || collection.dropped || sealed->outgoing();
       };
-      const Status status = TuneIndex(*sealed, *index, 0, cancelled);
+      const Status status = TuneIndex(*sealed, *index, 0, {}, cancelled);
       if (!status.ok() && status.code() != StatusCode::kCancelled) {
         QUIVER_LOG(warn, "{} cannot be measured, it is searched as estimated when it was built: {}", index->object(),
                    status.ToString());

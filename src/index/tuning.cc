@@ -55,6 +55,11 @@ double Miss(const TuningPoint& point) {
 
 }  // namespace
 
+std::string DescribeTried(const TriedRecipe& tried) {
+  if (tried.structure == IndexStructure::kGraph) return "a graph";
+  return tried.codec == IndexCodec::kRabitq ? fmt::format("lists with {} bits", tried.code_bits) : "lists";
+}
+
 bool IsTunable(const IndexRecipe& recipe, uint64_t rows) {
   return recipe.structure != IndexStructure::kInverted && rows >= kLeastRows;
 }

@@ -52,6 +52,9 @@ struct TriedRecipe {
   float cost = 0;                 ///< all of these weighed; the least is chosen
 };
 
+/// "a graph" or "lists with 7 bits".
+std::string DescribeTried(const TriedRecipe& tried);
+
 /// The name of the tuning file of an index file or object.
 inline std::string TuningName(std::string_view index_name) { return std::string(index_name) + ".tune"; }
 
