@@ -29,6 +29,14 @@ struct PageFacts {
   bool most_text_open = false;  ///< there is no upper bound
 };
 
+class JsonKeyTable;
+
+/// Documents of a page in binary form (expr/json_form.h).
+struct JsonForms {
+  const JsonKeyTable* keys = nullptr;  ///< nullptr: the page keeps none
+  ColumnView view;                     ///< of type JSON; the bytes of a row are its form. A NULL row has none
+};
+
 /// One page of rows (at most a few thousand). Immutable while it is read; safe from many threads.
 class ColumnSource {
  public:
@@ -46,6 +54,8 @@ class ColumnSource {
   [[nodiscard]] virtual ColumnView json_path(int64_t /*field_id*/, std::span<const std::string> /*keys*/) const {
     return {};
   }
+  /// The documents of a JSON field in binary form, where the page keeps that beside the text.
+  [[nodiscard]] virtual JsonForms json_forms(int64_t /*field_id*/) const { return {}; }
   /// As column(), but only which rows are NULL may be asked of it.
   [[nodiscard]] virtual ColumnView validity(int64_t field_id) const { return column(field_id); }
   /// A number of the first row that tells it from the rows of other pages; rows count on from it. It decides which rows

@@ -32,6 +32,7 @@ struct Truth {
 
 class Evaluator;
 class FilterTrace;
+class JsonKeyTable;
 
 /// A run of rows to evaluate. `columns[slot]` starts at the first row of the chunk.
 struct Chunk {
@@ -39,6 +40,8 @@ struct Chunk {
   size_t words = 0;
   const ColumnView* columns = nullptr;
   const ColumnView* paths = nullptr;  ///< of JSON paths, by their own slots; not present() where the page has no column
+  /// By slot: set where `columns` has documents in binary form (expr/json_form.h), not as text. nullptr: of no slot.
+  const JsonKeyTable* const* json_keys = nullptr;
   const PageFacts* const* facts = nullptr;  ///< by slot, nullptr where none are known; nullptr: of no slot
   uint64_t first_row_id = 0;
   /// A chain of which some terms are known to hold for every active row: bit i = operand i of its predicate.

@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "expr/filter.h"
+#include "expr/json_form.h"
+#include "expr/json_form_writer.h"
 
 namespace quiver::expr {
 namespace {
@@ -15,6 +17,7 @@ constexpr size_t kPages = 256;
 constexpr int64_t kCoded = kFirstUserFieldId + 8;
 constexpr int64_t kKept = kFirstUserFieldId + 9;
 constexpr int64_t kTime = kFirstUserFieldId + 10;
+constexpr int64_t kFormed = kFirstUserFieldId + 11;
 constexpr uint32_t kCategories = 200;
 constexpr uint32_t kCities = 100;
 
@@ -29,9 +32,13 @@ class Pages {
     std::vector<int64_t> ranks;
     std::vector<uint8_t> city_codes;
     ColumnView cities;
+    const JsonKeyTable* keys = nullptr;
     PageFacts time_facts;
     bool tells_facts = false;
     [[nodiscard]] size_t row_count() const override { return batch.rows; }
+    [[nodiscard]] JsonForms json_forms(int64_t field_id) const override {
+      return field_id == kFormed ? JsonForms{.keys = keys, .view = column(field_id)} : JsonForms{};
+    }
     [[nodiscard]] bool Facts(int64_t field_id, PageFacts* facts) const override {
       if (!tells_facts || field_id != kTime) return false;
       *facts = time_facts;
@@ -75,6 +82,7 @@ class Pages {
     add("coded", DataType::kVarChar);  // the same values, with a dictionary
     add("kept", DataType::kJson);      // as j, of which two places are columns
     add("time", DataType::kInt64);     // rises with the rows, as what is written over time does
+    add("formed", DataType::kJson);    // as j, in binary form
     for (uint32_t i = 0; i < kCities; ++i) {
       city_entries += fmt::format("\"c{:02}\"", i);
       city_offsets.push_back(static_cast<uint32_t>(city_entries.size()));
@@ -85,6 +93,8 @@ class Pages {
       entry_offsets.push_back(static_cast<uint32_t>(entries.size()));
     }
     dictionary = {.id = 1, .size = kCategories, .offsets = entry_offsets.data(), .blob = entries.data()};
+    JsonFormWriter forms;
+    std::string form;
     for (size_t p = 0; p < kPages; ++p) {
       auto page = std::make_unique<Page>();
       page->batch.rows = kPageRows;
@@ -114,6 +124,9 @@ class Pages {
         page->codes.push_back(static_cast<uint8_t>(mixed % kCategories));
         columns[9].Append("{}");  // only which rows are null may be looked at
         columns[10].AppendValue(static_cast<int64_t>(row));
+        form.clear();
+        forms.Append(ViewOf(columns[6]).Bytes(r), &form);
+        columns[11].Append(form);
         page->ranks.push_back(static_cast<int64_t>(mixed));
         page->city_codes.push_back(static_cast<uint8_t>(mixed % kCities));
       }
@@ -129,8 +142,11 @@ class Pages {
       page->cities.rows = kPageRows;
       page->cities.dictionary = &cities;
       page->cities.codes8 = page->city_codes.data();
+      page->keys = &keys;
       pages.push_back(std::move(page));
     }
+    key_bytes = forms.Keys();
+    keys = JsonKeyTable::Open(key_bytes).value();
   }
 
   CollectionSchema schema;
@@ -141,6 +157,8 @@ class Pages {
   std::string city_entries;
   std::vector<uint32_t> city_offsets{0};
   ColumnDictionary cities;
+  std::string key_bytes;
+  JsonKeyTable keys;
 };
 
 Pages& MutableData() {
@@ -205,10 +223,15 @@ BENCHMARK_CAPTURE(Evaluate, category_in_codes, "coded in ['category 007', 'categ
 BENCHMARK_CAPTURE(Evaluate, category_regex, "plain =~ '07$'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, category_regex_codes, "coded =~ '07$'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_path, "j[\"shop\"][\"rank\"] == 12345", 1);
+BENCHMARK_CAPTURE(Evaluate, json_path_form, "formed[\"shop\"][\"rank\"] == 12345", 1);
 BENCHMARK_CAPTURE(Evaluate, json_path_column, "kept[\"shop\"][\"rank\"] == 12345", 1);
 BENCHMARK_CAPTURE(Evaluate, json_text, "j[\"shop\"][\"city\"] == 'c07'", 10'486);
+BENCHMARK_CAPTURE(Evaluate, json_text_form, "formed[\"shop\"][\"city\"] == 'c07'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_text_column, "kept[\"shop\"][\"city\"] == 'c07'", 10'486);
 BENCHMARK_CAPTURE(Evaluate, json_first_key, "j[\"title\"] == 'item number 5'", 1);
+BENCHMARK_CAPTURE(Evaluate, json_first_key_form, "formed[\"title\"] == 'item number 5'", 1);
+BENCHMARK_CAPTURE(Evaluate, json_contains, "json_contains(j[\"tags\"], 'blue')", 1'048'576);
+BENCHMARK_CAPTURE(Evaluate, json_contains_form, "json_contains(formed[\"tags\"], 'blue')", 1'048'576);
 BENCHMARK_CAPTURE(Evaluate, conjunction_of_5,
                   "j[\"price\"] > 100 and s like 'prefix1%' and i8 == 11 and f < 500 and id < 1000", 1);
 

@@ -159,6 +159,7 @@ class CompiledFilter final : public Filter {
 
  private:
   void Build() {
+    json_.resize(field_ids_.size());
     whole_.resize(field_ids_.size());
     FindPaths(*root_);
     evaluator_ = BuildEvaluator(*root_, {.column = [this](int64_t field_id) { return SlotOf(field_id); },
@@ -216,10 +217,19 @@ class CompiledFilter final : public Filter {
       static_assert(std::is_trivially_destructible_v<ColumnView>);
       std::uninitialized_default_construct_n(views, count * 2);
     }
+    // Where documents come in binary form; looked at only where the filter reads JSON.
+    std::array<const JsonKeyTable*, kInlineColumns> inline_keys;
+    std::vector<const JsonKeyTable*> many_keys;
+    const JsonKeyTable** json_keys = nullptr;
+    if (reads_json_) {
+      if (fields > kInlineColumns) many_keys.resize(fields);
+      json_keys = fields > kInlineColumns ? many_keys.data() : inline_keys.data();
+      std::fill_n(json_keys, fields, nullptr);
+    }
     const uint64_t unread = UnreadSlots(settled);
     const auto is_read = [unread](size_t slot) { return slot >= 64 || ((unread >> slot) & 1U) == 0; };
     for (size_t i = 0; i < fields; ++i) {
-      if (is_read(i)) views[i] = ColumnOf(page, i, views + fields);
+      if (is_read(i)) views[i] = ColumnOf(page, i, views + fields, json_keys);
     }
 
     const size_t rows = page.row_count();
@@ -231,6 +241,7 @@ class CompiledFilter final : public Filter {
       chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
       chunk.columns = views + count;
       chunk.paths = views + count + fields;
+      chunk.json_keys = json_keys;
       chunk.facts = facts;
       chunk.first_row_id = page.first_row_id() + begin;
       chunk.settled_chain = evaluator_->counted();
@@ -321,6 +332,8 @@ class CompiledFilter final : public Filter {
   void FindPaths(const Predicate& predicate) {
     for (const FieldRef* field : {&predicate.field, &predicate.right_field}) {
       if (field->type != DataType::kJson) continue;
+      reads_json_ = true;
+      json_[SlotOf(field->field_id)] = true;
       if (!MayBeColumn(*field)) {
         if (predicate.kind != Predicate::Kind::kIsNull) whole_[SlotOf(field->field_id)] = true;
       } else if (PathSlotOf(*field) == paths_.size()) {
@@ -330,8 +343,10 @@ class CompiledFilter final : public Filter {
     for (const PredicatePtr& child : predicate.children) FindPaths(*child);
   }
 
-  /// The column of field slot `i`. Its values stay untouched where `path_views` has all that is asked of them.
-  [[nodiscard]] ColumnView ColumnOf(const ColumnSource& page, size_t i, ColumnView* path_views) const {
+  /// The column of field slot `i`. Its values stay untouched where `path_views` has all that is asked of them, and its
+  /// texts where there are documents in binary form: those are the values then, and json_keys[i] is set.
+  [[nodiscard]] ColumnView ColumnOf(const ColumnSource& page, size_t i, ColumnView* path_views,
+                                    const JsonKeyTable** json_keys) const {
     bool all = !paths_.empty() && !whole_[i];
     bool any = false;
     for (size_t p = 0; p < paths_.size(); ++p) {
@@ -340,7 +355,13 @@ class CompiledFilter final : public Filter {
       path_views[p] = page.json_path(field_ids_[i], paths_[p].keys);
       all = all && path_views[p].present();
     }
-    return any && all ? page.validity(field_ids_[i]) : page.column(field_ids_[i]);
+    if (any && all) return page.validity(field_ids_[i]);
+    if (json_[i]) {
+      const JsonForms forms = page.json_forms(field_ids_[i]);
+      json_keys[i] = forms.keys;
+      if (forms.keys != nullptr) return forms.view;
+    }
+    return page.column(field_ids_[i]);
   }
 
   void CollectFields(const Predicate& predicate) {
@@ -381,6 +402,8 @@ class CompiledFilter final : public Filter {
 
   std::shared_ptr<const Predicate> root_;
   std::vector<int64_t> field_ids_;
+  bool reads_json_ = false;
+  std::vector<bool> json_;   ///< by field slot: a JSON field
   std::vector<bool> whole_;  ///< by field slot: a JSON field of which more than paths_ is asked
   std::vector<Path> paths_;
   std::vector<std::shared_ptr<const AbsentColumn>> absent_;

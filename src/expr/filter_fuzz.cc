@@ -1,5 +1,6 @@
 // Compiles and evaluates a filter on a small table. The input is the filter; what follows a line "---" is taken as the
-// text of JSON values, however broken. Beyond not crashing, a filter and its negation must not pass the same row.
+// text of JSON values, however broken. Beyond not crashing, a filter must pass the same rows of texts and of documents
+// in binary form, and a filter and its negation must not pass the same row.
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -53,23 +54,43 @@ class FuzzPage final : public ColumnSource {
 
   void SetJson(std::string_view text) {
     texts_ = {text, text.substr(0, text.size() / 2), text.substr(text.size() / 2)};
+    JsonFormWriter writer;
+    forms_.assign(texts_.size(), {});
+    for (size_t row = 0; row < texts_.size(); ++row) writer.Append(texts_[row], &forms_[row]);
+    form_views_.assign(forms_.begin(), forms_.end());
+    key_bytes_ = writer.Keys();
+    keys_ = JsonKeyTable::Open(key_bytes_).value();
   }
+  /// Whether documents come in binary form.
+  void ServeForms(bool serve) { serve_forms_ = serve; }
 
   [[nodiscard]] size_t row_count() const override { return table_.row_count(); }
   [[nodiscard]] ColumnView column(int64_t field_id) const override {
     if (field_id != json_id_ && field_id != dynamic_id_) return table_.column(field_id);
-    ColumnView view;
-    view.type = DataType::kJson;
-    view.rows = texts_.size();
-    view.strings = texts_.data();
-    return view;
+    return ViewOf(texts_);
+  }
+  [[nodiscard]] JsonForms json_forms(int64_t /*field_id*/) const override {
+    return serve_forms_ ? JsonForms{.keys = &keys_, .view = ViewOf(form_views_)} : JsonForms{};
   }
 
  private:
+  static ColumnView ViewOf(const std::vector<std::string_view>& rows) {
+    ColumnView view;
+    view.type = DataType::kJson;
+    view.rows = rows.size();
+    view.strings = rows.data();
+    return view;
+  }
+
   TestTable table_;
   int64_t json_id_ = 0;
   int64_t dynamic_id_ = 0;
   std::vector<std::string_view> texts_;
+  std::vector<std::string> forms_;
+  std::vector<std::string_view> form_views_;
+  std::string key_bytes_;
+  JsonKeyTable keys_;
+  bool serve_forms_ = false;
 };
 
 void RunOne(std::string_view input) {
@@ -84,7 +105,12 @@ void RunOne(std::string_view input) {
   const auto filter = Filter::Compile(text, schema, values);
   if (!filter.ok()) return;
   uint64_t passing = 0;
+  page.ServeForms(false);
   (*filter)->Evaluate(page, &passing);
+  uint64_t passing_forms = 0;
+  page.ServeForms(true);
+  (*filter)->Evaluate(page, &passing_forms);
+  if (passing != passing_forms) std::abort();
   if (passing >> page.row_count() != 0) std::abort();
   if ((*filter)->always_false() && passing != 0) std::abort();
   const auto opposite = Filter::Compile("not (" + std::string(text) + ")", schema, values);

@@ -1,5 +1,7 @@
-// Evaluators of JSON fields and dynamic keys. A row is read along the path only; what a test sees is the value there.
-// Comparisons are typed by the constant: a value that is missing, null or of another type gives false, `!=` true.
+// Evaluators of JSON fields and dynamic keys. A row is read along the path only; what a test sees is the value there:
+// one of a text (JsonValue) or of the binary form that sealed pages keep (JsonFormValue), so tests are written for
+// either. Comparisons are typed by the constant: a value that is missing, null or of another type gives false, `!=`
+// true.
 #include <re2/re2.h>
 
 #include <algorithm>
@@ -8,6 +10,7 @@
 #include <type_traits>
 
 #include "expr/dictionary_verdicts.h"
+#include "expr/json_form.h"
 #include "expr/json_scan.h"
 #include "expr/like_pattern.h"
 #include "expr/row_loops.h"
@@ -40,6 +43,9 @@ class JsonEvaluator final : public Evaluator {
     const ColumnView& field = chunk.columns[place_.slot];
     const ColumnView* values = place_.path_slot == kNoPathSlot ? nullptr : &chunk.paths[place_.path_slot];
     if (values == nullptr || !values->present()) {
+      if (chunk.json_keys != nullptr && chunk.json_keys[place_.slot] != nullptr) {
+        return EvaluateForms(field, *chunk.json_keys[place_.slot], chunk, active, need_known, out);
+      }
       return TestActiveBytes(field, chunk, active, need_known, out,
                              [this](std::string_view json) { return test_(FindJson(json, place_.path)); });
     }
@@ -54,6 +60,25 @@ class JsonEvaluator final : public Evaluator {
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
+  void EvaluateForms(const ColumnView& forms, const JsonKeyTable& keys, const Chunk& chunk, const BitWords& active,
+                     bool need_known, Truth* out) const {
+    JsonFormPath path(keys, place_.path);
+    if constexpr (requires { number_test_.IntRange(); }) {
+      if (const std::optional<IntRangeTest> range = number_test_.IntRange()) {
+        return TestActiveBytes(forms, chunk, active, need_known, out, [&](std::string_view form) {
+          if (const auto text = JsonFormText(form)) return test_(FindJson(*text, place_.path));
+          const JsonFormValue value = path.Find(form);
+          int64_t integer = 0;
+          return value.ReadInt(&integer) ? (*range)(integer) : test_(value);
+        });
+      }
+    }
+    TestActiveBytes(forms, chunk, active, need_known, out, [&](std::string_view form) {
+      if (const auto text = JsonFormText(form)) return test_(FindJson(*text, place_.path));
+      return test_(path.Find(form));
+    });
+  }
+
   /// Bits of rows that have a value at the place; others are left to chance.
   void EvaluateValues(const ColumnView& values, const Chunk& chunk, const BitWords& active, Truth* out) const {
     if (values.width != 0) {
@@ -100,7 +125,7 @@ EvaluatorPtr MakeJson(const Place& place, Test test, NumberTest number_test = {}
 class ExistsEvaluator final : public Evaluator {
  public:
   explicit ExistsEvaluator(const Place& place)
-      : inner_(MakeJson(place, [](const JsonValue& value) {
+      : inner_(MakeJson(place, [](const auto& value) {
           return value.type != JsonType::kMissing && value.type != JsonType::kNull;
         })) {}
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
@@ -114,9 +139,21 @@ class ExistsEvaluator final : public Evaluator {
 };
 
 /// Decoded text of a string value, for the time of one test.
-std::string_view TextOf(const JsonValue& value) {
+template <typename Value>
+std::string_view TextOf(const Value& value) {
   thread_local std::string buffer;
   return JsonStringText(value, &buffer);
+}
+
+JsonArrayCursor ElementsOf(const JsonValue& value) { return JsonArrayCursor(value); }
+JsonFormArrayCursor ElementsOf(const JsonFormValue& value) { return JsonFormArrayCursor(value); }
+
+/// Reads the number that a value is; false where it is none.
+bool NumberOf(const JsonValue& value, JsonNumber* number) {
+  return value.type == JsonType::kNumber && ReadJsonNumber(value.text, number);
+}
+bool NumberOf(const JsonFormValue& value, JsonNumber* number) {
+  return value.type == JsonType::kNumber && ReadJsonNumber(value, number);
 }
 
 std::partial_ordering CompareNumber(const JsonNumber& number, const Literal& constant) {
@@ -180,29 +217,29 @@ template <typename NumberTest>
 EvaluatorPtr MakeNumeric(const Place& place, bool otherwise, const NumberTest& test) {
   return MakeJson(
       place,
-      [otherwise, test](const JsonValue& json) {
+      [otherwise, test](const auto& json) {
         JsonNumber number;
-        return json.type == JsonType::kNumber && ReadJsonNumber(json.text, &number) ? test(number) : otherwise;
+        return NumberOf(json, &number) ? test(number) : otherwise;
       },
       test);
 }
 
 /// Equality with any constant; arrays by element.
-bool EqualsLiteral(const JsonValue& value, const Literal& literal) {
+template <typename Value>
+bool EqualsLiteral(const Value& value, const Literal& literal) {
   if (const auto* truth = std::get_if<bool>(&literal.value)) {
     return value.type == JsonType::kBool && value.truth() == *truth;
   }
   if (literal.is_number()) {
     JsonNumber number;
-    return value.type == JsonType::kNumber && ReadJsonNumber(value.text, &number) &&
-           CompareNumber(number, literal) == std::partial_ordering::equivalent;
+    return NumberOf(value, &number) && CompareNumber(number, literal) == std::partial_ordering::equivalent;
   }
   if (const auto* text = std::get_if<std::string>(&literal.value)) {
     return value.type == JsonType::kString && TextOf(value) == *text;
   }
   if (value.type != JsonType::kArray) return false;
-  JsonArrayCursor cursor(value);
-  JsonValue element;
+  auto cursor = ElementsOf(value);
+  Value element;
   const size_t size = literal.list_size();
   const auto* items = std::get_if<Literal::List>(&literal.value);
   for (size_t i = 0; i < size; ++i) {
@@ -247,13 +284,14 @@ class MixedSet {
     strings_ = StringSet(std::move(strings));
   }
 
-  [[nodiscard]] bool Contains(const JsonValue& value) const {
+  template <typename Value>
+  [[nodiscard]] bool Holds(const Value& value) const {
     switch (value.type) {
       case JsonType::kBool: return value.truth() ? has_true_ : has_false_;
       case JsonType::kString: return !strings_.empty() && strings_.Contains(TextOf(value));
       case JsonType::kNumber: {
         JsonNumber number;
-        return has_numbers() && ReadJsonNumber(value.text, &number) && Contains(number);
+        return has_numbers() && NumberOf(value, &number) && Contains(number);
       }
       case JsonType::kArray:
         return std::any_of(lists_.begin(), lists_.end(),
@@ -301,18 +339,18 @@ EvaluatorPtr BuildCompare(const Predicate& predicate, const Place& place) {
   const Literal& value = predicate.value;
   if (value.is_number()) return MakeNumeric(place, otherwise, NumberCompareTest{op, value});
   if (value.is_string()) {
-    return MakeJson(
-        place, [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const JsonValue& json) {
-          return json.type == JsonType::kString ? test(TextOf(json)) : otherwise;
-        });
+    return MakeJson(place,
+                    [otherwise, test = StringCompareTest{op, std::get<std::string>(value.value)}](const auto& json) {
+                      return json.type == JsonType::kString ? test(TextOf(json)) : otherwise;
+                    });
   }
   if (value.is_bool()) {
-    return MakeJson(place, [op, otherwise, truth = std::get<bool>(value.value) ? 1 : 0](const JsonValue& json) {
+    return MakeJson(place, [op, otherwise, truth = std::get<bool>(value.value) ? 1 : 0](const auto& json) {
       if (json.type != JsonType::kBool) return otherwise;
       return Satisfies(op, (json.truth() ? 1 : 0) <=> truth);
     });
   }
-  return MakeJson(place, [otherwise, list = Literal{UnpackList(value)}](const JsonValue& json) {
+  return MakeJson(place, [otherwise, list = Literal{UnpackList(value)}](const auto& json) {
     return EqualsLiteral(json, list) != otherwise;
   });
 }
@@ -322,7 +360,7 @@ EvaluatorPtr BuildRange(const Predicate& predicate, const Place& place) {
     return MakeJson(place, [test = StringRangeTest{std::get<std::string>(predicate.value.value),
                                                    std::get<std::string>(predicate.upper.value),
                                                    predicate.lower_inclusive, predicate.upper_inclusive}](
-                               const JsonValue& json) { return json.type == JsonType::kString && test(TextOf(json)); });
+                               const auto& json) { return json.type == JsonType::kString && test(TextOf(json)); });
   }
   const CompareOp low = predicate.lower_inclusive ? CompareOp::kGreaterEqual : CompareOp::kGreater;
   const CompareOp high = predicate.upper_inclusive ? CompareOp::kLessEqual : CompareOp::kLess;
@@ -342,22 +380,22 @@ EvaluatorPtr BuildContains(const Predicate& predicate, const Place& place) {
     items = UnpackList(predicate.value);
   }
   if (predicate.contains != ContainsMode::kAll) {
-    return MakeJson(place, [set = MixedSet(items)](const JsonValue& json) {
-      JsonArrayCursor cursor(json);
-      JsonValue element;
+    return MakeJson(place, [set = MixedSet(items)](const auto& json) {
+      auto cursor = ElementsOf(json);
+      auto element = json;
       while (cursor.Next(&element)) {
-        if (set.Contains(element)) return true;
+        if (set.Holds(element)) return true;
       }
       return false;
     });
   }
-  return MakeJson(place, [items](const JsonValue& json) {
+  return MakeJson(place, [items](const auto& json) {
     if (json.type != JsonType::kArray) return false;
     thread_local std::vector<uint8_t> seen;
     seen.assign(items.size(), 0);
     size_t left = items.size();
-    JsonArrayCursor cursor(json);
-    JsonValue element;
+    auto cursor = ElementsOf(json);
+    auto element = json;
     while (left != 0 && cursor.Next(&element)) {
       for (size_t i = 0; i < items.size(); ++i) {
         if (seen[i] == 0 && EqualsLiteral(element, items[i])) {
@@ -383,19 +421,17 @@ EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot, size_t 
     case Predicate::Kind::kIn: {
       const auto set = std::make_shared<const MixedSet>(UnpackList(predicate.value));
       return MakeJson(
-          place, [set](const JsonValue& json) { return set->Contains(json); },
+          place, [set](const auto& json) { return set->Holds(json); },
           [set](const JsonNumber& number) { return set->Contains(number); });
     }
     case Predicate::Kind::kLike:
-      return MakeJson(place,
-                      [pattern = LikePattern(std::get<std::string>(predicate.value.value))](const JsonValue& json) {
-                        return json.type == JsonType::kString && pattern.Matches(TextOf(json));
-                      });
+      return MakeJson(place, [pattern = LikePattern(std::get<std::string>(predicate.value.value))](const auto& json) {
+        return json.type == JsonType::kString && pattern.Matches(TextOf(json));
+      });
     case Predicate::Kind::kRegex:
       return MakeJson(
           place,
-          [regex =
-               std::make_shared<RE2>(std::get<std::string>(predicate.value.value), RE2::Quiet)](const JsonValue& json) {
+          [regex = std::make_shared<RE2>(std::get<std::string>(predicate.value.value), RE2::Quiet)](const auto& json) {
             if (json.type != JsonType::kString) return false;
             const std::string_view text = TextOf(json);
             return RE2::PartialMatch(re2::StringPiece(text.data(), text.size()), *regex);
@@ -403,10 +439,10 @@ EvaluatorPtr BuildJsonEvaluator(const Predicate& predicate, size_t slot, size_t 
           AnyNumber{}, kRegexCost);
     case Predicate::Kind::kArrayLength: {
       const IntRangeTest range = IntRangeTest::Of(predicate.op, std::get<int64_t>(predicate.value.value));
-      return MakeJson(place, [range](const JsonValue& json) {
+      return MakeJson(place, [range](const auto& json) {
         int64_t length = 0;
-        JsonArrayCursor cursor(json);
-        for (JsonValue element; cursor.Next(&element);) ++length;
+        auto cursor = ElementsOf(json);
+        for (auto element = json; cursor.Next(&element);) ++length;
         return range(length);
       });
     }

@@ -20,6 +20,8 @@
 #include <vector>
 
 #include "expr/filter.h"
+#include "expr/json_form.h"
+#include "expr/json_form_writer.h"
 #include "expr/json_scan.h"
 #include "schema/geometry.h"
 
@@ -83,10 +85,11 @@ class TestTable final : public ColumnSource {
   void Remove(int64_t field_id) { removed_.insert(field_id); }
   /// How variable-length columns are served: as requests hold them, as growing segments do, as files do with short
   /// offsets, as files do with a dictionary (VARCHAR only, with codes of one or two bytes). In the forms of files,
-  /// places in JSON are columns as well.
-  enum class TextForm { kOffsets, kStrings, kShortOffsets, kCodes8, kCodes16 };
-  static constexpr TextForm kTextForms[] = {TextForm::kOffsets, TextForm::kStrings, TextForm::kShortOffsets,
-                                            TextForm::kCodes8, TextForm::kCodes16};
+  /// places in JSON are columns as well. kJsonForms: as files do with short offsets where no place in JSON is a column,
+  /// but all documents have a binary form.
+  enum class TextForm { kOffsets, kStrings, kJsonForms, kShortOffsets, kCodes8, kCodes16 };
+  static constexpr TextForm kTextForms[] = {TextForm::kOffsets,      TextForm::kStrings, TextForm::kJsonForms,
+                                            TextForm::kShortOffsets, TextForm::kCodes8,  TextForm::kCodes16};
   /// kCodes8 needs at most 256 different values.
   void Serve(TextForm form) { text_form_ = form; }
 
@@ -116,6 +119,20 @@ class TestTable final : public ColumnSource {
     view.dictionary = &path->forms.dictionary;
     view.codes16 = path->forms.codes16.data();
     return view;
+  }
+  [[nodiscard]] JsonForms json_forms(int64_t field_id) const override {
+    // With codes as well, so that places that are columns meet documents in binary form.
+    if (text_form_ != TextForm::kJsonForms && text_form_ != TextForm::kCodes16) return {};
+    if (removed_.contains(field_id)) return {};
+    const auto found = std::find_if(columns_.begin(), columns_.end(),
+                                    [field_id](const Column& column) { return column.field_id == field_id; });
+    const std::lock_guard lock(*paths_mutex_);
+    std::unique_ptr<FormColumn>& forms = json_forms_[field_id];
+    if (forms == nullptr) forms = std::make_unique<FormColumn>(*found);
+    JsonForms served{.keys = &forms->keys, .view = validity(field_id)};
+    served.view.offsets = forms->offsets.data();
+    served.view.blob = forms->bytes.data();
+    return served;
   }
   [[nodiscard]] ColumnView validity(int64_t field_id) const override {
     ColumnView view = column(field_id);
@@ -243,7 +260,7 @@ class TestTable final : public ColumnSource {
     if (text_form_ == TextForm::kStrings) {
       view->blob = nullptr;
       view->strings = string_views_[i].data();
-    } else if (text_form_ == TextForm::kShortOffsets || columns_[i].type != DataType::kVarChar) {
+    } else if (text_form_ <= TextForm::kShortOffsets || columns_[i].type != DataType::kVarChar) {
       view->offsets32 = forms_[i].offsets32.data();
     } else {
       view->blob = nullptr;
@@ -262,6 +279,26 @@ class TestTable final : public ColumnSource {
     std::vector<uint32_t> entry_offsets{0};
     std::string entries;
     ColumnDictionary dictionary;
+  };
+
+  /// The documents of a JSON column in binary form.
+  struct FormColumn {
+    explicit FormColumn(const Column& documents) {
+      JsonFormWriter writer;
+      for (size_t row = 0; row < documents.rows; ++row) {
+        if (!documents.IsNull(row)) writer.Append(documents.Bytes(row), &bytes);
+        offsets.push_back(bytes.size());
+      }
+      key_bytes = writer.Keys();
+      keys = JsonKeyTable::Open(key_bytes).value();
+    }
+    FormColumn(const FormColumn&) = delete;
+    FormColumn& operator=(const FormColumn&) = delete;
+
+    std::vector<uint64_t> offsets{0};
+    std::string bytes;
+    std::string key_bytes;
+    JsonKeyTable keys;
   };
 
   struct PathColumn {
@@ -341,6 +378,7 @@ class TestTable final : public ColumnSource {
   std::vector<FileForms> forms_;  ///< as columns_
   using PathName = std::pair<int64_t, std::vector<std::string>>;
   mutable std::map<PathName, std::unique_ptr<PathColumn>> paths_;
+  mutable std::map<int64_t, std::unique_ptr<FormColumn>> json_forms_;  ///< by field
   std::unique_ptr<std::mutex> paths_mutex_ = std::make_unique<std::mutex>();
   TextForm text_form_ = TextForm::kOffsets;
 };

@@ -31,6 +31,9 @@ class SegmentPage final : public expr::ColumnSource {
   [[nodiscard]] ColumnView json_path(int64_t field_id, std::span<const std::string> keys) const override {
     return Keep(segment_.JsonPath(field_id, keys, first_row_, rows_));
   }
+  [[nodiscard]] expr::JsonForms json_forms(int64_t field_id) const override {
+    return Keep(segment_.JsonForms(field_id, first_row_, rows_));
+  }
   [[nodiscard]] ColumnView validity(int64_t field_id) const override {
     return Keep(segment_.Validity(field_id, first_row_, rows_));
   }
@@ -43,7 +46,8 @@ class SegmentPage final : public expr::ColumnSource {
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:
-  ColumnView Keep(const Result<ColumnView>& view) const {
+  template <typename View>
+  View Keep(const Result<View>& view) const {
     if (view.ok()) return *view;
     if (status_.ok()) status_ = view.status();
     return {};

@@ -45,6 +45,9 @@ class SealedSegment final : public Segment {
     if (column == nullptr) return ColumnView();
     return file_->View(column->field_id, first_row, rows);
   }
+  [[nodiscard]] Result<expr::JsonForms> JsonForms(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
+    return file_->ViewJsonForms(field_id, first_row, rows);
+  }
   [[nodiscard]] Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const override {
     return file_->Validity(field_id, first_row, rows);
   }

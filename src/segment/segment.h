@@ -97,6 +97,12 @@ class Segment {
                                                     uint32_t /*first_row*/, uint32_t /*rows*/) const {
     return ColumnView();
   }
+  /// The documents of JSON field `field_id` in binary form, as expr::ColumnSource::json_forms; without keys where the
+  /// segment keeps none.
+  [[nodiscard]] virtual Result<expr::JsonForms> JsonForms(int64_t /*field_id*/, uint32_t /*first_row*/,
+                                                          uint32_t /*rows*/) const {
+    return expr::JsonForms();
+  }
   /// As View, but only which rows are null may be asked of it.
   [[nodiscard]] virtual Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t rows) const {
     return View(field_id, first_row, rows);

@@ -6,6 +6,8 @@
 #include <mutex>
 
 #include "base/bytes.h"
+#include "expr/json_form.h"
+#include "expr/json_form_writer.h"
 #include "storage/internal/json_paths.h"
 #include "storage/internal/segment_format.h"
 #include "storage/internal/segment_state.h"
@@ -133,27 +135,35 @@ Result<ColumnView> SegmentFile::View(int64_t field_id, uint32_t first_row, uint3
     }
     return view;
   }
-  const bool is_short = sections.offsets32 != nullptr;
-  const SectionEntry& offsets = is_short ? *sections.offsets32 : *sections.offsets;
-  const uint64_t width = is_short ? sizeof(uint32_t) : sizeof(uint64_t);
-  QUIVER_RETURN_IF_ERROR(state.Touch(offsets, first_row * width, (end_row + 1) * width));
-  view.blob = state.Data<char>(*sections.blob);
+  QUIVER_RETURN_IF_ERROR(
+      state.PlaceBytes(sections.offsets32, sections.offsets, *sections.blob, first_row, row_count, &view));
+  return view;
+}
+
+/// Lets a view see values of variable length, of which one kind of offsets is there.
+Status SegmentFile::State::PlaceBytes(const SectionEntry* offsets32, const SectionEntry* offsets,
+                                      const SectionEntry& blob, uint32_t first_row, uint32_t row_count,
+                                      ColumnView* view) const {
+  const uint64_t end_row = uint64_t{first_row} + row_count;
+  const SectionEntry& section = offsets32 != nullptr ? *offsets32 : *offsets;
+  const uint64_t width = offsets32 != nullptr ? sizeof(uint32_t) : sizeof(uint64_t);
+  QUIVER_RETURN_IF_ERROR(Touch(section, first_row * width, (end_row + 1) * width));
+  view->blob = Data<char>(blob);
   uint64_t begin = 0;
   uint64_t end = 0;
-  if (is_short) {
-    view.offsets32 = state.Data<uint32_t>(offsets) + first_row;
-    begin = view.offsets32[0];
-    end = view.offsets32[row_count];
+  if (offsets32 != nullptr) {
+    view->offsets32 = Data<uint32_t>(section) + first_row;
+    begin = view->offsets32[0];
+    end = view->offsets32[row_count];
   } else {
-    view.offsets = state.Data<uint64_t>(offsets) + first_row;
-    begin = view.offsets[0];
-    end = view.offsets[row_count];
+    view->offsets = Data<uint64_t>(section) + first_row;
+    begin = view->offsets[0];
+    end = view->offsets[row_count];
   }
-  if (begin > end || end > sections.blob->length) {
-    return state.DamagedSection(offsets, fmt::format("rows {} to {} lie outside the values", first_row, end_row));
+  if (begin > end || end > blob.length) {
+    return DamagedSection(section, fmt::format("rows {} to {} lie outside the values", first_row, end_row));
   }
-  QUIVER_RETURN_IF_ERROR(state.Touch(*sections.blob, begin, end));
-  return view;
+  return Touch(blob, begin, end);
 }
 
 Result<ColumnView> SegmentFile::Validity(int64_t field_id, uint32_t first_row, uint32_t row_count) const {
@@ -207,6 +217,34 @@ Result<const SegmentColumn*> SegmentFile::FindJsonPath(int64_t field_id, std::sp
     if (path.field_id == field_id && std::ranges::equal(path.keys, keys)) return path.column;
   }
   return nullptr;
+}
+
+Status SegmentFile::State::ReadJsonKeys() const {
+  json_keys.resize(columns.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const SectionEntry* section = column_sections[i].json_keys;
+    if (section == nullptr) continue;
+    QUIVER_RETURN_IF_ERROR(TouchAll(*section));
+    const auto keys = expr::JsonKeyTable::Open({Data<char>(*section), section->length});
+    if (!keys) return DamagedSection(*section, "they do not hold together");
+    json_keys[i] = *keys;
+  }
+  return Status::Ok();
+}
+
+Result<expr::JsonForms> SegmentFile::ViewJsonForms(int64_t field_id, uint32_t first_row, uint32_t row_count) const {
+  const State& state = *state_;
+  expr::JsonForms forms;
+  const std::ptrdiff_t index = state.ColumnIndex(field_id);
+  if (index < 0 || state.column_sections[static_cast<size_t>(index)].json_forms == nullptr) return forms;
+  const ColumnSections& sections = state.column_sections[static_cast<size_t>(index)];
+  std::call_once(state.json_keys_once, [&state] { state.json_keys_status = state.ReadJsonKeys(); });
+  QUIVER_RETURN_IF_ERROR(state.json_keys_status);
+  QUIVER_ASSIGN_OR_RETURN(forms.view, Validity(field_id, first_row, row_count));
+  QUIVER_RETURN_IF_ERROR(state.PlaceBytes(sections.json_form_offsets32, sections.json_form_offsets,
+                                          *sections.json_forms, first_row, row_count, &forms.view));
+  forms.keys = &state.json_keys[static_cast<size_t>(index)];
+  return forms;
 }
 
 Result<std::span<const uint64_t>> SegmentFile::insert_timestamps() const {
@@ -476,6 +514,25 @@ Status SegmentFile::VerifyChecksums(const std::function<Status()>& between) cons
   return Status::Ok();
 }
 
+/// Made again from the texts, the forms have the same bytes.
+Status SegmentFile::State::VerifyJsonForms(const SegmentColumn& column, const ColumnView& documents,
+                                           const expr::JsonForms& forms) const {
+  const ColumnSections& of = column_sections[static_cast<size_t>(&column - columns.data())];
+  expr::JsonFormWriter writer;
+  std::string form;
+  for (size_t row = 0; row < documents.rows; ++row) {
+    form.clear();
+    if (!documents.IsNull(row)) writer.Append(documents.Bytes(row), &form);
+    if (form != forms.view.Bytes(row)) {
+      return DamagedSection(*of.json_forms, fmt::format("the form of row {} does not agree with its document", row));
+    }
+  }
+  if (writer.Keys() != std::string_view(Data<char>(*of.json_keys), of.json_keys->length)) {
+    return DamagedSection(*of.json_keys, "they do not agree with the documents");
+  }
+  return Status::Ok();
+}
+
 Status SegmentFile::VerifyAll() const {
   const State& state = *state_;
   for (const SectionEntry& section : state.sections) QUIVER_RETURN_IF_ERROR(state.TouchAll(section));
@@ -487,6 +544,8 @@ Status SegmentFile::VerifyAll() const {
       return state.Remember(state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls)));
     }
     QUIVER_RETURN_IF_ERROR(state.VerifyFacts(column, view));
+    QUIVER_ASSIGN_OR_RETURN(const expr::JsonForms forms, ViewJsonForms(column.field_id, 0, rows()));
+    if (forms.keys != nullptr) QUIVER_RETURN_IF_ERROR(state.VerifyJsonForms(column, view, forms));
   }
   QUIVER_ASSIGN_OR_RETURN(const std::span<const SegmentJsonPath> paths, json_paths());
   for (const SegmentJsonPath& path : paths) {

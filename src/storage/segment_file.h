@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "expr/column_source.h"
 #include "io/file_system.h"
 #include "schema/column.h"
 
@@ -155,7 +156,8 @@ struct SegmentFileOptions {
   /// The column (INT64 or VARCHAR) by which the rows of each partition are sorted, nulls as 0 or the empty string;
   /// 0 = none.
   int64_t partition_key_field_id = 0;
-  /// From so many rows on, frequent places of JSON columns become columns; below, reading the documents is as fast.
+  /// From so many rows on, frequent places of JSON columns become columns, and documents that have more get a binary
+  /// form; below, reading the texts is as fast.
   uint64_t min_json_path_rows = 1024;
 };
 
@@ -259,6 +261,9 @@ class SegmentFile {
   [[nodiscard]] Result<const SegmentColumn*> FindJsonPath(int64_t field_id, std::span<const std::string> keys) const;
   /// All of them.
   [[nodiscard]] Result<std::span<const SegmentJsonPath>> json_paths() const;
+  /// The documents of JSON column `field_id` in binary form, one for each row; without keys where the file has none (it
+  /// is of version 3 or less, or its json_paths() hold everything). Valid while this object lives.
+  [[nodiscard]] Result<expr::JsonForms> ViewJsonForms(int64_t field_id, uint32_t first_row, uint32_t row_count) const;
   /// As View, but only which rows are null may be asked of it: values are not touched.
   [[nodiscard]] Result<ColumnView> Validity(int64_t field_id, uint32_t first_row, uint32_t row_count) const;
 

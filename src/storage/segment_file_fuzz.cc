@@ -7,8 +7,10 @@
 #include <cstring>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/crc32c.h"
+#include "expr/test_json_form.h"
 #include "io/fault_file_system.h"
 #include "storage/internal/segment_format.h"
 #include "storage/segment_file.h"
@@ -41,7 +43,7 @@ std::string MakeSoundFile(bool string_pk) {
     }
     row % 4 == 0 ? text.AppendNull() : text.Append(std::string(row, 't'));
     number.AppendValue(static_cast<float>(row));
-    document.Append(fmt::format(R"({{"n":{},"x":{}.5,"s":{{"t":"{}"}}}})", row, row, row % 2));
+    document.Append(fmt::format(R"({{"n":{},"x":{}.5,"s":{{"t":"{}"}},"l":[{},"y"]}})", row, row, row % 2, row * 100));
     category.Append(row % 3 == 0 ? "one of very few categories" : "another one of them");
     if (string_pk) {
       tenant.Append(fmt::format("tenant{}", row < 5 ? row / 2 : row / 10));
@@ -115,6 +117,19 @@ void FitChecksums(std::string& file) {
   Poke(file, trailer_at, trailer);
 }
 
+size_t ReadForms(const SegmentFile& segment, int64_t field_id) {
+  const auto forms = segment.ViewJsonForms(field_id, 0, segment.rows());
+  if (!forms.ok() || forms->keys == nullptr) return 0;
+  size_t sum = 0;
+  for (const std::vector<std::string>& place :
+       std::vector<std::vector<std::string>>{{}, {"n"}, {"s", "t"}, {"l", "1"}}) {
+    const std::vector<expr::PathStep> steps = expr::StepsOf(place);
+    expr::JsonFormPath path(*forms->keys, steps);
+    for (uint32_t row = 0; row < segment.rows(); ++row) sum += expr::WalkForm(path.Find(forms->view.Bytes(row)), 3);
+  }
+  return sum;
+}
+
 void ReadEverything(const SegmentFile& segment) {
   uint64_t sum = 0;
   for (const SegmentColumn& column : segment.columns()) {
@@ -127,6 +142,7 @@ void ReadEverything(const SegmentFile& segment) {
         sum += view->IsNull(row) ? 1 : 0;
       }
     }
+    sum += ReadForms(segment, column.field_id);
     if (const auto pages = segment.page_statistics(column.field_id); pages.ok()) {
       for (const PageStatistics& page : *pages) sum += page.null_count;
     }

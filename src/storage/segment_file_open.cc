@@ -196,13 +196,17 @@ uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_
   const uint64_t pages = (rows + kSegmentPageRows - 1) / kSegmentPageRows;
   switch (static_cast<SectionKind>(section.kind)) {
     case SectionKind::kFixed: return rows * width;
-    case SectionKind::kOffsets: return (rows + 1) * sizeof(uint64_t);
-    case SectionKind::kOffsets32: return (rows + 1) * sizeof(uint32_t);
+    case SectionKind::kOffsets:
+    case SectionKind::kJsonFormOffsets: return (rows + 1) * sizeof(uint64_t);
+    case SectionKind::kOffsets32:
+    case SectionKind::kJsonFormOffsets32: return (rows + 1) * sizeof(uint32_t);
     case SectionKind::kBlob:
     case SectionKind::kCodes:
     case SectionKind::kDictionaryOffsets:
     case SectionKind::kDictionaryBytes:
-    case SectionKind::kJsonPath: return UINT64_MAX;
+    case SectionKind::kJsonPath:
+    case SectionKind::kJsonKeys:
+    case SectionKind::kJsonForms: return UINT64_MAX;
     case SectionKind::kValid: return rows;
     case SectionKind::kPageStatistics: return pages * sizeof(PageStatistics);
     case SectionKind::kTextStatistics: return pages * sizeof(TextStatistics);
@@ -251,6 +255,10 @@ Status SegmentFile::State::IndexSections() {
       case SectionKind::kDictionaryOffsets: place = &of->dictionary_offsets; break;
       case SectionKind::kDictionaryBytes: place = &of->dictionary_bytes; break;
       case SectionKind::kJsonPath: place = &of->json_path; break;
+      case SectionKind::kJsonKeys: place = &of->json_keys; break;
+      case SectionKind::kJsonFormOffsets32: place = &of->json_form_offsets32; break;
+      case SectionKind::kJsonFormOffsets: place = &of->json_form_offsets; break;
+      case SectionKind::kJsonForms: place = &of->json_forms; break;
       case SectionKind::kInsertTimestamps: place = &timestamps; break;
       case SectionKind::kPkKeys: place = &pk_keys; break;
       case SectionKind::kPkRows: place = &pk_rows; break;
@@ -306,8 +314,11 @@ Status SegmentFile::State::VerifyChunk(const SectionEntry& section, uint64_t chu
   // What is used as an index is checked once here, so that no reader has to.
   const auto kind = static_cast<SectionKind>(section.kind);
   std::optional<uint64_t> unordered;
-  if (kind == SectionKind::kOffsets) unordered = FindDescent(Data<uint64_t>(section), begin, end);
-  if (kind == SectionKind::kOffsets32 || kind == SectionKind::kDictionaryOffsets) {
+  if (kind == SectionKind::kOffsets || kind == SectionKind::kJsonFormOffsets) {
+    unordered = FindDescent(Data<uint64_t>(section), begin, end);
+  }
+  if (kind == SectionKind::kOffsets32 || kind == SectionKind::kDictionaryOffsets ||
+      kind == SectionKind::kJsonFormOffsets32) {
     unordered = FindDescent(Data<uint32_t>(section), begin, end);
   }
   if (unordered) return damaged_chunk(fmt::format("offset {} is out of order", *unordered));

@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 
+#include "expr/json_form.h"
 #include "expr/json_scan.h"
 #include "io/fault_file_system.h"
 #include "storage/internal/segment_format.h"
@@ -441,6 +442,70 @@ TEST_P(SegmentFileTest, SmallSegmentsKeepNoPlacesOfJson) {
   EXPECT_TRUE(paths->empty());
 }
 
+TEST_P(SegmentFileTest, KeepsDocumentsInBinaryForm) {
+  constexpr uint32_t kRows = 5000;
+  const Content content = MakeContent(kRows, GetParam());
+  ASSERT_TRUE(Write(fs_, "d/s", content).ok());
+  const auto segment = MustOpen(fs_, "d/s");
+  const Column& documents = content.Of(kDocument);
+  size_t found = 0;
+  for (const std::vector<std::string>& place :
+       std::vector<std::vector<std::string>>{{"n"}, {"mixed"}, {"mixed", "deep"}, {"mixed", "1", "deep"}, {"name"}}) {
+    const std::vector<expr::PathStep> steps = expr::StepsOf(place);
+    for (uint32_t first = 0; first < kRows; first += 999) {
+      const uint32_t rows = std::min(kRows - first, 1000U);
+      const auto forms = segment->ViewJsonForms(kDocument, first, rows);
+      ASSERT_TRUE(forms.ok()) << forms.status().ToString();
+      ASSERT_NE(forms->keys, nullptr);
+      expr::JsonFormPath path(*forms->keys, steps);
+      for (uint32_t row = 0; row < rows; ++row) {
+        ASSERT_EQ(forms->view.IsNull(row), documents.IsNull(first + row));
+        if (documents.IsNull(first + row)) continue;
+        const expr::JsonValue expected = expr::FindJson(documents.Bytes(first + row), steps);
+        const expr::JsonFormValue value = path.Find(forms->view.Bytes(row));
+        ASSERT_EQ(value.type, expected.type) << documents.Bytes(first + row);
+        if (expected.type == expr::JsonType::kMissing) continue;
+        ++found;
+        expr::JsonNumber number;
+        expr::JsonNumber same;
+        if (expected.type != expr::JsonType::kNumber) continue;
+        ASSERT_TRUE(expr::ReadJsonNumber(expected.text, &number) && expr::ReadJsonNumber(value, &same));
+        ASSERT_EQ(number.ToDouble(), same.ToDouble());
+      }
+    }
+  }
+  EXPECT_GT(found, kRows * 2);
+  EXPECT_EQ(segment->ViewJsonForms(kText, 0, 1)->keys, nullptr);
+  EXPECT_FALSE(segment->ViewJsonForms(kDocument, kRows, 1).ok());
+  const Status verified = segment->VerifyAll();
+  EXPECT_TRUE(verified.ok()) << verified.ToString();
+}
+
+/// What columns of places hold as a whole needs no binary form; neither do few rows.
+TEST_P(SegmentFileTest, KeepsNoBinaryFormThatSaysNothingMore) {
+  const auto has_forms = [&](uint32_t rows, std::string_view last) {
+    Content content = MakeContent(rows, GetParam());
+    content.options.min_json_path_rows = SegmentFileOptions{}.min_json_path_rows;
+    Column& documents = content.columns.back();
+    documents = Column::Make(kDocument, DataType::kJson);
+    for (uint32_t row = 0; row + 1 < rows; ++row) {
+      documents.Append(fmt::format(R"({{"a":{},"b":{{"c":"text {}"}},"d":null}})", row, row));
+    }
+    documents.Append(last);
+    EXPECT_TRUE(Write(fs_, "d/s", content).ok());
+    const auto segment = MustOpen(fs_, "d/s");
+    const Status verified = segment->VerifyAll();
+    EXPECT_TRUE(verified.ok()) << verified.ToString();
+    return segment->ViewJsonForms(kDocument, 0, 1)->keys != nullptr;
+  };
+  EXPECT_FALSE(has_forms(2000, "{}"));
+  EXPECT_TRUE(has_forms(2000, R"({"e":1})"));
+  EXPECT_TRUE(has_forms(2000, R"({"a":[1]})"));
+  EXPECT_TRUE(has_forms(2000, R"({"b":{"1":2}})"));
+  EXPECT_TRUE(has_forms(2000, R"([1,2])"));
+  EXPECT_FALSE(has_forms(1000, R"({"a":[1]})"));
+}
+
 TEST_P(SegmentFileTest, SummarisesColumns) {
   const Content content = MakeContent(20000, GetParam());
   ASSERT_TRUE(Write(fs_, "d/s", content).ok());
@@ -556,6 +621,9 @@ TEST_P(SegmentFileTest, DamageIsNeverUsedAsData) {
   const Content content = MakeContent(300, GetParam());
   ASSERT_TRUE(Write(fs_, "d/s", content).ok());
   const std::string sound = *fs_.ReadFile("d/s");
+  const auto whole = MustOpen(fs_, "d/s");
+  const auto sound_forms = whole->ViewJsonForms(kDocument, 0, 300);
+  ASSERT_TRUE(sound_forms.ok() && sound_forms->keys != nullptr);
   size_t found = 0;
   size_t padding = 0;
   // Every byte at both ends, which tell where all else lies, and samples of what lies between.
@@ -578,6 +646,10 @@ TEST_P(SegmentFileTest, DamageIsNeverUsedAsData) {
     EXPECT_EQ(status.code(), StatusCode::kCorruption) << byte;
     EXPECT_NE(status.message().find("d/s"), std::string::npos) << status.message();
     if (!segment.ok() || byte % 5 != 0) continue;
+    if (const auto forms = (*segment)->ViewJsonForms(kDocument, 0, 300); forms.ok()) {
+      ASSERT_EQ(forms->keys->Find("shop"), sound_forms->keys->Find("shop"));
+      for (uint32_t row = 0; row < 300; ++row) ASSERT_EQ(forms->view.Bytes(row), sound_forms->view.Bytes(row));
+    }
     for (const Column& column : content.columns) {
       const auto view = (*segment)->View(column.field_id, 0, 300);
       if (!view.ok()) continue;

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "expr/json_form_writer.h"
 #include "expr/json_scan.h"
 #include "storage/internal/dictionary_builder.h"
 #include "storage/internal/distinct_counter.h"
@@ -346,7 +347,9 @@ struct SegmentFileWriter::State {
   Status PutOffsets(SectionKind kind, int64_t field_id, std::span<const uint32_t> lengths);
   Status PutDictionary(int64_t field_id, internal::DictionaryBuilder&& dictionary);
   Status PutFixed(int64_t field_id, ColumnPages& pages, ColumnFacts& facts);
-  Status PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts);
+  Status PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts,
+                      std::vector<internal::JsonKeys>& kept);
+  Status PutJsonForms(int64_t field_id, ColumnPages& pages);
   Status PutJsonPathColumns(int64_t field_id, ColumnPages& pages, std::span<const PathPlan> plans);
   Status TakeFacts(const ColumnView& view, ColumnFacts& facts);
   [[nodiscard]] Status CheckRows(const ColumnFacts& facts) const;
@@ -426,9 +429,9 @@ Status ReadJsonPaths(ColumnPages& pages, std::span<const internal::JsonKeys> pat
   return Status::Ok();
 }
 
-/// Keeps what the documents of a JSON column have at frequent places as columns of their own.
-Status SegmentFileWriter::State::PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts) {
-  if (!facts.places) return Status::Ok();
+/// Keeps what the documents of a JSON column have at frequent places as columns of their own; `kept` are the places.
+Status SegmentFileWriter::State::PutJsonPaths(int64_t field_id, ColumnPages& pages, const ColumnFacts& facts,
+                                              std::vector<internal::JsonKeys>& kept) {
   const std::vector<internal::JsonKeys> keys = facts.places->Frequent();
   if (keys.empty()) return Status::Ok();
   std::vector<PathPlan> plans;
@@ -458,6 +461,7 @@ Status SegmentFileWriter::State::PutJsonPaths(int64_t field_id, ColumnPages& pag
       group_bytes = 0;
     }
     group.push_back(plans[i]);
+    kept.push_back(plans[i].keys);
     group_bytes += bytes;
   }
   return group.empty() ? Status::Ok() : PutJsonPathColumns(field_id, pages, group);
@@ -506,6 +510,35 @@ Status SegmentFileWriter::State::PutJsonPathColumns(int64_t field_id, ColumnPage
     gathered[i] = Column();
   }
   return Status::Ok();
+}
+
+/// Writes the documents in binary form. They are made one at a time, so how long they are is known behind the last.
+Status SegmentFileWriter::State::PutJsonForms(int64_t field_id, ColumnPages& pages) {
+  expr::JsonFormWriter writer;
+  std::vector<uint32_t> lengths;
+  lengths.reserve(options.rows);
+  QUIVER_RETURN_IF_ERROR(BeginSection(SectionKind::kJsonForms, field_id, internal::kPageAlignment));
+  uint64_t total = 0;
+  std::string form;
+  for (size_t i = 0; i < pages.count(); ++i) {
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, pages.Page(i));
+    for (size_t row = 0; row < view.rows; ++row) {
+      form.clear();
+      if (!view.IsNull(row)) writer.Append(view.Bytes(row), &form);
+      lengths.push_back(static_cast<uint32_t>(form.size()));
+      total += form.size();
+      QUIVER_RETURN_IF_ERROR(Put(form));
+    }
+  }
+  sections.back().length = total;
+  QUIVER_RETURN_IF_ERROR(EndSection());
+  if (total <= UINT32_MAX) {
+    QUIVER_RETURN_IF_ERROR(PutOffsets<uint32_t>(SectionKind::kJsonFormOffsets32, field_id, lengths));
+  } else {
+    QUIVER_RETURN_IF_ERROR(PutOffsets<uint64_t>(SectionKind::kJsonFormOffsets, field_id, lengths));
+  }
+  const std::string keys = writer.Keys();
+  return PutSection(SectionKind::kJsonKeys, field_id, std::span<const char>(keys));
 }
 
 template <typename T>
@@ -637,7 +670,11 @@ Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages)
     QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kValid, field_id, std::span<const char>(facts.valid)));
   }
   internal::SummaryEntry& summary = (is_path ? path_summaries : summaries).emplace_back();
-  if (facts.type == DataType::kJson) return PutJsonPaths(field_id, pages, facts);
+  if (facts.type == DataType::kJson && facts.places) {
+    std::vector<internal::JsonKeys> kept;
+    QUIVER_RETURN_IF_ERROR(PutJsonPaths(field_id, pages, facts, kept));
+    return facts.places->HoldOnly(kept) ? Status::Ok() : PutJsonForms(field_id, pages);
+  }
   if (!facts.collector) return Status::Ok();
   facts.collector->Finish();
   summary = facts.collector->Summary();

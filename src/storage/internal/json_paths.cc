@@ -32,26 +32,44 @@ bool IsPosition(std::string_view key) {
 void JsonPathSampler::Add(std::string_view document) {
   ++documents_;
   JsonKeys keys;
-  Walk(document, &keys);
+  Walk(expr::FindJson(document, {}), &keys);
 }
 
-void JsonPathSampler::Walk(std::string_view object, JsonKeys* keys) {
-  JsonObjectCursor cursor(expr::FindJson(object, {}));
-  JsonValue key;
-  JsonValue value;
-  while (cursor.Next(&key, &value)) {
-    // Escaped names are rare and mean more than one way to write a place.
-    if (key.escaped || IsPosition(key.text)) continue;
-    keys->emplace_back(key.text);
-    if (value.type == JsonType::kObject) {
-      if (keys->size() < kMaxDepth) Walk(value.text, keys);
-    } else if (const auto found = counts_.find(*keys); found != counts_.end()) {
-      ++found->second;
-    } else if (counts_.size() < kMaxCounted) {
-      counts_.emplace(*keys, 1);
+void JsonPathSampler::Walk(const JsonValue& value, JsonKeys* keys) {
+  others_ = others_ || value.type == JsonType::kArray;
+  if (value.type == JsonType::kObject) {
+    if (keys->size() == kMaxDepth) {
+      others_ = true;
+      return;
     }
-    keys->pop_back();
+    JsonObjectCursor cursor(value);
+    JsonValue key;
+    JsonValue member;
+    while (cursor.Next(&key, &member)) {
+      // Escaped names are rare and mean more than one way to write a place.
+      if (key.escaped || IsPosition(key.text)) {
+        others_ = true;
+        continue;
+      }
+      keys->emplace_back(key.text);
+      Walk(member, keys);
+      keys->pop_back();
+    }
+  } else if (keys->empty()) {
+    others_ = true;
+  } else if (const auto found = counts_.find(*keys); found != counts_.end()) {
+    ++found->second;
+  } else if (counts_.size() < kMaxCounted) {
+    counts_.emplace(*keys, 1);
+  } else {
+    others_ = true;
   }
+}
+
+bool JsonPathSampler::HoldOnly(std::span<const JsonKeys> places) const {
+  return !others_ && std::ranges::all_of(counts_, [&](const auto& counted) {
+    return std::ranges::find(places, counted.first) != places.end();
+  });
 }
 
 std::vector<JsonKeys> JsonPathSampler::Frequent() const {

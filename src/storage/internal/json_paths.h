@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expr/json_scan.h"
 #include "schema/column.h"
 
 namespace quiver::storage::internal {
@@ -29,11 +30,14 @@ class JsonPathSampler {
   /// The places that hold something other than an object in at least a quarter of the documents, the most frequent
   /// ones, in order of their names.
   [[nodiscard]] std::vector<JsonKeys> Frequent() const;
+  /// Returns whether the documents of the sample hold nothing but texts, numbers, booleans and nulls at these places.
+  [[nodiscard]] bool HoldOnly(std::span<const JsonKeys> places) const;
 
  private:
-  void Walk(std::string_view object, JsonKeys* keys);
+  void Walk(const expr::JsonValue& value, JsonKeys* keys);
 
   size_t documents_ = 0;
+  bool others_ = false;  ///< something stands at a place that is not counted, or in an array
   std::map<JsonKeys, size_t> counts_;
 };
 

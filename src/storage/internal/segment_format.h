@@ -14,7 +14,7 @@ namespace quiver::storage::internal {
 inline constexpr uint64_t kSegmentMagic = 0x0047455356495551;         // "QUIVSEG\0"
 inline constexpr uint64_t kSegmentTrailerMagic = 0x444E455356495551;  // "QUIVSEND"
 /// Version that is written; all from 1 on are read.
-inline constexpr uint32_t kSegmentVersion = 3;
+inline constexpr uint32_t kSegmentVersion = 4;
 /// Bytes under one checksum.
 inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 inline constexpr uint64_t kSmallAlignment = 64;
@@ -38,6 +38,10 @@ enum class SectionKind : uint32_t {
   kDictionaryOffsets = 13,
   kDictionaryBytes = 14,
   kJsonPath = 15,
+  kJsonKeys = 16,
+  kJsonFormOffsets32 = 17,
+  kJsonFormOffsets = 18,
+  kJsonForms = 19,
 };
 
 /// Most entries of a dictionary: what a code of two bytes can name.
@@ -55,13 +59,14 @@ constexpr bool IsJsonPathColumn(int64_t field_id) { return field_id < 0; }
 constexpr bool IsDerived(SectionKind kind, int64_t field_id) {
   return (OfColumn(kind) && IsJsonPathColumn(field_id)) || kind == SectionKind::kPageStatistics ||
          kind == SectionKind::kTextStatistics || kind == SectionKind::kPkKeys || kind == SectionKind::kPkRows ||
-         kind == SectionKind::kPkFilter;
+         kind == SectionKind::kPkFilter || kind >= SectionKind::kJsonKeys;
 }
 /// The first version that has sections of this kind; 0 = no version has.
 constexpr uint32_t FirstVersion(SectionKind kind) {
   if (kind >= SectionKind::kFixed && kind <= SectionKind::kPkFilter) return 1;
   if (kind == SectionKind::kTextStatistics) return 2;
-  return kind >= SectionKind::kOffsets32 && kind <= SectionKind::kJsonPath ? 3 : 0;
+  if (kind >= SectionKind::kOffsets32 && kind <= SectionKind::kJsonPath) return 3;
+  return kind >= SectionKind::kJsonKeys && kind <= SectionKind::kJsonForms ? 4 : 0;
 }
 
 constexpr std::string_view SectionName(SectionKind kind) {
@@ -81,6 +86,10 @@ constexpr std::string_view SectionName(SectionKind kind) {
     case SectionKind::kDictionaryOffsets: return "dictionary offsets";
     case SectionKind::kDictionaryBytes: return "dictionary bytes";
     case SectionKind::kJsonPath: return "json path";
+    case SectionKind::kJsonKeys: return "json keys";
+    case SectionKind::kJsonFormOffsets32:
+    case SectionKind::kJsonFormOffsets: return "json form offsets";
+    case SectionKind::kJsonForms: return "json forms";
   }
   return "unknown";
 }

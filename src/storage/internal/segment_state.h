@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "expr/json_form.h"
 #include "io/file_system.h"
 #include "schema/column.h"
 #include "storage/internal/segment_format.h"
@@ -34,12 +35,22 @@ struct ColumnSections {
   const SectionEntry* dictionary_offsets = nullptr;
   const SectionEntry* dictionary_bytes = nullptr;
   const SectionEntry* json_path = nullptr;
+  const SectionEntry* json_keys = nullptr;
+  const SectionEntry* json_form_offsets32 = nullptr;
+  const SectionEntry* json_form_offsets = nullptr;
+  const SectionEntry* json_forms = nullptr;
   ColumnDictionary dictionary;  // its bytes are to be touched before use
 
   /// Whether there is exactly one form of values for a column of this kind, whole.
   [[nodiscard]] bool Complete(const SegmentColumn& column, uint64_t rows) const {
     const bool any_dictionary = codes != nullptr || dictionary_offsets != nullptr || dictionary_bytes != nullptr;
     if ((json_path != nullptr) != IsJsonPathColumn(column.field_id)) return false;
+    const bool any_form =
+        json_keys != nullptr || json_form_offsets32 != nullptr || json_form_offsets != nullptr || json_forms != nullptr;
+    if (any_form && (column.type != DataType::kJson || json_keys == nullptr || json_forms == nullptr ||
+                     (json_form_offsets32 != nullptr) == (json_form_offsets != nullptr))) {
+      return false;
+    }
     if (column.width != 0) {
       return fixed != nullptr && offsets == nullptr && offsets32 == nullptr && blob == nullptr && !any_dictionary;
     }
@@ -77,6 +88,9 @@ struct SegmentFile::State {
   mutable std::once_flag paths_once;
   mutable std::vector<SegmentJsonPath> paths;
   mutable Status paths_status;
+  mutable std::once_flag json_keys_once;
+  mutable std::vector<expr::JsonKeyTable> json_keys;  // as `columns`; empty where a column has no forms
+  mutable Status json_keys_status;
   const internal::SectionEntry* timestamps = nullptr;
   const internal::SectionEntry* pk_keys = nullptr;
   const internal::SectionEntry* pk_rows = nullptr;
@@ -120,6 +134,10 @@ struct SegmentFile::State {
   Status VerifyChunk(const internal::SectionEntry& section, uint64_t chunk) const;
   Status VerifyFacts(const SegmentColumn& column, const ColumnView& view) const;
   Status ReadJsonPaths() const;
+  Status ReadJsonKeys() const;
+  Status VerifyJsonForms(const SegmentColumn& column, const ColumnView& documents, const expr::JsonForms& forms) const;
+  Status PlaceBytes(const internal::SectionEntry* offsets32, const internal::SectionEntry* offsets,
+                    const internal::SectionEntry& blob, uint32_t first_row, uint32_t row_count, ColumnView* view) const;
 
   /// Makes sure that bytes [begin, end) of the section are sound.
   Status Touch(const internal::SectionEntry& section, uint64_t begin, uint64_t end) const {
