@@ -41,12 +41,18 @@ struct Method {
   std::function<void(std::shared_ptr<RpcCall>, const MethodMetrics&)> run;
 };
 
+/// The counters of a method, by its name.
+MethodMetrics MetricsOf(const std::string& name);
+
 class Handlers {
  public:
   Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options);
 
   /// All served methods. `handlers` may be null where only the names are wanted.
   static std::vector<Method> Methods(Handlers* handlers);
+
+  /// Answers a query or search that an HTTP request gives as JSON with its explanation; explain_http.cc.
+  void Explain(const std::shared_ptr<HttpCall>& call);
 
  private:
   template <typename RequestType, typename ResponseType>

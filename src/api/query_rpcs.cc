@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/explain.h"
 #include "api/field_data_codec.h"
 #include "api/handlers.h"
 #include "api/output_fields.h"
@@ -54,6 +55,7 @@ struct QueryPlan {
     size_t source;  ///< of the group columns followed by the aggregates
   };
   std::vector<OutputColumn> columns;
+  std::unique_ptr<query::Explanation> explanation;  ///< nullptr: not asked for
 };
 
 std::string_view TrimSpaces(std::string_view text) {
@@ -167,10 +169,13 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
   wire::QueryResults* response = exchange.response();
   const CollectionSchema& schema = *plan.info->schema;
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
+  query::Explanation* const explanation = plan.explanation.get();
+  query::Step opening(explanation, "open view");
   QUIVER_ASSIGN_OR_RETURN(
       engine::ReadView view,
       views.Open(engine, {plan.collection, plan.partitions, request.guarantee_timestamp(), plan.travel, plan.iterator},
                  deadline));
+  opening.End();
   const query::Cancelled cancelled = [&exchange] { return exchange.abandoned(); };
   response->set_collection_name(request.collection_name());
   response->set_session_ts(view.timestamp);
@@ -181,12 +186,14 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
                                  .aggregates = plan.aggregates,
                                  .limit = std::nullopt,
                                  .offset = 0,
-                                 .cancelled = cancelled};
+                                 .cancelled = cancelled,
+                                 .explanation = explanation};
     if (plan.page) {
       read.limit = static_cast<size_t>(plan.page->limit);
       read.offset = static_cast<size_t>(plan.page->offset);
     }
     QUIVER_ASSIGN_OR_RETURN(const ColumnBatch rows, query::RunAggregates(read));
+    if (explanation != nullptr) EncodeExplanation(*explanation, exchange.call().arrival(), response->mutable_status());
     for (const QueryPlan::OutputColumn& column : plan.columns) {
       const Column& values = rows.columns[column.source];
       FieldSchema shown;
@@ -204,7 +211,8 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
                            .offset = 0,
                            .order = plan.order,
                            .output_fields = plan.output.ids,
-                           .cancelled = cancelled};
+                           .cancelled = cancelled,
+                           .explanation = explanation};
   if (plan.page) {
     read.limit = static_cast<size_t>(plan.page->limit);
     read.offset = static_cast<size_t>(plan.page->offset);
@@ -216,6 +224,7 @@ Status RunQuery(const engine::Engine& engine, ViewLeases& views, ThreadPool* par
   EncodeColumns(rows.columns, plan.output.ids, schema, plan.zone, response->mutable_fields_data());
   for (const std::string& name : plan.output.names) response->add_output_fields(name);
   response->set_primary_field_name(schema.primary().name);
+  if (explanation != nullptr) EncodeExplanation(*explanation, exchange.call().arrival(), response->mutable_status());
   return Status::Ok();
 }
 
@@ -234,6 +243,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     QUIVER_RETURN_IF_ERROR(CheckCollectionId(params, plan->info->id));
     QUIVER_ASSIGN_OR_RETURN(plan->zone, ReadTimeZone(plan->info->properties, params));
     plan->iterator = ReadFlag(params, "iterator");
+    plan->explanation = ReadExplain(params, request.expr_template_values());
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
       return InvalidParameter(
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
@@ -258,6 +268,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     }
     if (!blank) {
       QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
+      const query::Step parsing(plan->explanation.get(), "parse");
       auto filter = expr::Filter::Compile(request.expr(), schema, templates, plan->zone);
       if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
       plan->filter = *std::move(filter);

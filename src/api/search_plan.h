@@ -15,6 +15,7 @@
 #include "api/wire.h"
 #include "base/status.h"
 #include "engine/collection.h"
+#include "query/explanation.h"
 #include "query/search.h"
 #include "schema/timestamp.h"
 
@@ -42,6 +43,7 @@ struct SearchPlan {
   bool iterator_v2 = false;  ///< pages continue where the last one ended
   std::string token;
   std::optional<SearchPosition> position;
+  std::unique_ptr<query::Explanation> explanation;  ///< nullptr: not asked for
 };
 
 /// Fills field, queries, limit, zone and request (but for view, queries, offset and output fields) from a request whose

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/explain.h"
 #include "api/field_data_codec.h"
 #include "api/handlers.h"
 #include "api/output_fields.h"
@@ -162,10 +163,12 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
                  SearchExchange& exchange, SearchPlan* plan) {
   const wire::SearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
+  query::Step opening(plan->explanation.get(), "open view");
   QUIVER_ASSIGN_OR_RETURN(plan->request.view, views.Open(engine,
                                                          {plan->collection, plan->partitions,
                                                           request.guarantee_timestamp(), plan->travel, plan->iterator},
                                                          deadline));
+  opening.End();
   plan->request.cancelled = [&exchange] { return exchange.abandoned(); };
   if (request.has_ids()) {
     QUIVER_ASSIGN_OR_RETURN(plan->queries, VectorsOfKeys(request.ids(), *plan->field, *plan->info->schema,
@@ -173,6 +176,7 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
   }
   plan->request.queries = plan->queries.views();
   plan->request.limit = static_cast<size_t>(plan->limit) + (plan->position ? plan->position->keys.size() : 0);
+  plan->request.explanation = plan->explanation.get();
   QUIVER_ASSIGN_OR_RETURN(query::SearchResult result, query::Search(plan->request, parallel));
 
   wire::SearchResults* response = exchange.response();
@@ -194,6 +198,9 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
                 plan->request.group ? &*plan->request.group : nullptr, plan->zone, response->mutable_results());
   response->set_collection_name(request.collection_name());
   if (plan->iterator) response->set_session_ts(plan->request.view.timestamp);
+  if (plan->explanation != nullptr) {
+    EncodeExplanation(*plan->explanation, exchange.call().arrival(), response->mutable_status());
+  }
   return Status::Ok();
 }
 
@@ -216,7 +223,10 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
     QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, {options_.max_topk, options_.max_result_window}));
     plan->request.offset = static_cast<size_t>(page.offset);
+    plan->explanation = ReadExplain(params, request.expr_template_values());
+    query::Step parsing(plan->explanation.get(), "parse");
     QUIVER_RETURN_IF_ERROR(ReadSearch(request, params, page.limit, options_.max_queries, plan.get()));
+    parsing.End();
     QUIVER_RETURN_IF_ERROR(ReadIterator(params, leases_, plan.get()));
     QUIVER_ASSIGN_OR_RETURN(plan->output, ResolveOutputFields(request.output_fields(), schema));
     plan->request.output_fields = plan->output.ids;

@@ -55,6 +55,8 @@ struct Entry {
   const MethodDescriptor* descriptor = nullptr;
 };
 
+}  // namespace
+
 MethodMetrics MetricsOf(const std::string& name) {
   auto& registry = metrics::Registry::Global();
   const metrics::Labels labels{{"rpc", name}};
@@ -63,8 +65,6 @@ MethodMetrics MetricsOf(const std::string& name) {
           registry.GetHistogram("quiver_rpc_seconds", "Time from the arrival of a gRPC call to its answer, by method.",
                                 metrics::LatencyBounds(), labels)};
 }
-
-}  // namespace
 
 class Service::Impl {
  public:
@@ -83,6 +83,8 @@ class Service::Impl {
       entries_.emplace(name, Entry{std::move(method), metrics, descriptor});
     }
   }
+
+  void Explain(const std::shared_ptr<HttpCall>& call) { handlers_.Explain(call); }
 
   void Handle(std::shared_ptr<RpcCall> call) {
     const std::string_view path = call->method();
@@ -140,6 +142,8 @@ Service::Service(engine::Engine& engine, ThreadPool& compute, ThreadPool& contro
 Service::~Service() = default;
 
 void Service::Handle(std::shared_ptr<RpcCall> call) { impl_->Handle(std::move(call)); }
+
+void Service::HandleExplain(const std::shared_ptr<HttpCall>& call) { impl_->Explain(call); }
 
 std::vector<std::string> Service::ServedMethods() {
   std::vector<std::string> names;

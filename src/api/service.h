@@ -51,6 +51,12 @@ class Service {
   /// Answers one call, now or later.
   void Handle(std::shared_ptr<RpcCall> call);
 
+  /// Answers `POST /explain`: a query or a search as a JSON object, answered with the explanation as JSON. Members:
+  /// collection, db, filter, partitions, limit, offset, output_fields, params (further parameters by name); of a search
+  /// also vector_field and either vector (numbers) or like (a primary key whose vector is the query). Status 400 or 500
+  /// with {"code", "message"} for errors.
+  void HandleExplain(const std::shared_ptr<HttpCall>& call);
+
   /// Names of the methods that are served, sorted.
   static std::vector<std::string> ServedMethods();
 

@@ -9,6 +9,7 @@
 #include "base/memory_budget.h"
 #include "cli/check.h"
 #include "cli/dump.h"
+#include "cli/explain.h"
 #include "cli/index_command.h"
 #include "cli/serve.h"
 
@@ -20,6 +21,7 @@ constexpr std::string_view kUsage =
     "  serve      run the server; 'quiver serve --help' lists every setting\n"
     "  check      verify a data directory, and repair it\n"
     "  dump       show a file of a data directory as text or JSON\n"
+    "  explain    ask a running server how it answers a query or a search\n"
     "  index      build, search, measure and tune vector indexes over files of vectors\n"
     "  rpcs       list the RPCs that are served\n"
     "  version    print the version\n"
@@ -42,6 +44,7 @@ int main(int argc, char** argv) {
   if (command == "serve") return quiver::cli::Serve(rest);
   if (command == "check") return quiver::cli::Check(rest);
   if (command == "dump") return quiver::cli::Dump(rest);
+  if (command == "explain") return quiver::cli::Explain(rest);
   if (command == "index") return quiver::cli::Index(rest);
   if (command == "help" || command == "--help" || command == "-h") {
     fmt::print("{}", kUsage);

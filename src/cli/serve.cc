@@ -154,14 +154,18 @@ Status Start(const Config& config, Running& running) {
   running.service =
       std::make_unique<api::Service>(*running.engine, *running.compute, *running.control, ServiceOptionsOf(config));
 
-  QUIVER_ASSIGN_OR_RETURN(running.server, api::Server::Start(
-                                              DataPortOptions(config),
-                                              [service = running.service.get()](std::shared_ptr<api::RpcCall> call) {
-                                                service->Handle(std::move(call));
-                                              },
-                                              [](const std::shared_ptr<api::HttpCall>& call) {
-                                                call->Finish(ops::AnswerDataPort(call->request(), Version()));
-                                              }));
+  QUIVER_ASSIGN_OR_RETURN(
+      running.server,
+      api::Server::Start(
+          DataPortOptions(config),
+          [service = running.service.get()](std::shared_ptr<api::RpcCall> call) { service->Handle(std::move(call)); },
+          [service = running.service.get()](const std::shared_ptr<api::HttpCall>& call) {
+            const api::HttpRequest& request = call->request();
+            if (request.path() == "/explain" && request.method == "POST") {
+              return service->HandleExplain(call);
+            }
+            call->Finish(ops::AnswerDataPort(call->request(), Version()));
+          }));
   running.server_metrics =
       ops::RegisterServerMetrics(registry, [server = running.server.get()] { return server->stats(); });
   running.ops_handler->SetHealth([engine = running.engine.get()] { return engine->health(); });

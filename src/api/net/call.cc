@@ -33,8 +33,9 @@ std::pair<std::string_view, std::string_view> HeaderList::at(size_t i) const {
   return {text.substr(entry.offset, entry.name_size), text.substr(entry.offset + entry.name_size, entry.value_size)};
 }
 
-RpcCall::RpcCall(std::shared_ptr<const ConnectionInfo> connection, int32_t stream_id)
-    : connection_(std::move(connection)), stream_id_(stream_id) {}
+RpcCall::RpcCall(std::shared_ptr<const ConnectionInfo> connection, int32_t stream_id,
+                 std::chrono::steady_clock::time_point arrival)
+    : connection_(std::move(connection)), stream_id_(stream_id), arrival_(arrival) {}
 
 RpcCall::~RpcCall() {
   if (dispatched_.load(std::memory_order_relaxed)) {

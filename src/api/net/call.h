@@ -128,8 +128,9 @@ struct ConnectionInfo {
 /// One unary gRPC call in flight.
 class RpcCall {
  public:
-  /// Used by the connection only.
-  RpcCall(std::shared_ptr<const ConnectionInfo> connection, int32_t stream_id);
+  /// Used by the connection, and by what stands in for one.
+  RpcCall(std::shared_ptr<const ConnectionInfo> connection, int32_t stream_id,
+          std::chrono::steady_clock::time_point arrival);
   ~RpcCall();
   RpcCall(const RpcCall&) = delete;
   RpcCall& operator=(const RpcCall&) = delete;
@@ -180,7 +181,7 @@ class RpcCall {
   HeaderList headers_;
   std::string message_;
   uint64_t charged_bytes_ = 0;
-  std::chrono::steady_clock::time_point arrival_;
+  const std::chrono::steady_clock::time_point arrival_;
   std::chrono::steady_clock::time_point deadline_ = std::chrono::steady_clock::time_point::max();
 };
 

@@ -283,8 +283,7 @@ int Http2Session::BeginRequest(int32_t stream_id) {
     spare_streams_.pop_back();
   }
   stream->id = stream_id;
-  stream->arriving = std::make_shared<RpcCall>(info_, stream_id);
-  stream->arriving->arrival_ = now_;
+  stream->arriving = std::make_shared<RpcCall>(info_, stream_id, now_);
   if (nghttp2_session_set_stream_user_data(session_, stream_id, stream.get()) != 0) {
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
