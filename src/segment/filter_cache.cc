@@ -16,7 +16,7 @@ FilterCache::FilterCache(const std::shared_ptr<MemoryBudget>& budget, uint64_t m
     : budget_(budget), max_bytes_(max_bytes) {}
 
 std::string FilterCache::NameOf(const Segment& segment, std::string_view key) {
-  const Segment* address = &segment;
+  const auto address = reinterpret_cast<std::uintptr_t>(&segment);
   std::string name(reinterpret_cast<const char*>(&address), sizeof(address));
   name += key;
   return name;
