@@ -21,6 +21,7 @@ MIB = 1 << 20
 # Taken out of the environment: the server refuses names of settings that it does not know.
 LIMIT = int(os.environ.pop("QUIVER_MEMORY_TEST_MB", "256")) * MIB
 DIM = 2048  # of two bytes each
+GRAPH_DIM = 64
 BATCH = 500
 MEMORY_LIMIT_EXCEEDED = 3
 
@@ -83,14 +84,21 @@ def test_four_times_the_memory(tmp_path):
             watcher = threading.Thread(target=watch)
             watcher.start()
             client = MilvusClient(uri=server.uri)
-            Collections(client).create("big", [("vector", DataType.FLOAT16_VECTOR, {"dim": DIM})])
+            # Exact answers come from the vectors that make up the data; graphs are built over a second field beside.
+            made = Collections(client)
+            made.create("big", [("vector", DataType.FLOAT16_VECTOR, {"dim": DIM}),
+                                ("graph", DataType.FLOAT_VECTOR, {"dim": GRAPH_DIM})], index=False, load=False)
+            made.index("big", "vector", metric="L2", kind=DataType.FLOAT16_VECTOR)
+            made.index("big", "graph", metric="L2", index_type="HNSW", M=16, efConstruction=100)
+            client.load_collection("big")
             written = [0]
             refused = [0]
 
             def insert():
                 for first in range(0, rows - BATCH + 1, BATCH):
                     ids, vectors = batch_of(first)
-                    data = [{"id": int(i), "vector": v} for i, v in zip(ids, vectors)]
+                    data = [{"id": int(i), "vector": v, "graph": g.tolist()}
+                            for i, v, g in zip(ids, vectors, vectors[:, 2:2 + GRAPH_DIM].astype(np.float32))]
                     while True:
                         try:
                             client.insert("big", data)
@@ -116,7 +124,7 @@ def test_four_times_the_memory(tmp_path):
                     if wanted % BATCH == 0:
                         continue
                     ids, vectors = batch_of(wanted // BATCH * BATCH)
-                    hits = own.search("big", data=[vectors[wanted % BATCH]], limit=2)[0]
+                    hits = own.search("big", data=[vectors[wanted % BATCH]], anns_field="vector", limit=2)[0]
                     assert hits[0]["id"] == wanted and hits[0]["distance"] == 0, (wanted, hits)
                     searches += 1
                     finished.wait(0.5)  # each one reads all of the data from the disk
@@ -141,6 +149,7 @@ def test_four_times_the_memory(tmp_path):
             count = client.query("big", filter="", output_fields=["count(*)"])[0]["count(*)"]
             assert count == rows // BATCH * BATCH - deleted
             assert server.alive(), "the server was killed"
+            assert "quiver_indexes 0" not in server.http("/metrics")[1].splitlines(), "no graph was built"
             done.set()
             watcher.join()
             client.close()
