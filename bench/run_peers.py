@@ -25,8 +25,8 @@ import time
 
 import run_storage
 from readings import COLLECTION, Readings, Requests, classes_of, create_collection, exact, read_answers, recalls_of
-from run_sensors import PACKAGES, paused, wait_for_rest
-from run_storage import CACHE, ROOT, Failure, MilvusLite, Postgres, Quiver, anonymous_kb, disk_bytes, environment, family
+from run_sensors import enter_environment, paused, wait_for_rest
+from run_storage import ROOT, Failure, MilvusLite, Postgres, Quiver, anonymous_kb, disk_bytes, environment, family
 
 POSTGRES = [*run_storage.POSTGRES, "pgvector==0.4.2"]
 EFFORTS = [10, 14, 20, 28, 40, 56, 80, 112, 160, 240, 400, 800]
@@ -192,12 +192,7 @@ def main():
     parser.add_argument("--pause", default="")
     parser.add_argument("--json")
     options = parser.parse_args()
-    python = environment("sensors", PACKAGES)
-    if pathlib.Path(sys.prefix) != CACHE / "venv-bench-sensors":
-        os.execv(python, [str(python), *sys.argv])
-    Quiver.program = pathlib.Path(options.build) / "quiver"
-    Quiver.load_program = pathlib.Path(options.build) / "bench" / "quiver_load"
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+    enter_environment(options.build)
     results, failed = [], False
     with tempfile.TemporaryDirectory(prefix="quiver-peers-", dir=options.folder) as folder:
         place = pathlib.Path(folder)

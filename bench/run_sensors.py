@@ -173,6 +173,16 @@ def plot(results, path):
     figure.savefig(path, metadata={"Date": None})
 
 
+def enter_environment(build):
+    """Goes on with this script in an environment with its packages, and finds the programs of a build."""
+    python = environment("sensors", PACKAGES)
+    if pathlib.Path(sys.prefix) != CACHE / "venv-bench-sensors":
+        os.execv(python, [str(python), *sys.argv])
+    Quiver.program = pathlib.Path(build) / "quiver"
+    Quiver.load_program = pathlib.Path(build) / "bench" / "quiver_load"
+    print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("QUIVER_BUILD", str(run_storage.ROOT / "build" / "release")))
@@ -188,12 +198,7 @@ def main():
     parser.add_argument("--plot")
     parser.add_argument("--json")
     options = parser.parse_args()
-    python = environment("sensors", PACKAGES)
-    if pathlib.Path(sys.prefix) != CACHE / "venv-bench-sensors":
-        os.execv(python, [str(python), *sys.argv])
-    Quiver.program = pathlib.Path(options.build) / "quiver"
-    Quiver.load_program = pathlib.Path(options.build) / "bench" / "quiver_load"
-    print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
+    enter_environment(options.build)
     with tempfile.TemporaryDirectory(prefix="quiver-sensors-", dir=options.folder) as folder:
         run = Run(options, pathlib.Path(folder))
         try:

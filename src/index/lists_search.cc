@@ -647,7 +647,8 @@ Lists::Goal Lists::GoalOf(const RowFilter& filter, const IndexSearchOptions& opt
   const uint64_t matches = std::min<uint64_t>(filter.count, header_.listed);
   const uint32_t asked = ListsFor(options, {});
   const double share = static_cast<double>(matches) / std::max(1.0, static_cast<double>(header_.listed));
-  const double recall = options.recall > 0 ? options.recall : std::min(RecallOf(asked, options.k), kMostPromised);
+  // Lists that were asked for by number promise what they find without a filter, whatever the recall beside them says.
+  const double recall = std::max(options.recall, std::min(RecallOf(asked, options.k), kMostPromised));
   const double missed = std::min(1 - recall, kMostMissed) * static_cast<double>(options.k);
   const double growth = std::min(1.0, kTellingHits / static_cast<double>(std::max<size_t>(options.k, 1)));
   // The last of these lists tell whether more are needed.

@@ -367,6 +367,31 @@ TEST(ListsTest, FiltersCostNoRecallWhereverTheirRowsLie) {
   }
 }
 
+TEST(ListsTest, UnderAFilterTheListsAskedForCountNotALowerRecall) {
+  constexpr size_t kRows = 30000;
+  const Rows rows = MakeRows(kRows, 32, Shape::kUniform);
+  const Built built = Build(ListsRecipe(32, MetricType::kL2, IndexCodec::kRabitq), rows.column);
+  const FlatQueries queries = MakeQueries(MakeValues(20, 32, Shape::kUniform, 2), 32, MetricType::kL2);
+  Filter some(kRows);
+  for (size_t row = 0; row < kRows; row += 2) some.Set(row);
+  const auto lists_of = [&](double recall) {
+    IndexSearchOptions options = Probe(300, 100);
+    options.recall = recall;
+    IndexScratch scratch;
+    IndexCounters counters;
+    for (size_t q = 0; q < queries.nq(); ++q) {
+      TopK result(options.k, MetricType::kL2);
+      EXPECT_TRUE(
+          built.index
+              ->Search(queries, q, ViewOf(rows.column), some.view(), options, kFirstRow, result, scratch, counters)
+              .ok());
+    }
+    return counters.expansions;
+  };
+  EXPECT_GE(lists_of(0), 20U * 300);
+  EXPECT_EQ(lists_of(0.5), lists_of(0));
+}
+
 TEST(ListsTest, RangesAreKept) {
   const Rows rows = MakeRows(5000, 32, Shape::kClustered);
   for (const MetricType metric : {MetricType::kL2, MetricType::kCosine, MetricType::kIp}) {

@@ -1,4 +1,4 @@
-"""Four times as much data as memory: inserts, searches and compaction at once stay inside the limit and right.
+"""Four times as much data as memory: inserts, searches, compaction and graph builds at once stay inside it and right.
 
 QUIVER_MEMORY_TEST_MB gives another limit in MiB (1024 for the full size; a quarter of that is the everyday one). Where a
 memory control group can be made, the server also runs inside one of that size, so that the kernel would end it.
