@@ -104,9 +104,11 @@ class ExplanationTest : public engine::EngineTestBase {
     const auto written = EngineTestBase::Insert({.collection = Docs(), .batch = std::move(batch)});
     ASSERT_TRUE(written.ok()) << written.status().ToString();
   }
-  void CreateIndex(const std::string& field, const std::string& type, const std::string& metric = "") {
-    const Status made = engine_->CreateIndex("default", "docs", field,
-                                             {.name = "by_" + field, .index_type = type, .metric_type = metric});
+  void CreateIndex(const std::string& field, const std::string& type, const std::string& metric = "",
+                   KeyValues params = {}) {
+    const Status made = engine_->CreateIndex(
+        "default", "docs", field,
+        {.name = "by_" + field, .index_type = type, .metric_type = metric, .params = std::move(params)});
     ASSERT_TRUE(made.ok()) << made.ToString();
     ASSERT_TRUE(Eventually([&] {
       const auto info = Docs()->info();
@@ -307,7 +309,7 @@ TEST_F(ExplanationTest, WithoutAnIndexVectorsAreScanned) {
 
 TEST_F(ExplanationTest, TheGraphTellsItsPlanAndWhatTheOthersWouldCost) {
   Start();
-  CreateIndex("vector", "HNSW", "L2");
+  CreateIndex("vector", "HNSW", "L2", {{"M", "12"}, {"efConstruction", "80"}});
   const Vector query = MakeVector(-5);
   std::set<std::string> plans;
   ThreadPool pool({.name = "test", .threads = 2});
