@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "codec/rotation.h"
+#include "index/internal/coded_stream.h"
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
 #include "index/internal/lists_layout.h"
@@ -85,6 +86,10 @@ class Lists final : public VectorIndex {
   Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
                      const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
                      IndexScratch& scratch, IndexCounters& counters) const override;
+  Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
+                                                const RowFilter& filter, const StreamOptions& options,
+                                                uint64_t first_row) const override;
+  [[nodiscard]] bool bounds_scores() const override { return !raw(); }
 
  private:
   /// How many lists a search looks at.
@@ -95,6 +100,7 @@ class Lists final : public VectorIndex {
     /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
     double yield = -1;
   };
+  class Stream;
   /// What a search works on.
   struct Task {
     const FlatQueries& queries;
@@ -320,6 +326,9 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
   state.best.clear();
   state.candidates.clear();
   state.examined = 0;
+  state.code_deviations = kCodeDeviations;
+  state.rounding_deviations = kQueryDeviations;
+  state.slack = 0;
   if (binary()) return true;
   const size_t field_dim = mean_.size();
   float* plain = Sized(state.plain, field_dim);
@@ -545,14 +554,15 @@ void Lists::LookCloser(const Task& task, ListsQuery& state) const {
   simd::Kernels().lists->dot_codes[header_.bits](rows + codec::RabitqShape::kRowFactorBytes, stride, places, count,
                                                  state.coded.codes.data(), header_.dim, dots);
   task.counters.code_distances += count;
-  const float reach = kCodeDeviations * probe.reach;
-  const float rounding = kQueryDeviations * state.coded.code_error * header_.code_norm;
+  const float reach = state.code_deviations * probe.reach;
+  const float rounding = state.rounding_deviations * state.coded.code_error * header_.code_norm;
   for (size_t i = 0; i < count; ++i) {
     codec::RowFactors factors;
     std::memcpy(&factors, rows + places[i] * stride, sizeof(factors));
     const float product = state.coded.step * static_cast<float>(dots[i]) + state.coded.shift;
     const float key = probe.base + factors.add + factors.mul * product;
-    const float error = factors.error * reach - factors.mul * rounding;
+    const float error =
+        factors.error * reach - factors.mul * rounding + state.slack * (std::abs(probe.base) + std::abs(factors.add));
     const float least = key - error;
     if (!(least <= state.limit)) continue;
     state.candidates.push_back({key, least, factors.id});
@@ -767,6 +777,110 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
     }
   }
   return Status::Ok();
+}
+
+/// Looks at ever more lists; estimates all of their rows.
+class Lists::Stream final : public CodedStream {
+ public:
+  Stream(const Lists& lists, StreamCall call)
+      : CodedStream(std::move(call)), lists_(lists), scored_(lists.file_.row_count(), lists.recipe().metric) {
+    ++mutable_counters().plans[static_cast<size_t>(SearchPlan::kProbe)];
+  }
+
+  /// Returns false where codes do not hold for the query.
+  [[nodiscard]] bool Prepare() {
+    if (!lists_.Prepare(call().queries, call().query, TopK(1, lists_.recipe().metric), 1, state_)) return false;
+    // Nothing is too far, and nothing stands for a hit.
+    state_.limit = kLargest;
+    state_.floor = kInfinity;
+    if (call().options.exact) {
+      // An error of one deviation is spread over all dimensions but one; here it may lie in a single one, and so may
+      // half a step of the query in each.
+      const auto dim = static_cast<float>(lists_.header_.dim);
+      state_.code_deviations = std::sqrt(dim);
+      state_.rounding_deviations = std::sqrt(3 * dim);
+      state_.slack = 1e-5f;
+    }
+    return true;
+  }
+
+  [[nodiscard]] uint64_t memory_bytes() const override {
+    const ListsScratch& scratch = scratch_;
+    return CodedStream::memory_bytes() + state_.candidates.capacity() * sizeof(ListsCandidate) +
+           scratch.centre_keys.capacity() * sizeof(float) + scratch.rows.capacity() * sizeof(uint32_t) +
+           scratch.probes.capacity() * sizeof(ListsProbe) +
+           (state_.coded.lookup.capacity() + state_.coded.codes.capacity());
+  }
+
+ private:
+  /// Rows looked at for each that is given: the nearest rows share their lists with others.
+  static constexpr size_t kRowsEach = 3;
+
+  Status Reach(size_t total) override {
+    const Task task{call().queries, call().query, call().vectors,    call().filter, 0,
+                    scored_,        scratch_,     mutable_counters()};
+    if (done_ == 0) {
+      std::vector<uint32_t> loose;
+      for (const uint32_t row : lists_.loose_) {
+        if (call().Matches(row)) loose.push_back(row);
+      }
+      TakeRows(loose, call().options.exact ? kAnyKey : -kAnyKey);
+      lists_.RankCentres(task, state_);
+    }
+    IndexSearchOptions options = call().options.search;
+    options.k = total;
+    const auto nlist = size_t{lists_.header_.nlist};
+    size_t wanted = std::max<size_t>(lists_.ListsFor(options, call().filter), done_ + 1);
+    for (;;) {
+      // Beyond half of them order costs more than it saves.
+      if (call().options.exact || 2 * wanted > nlist) wanted = nlist;
+      QUIVER_RETURN_IF_ERROR(Probe(task, wanted));
+      if (done_ == nlist || state_.examined >= kRowsEach * total) break;
+      wanted = 2 * wanted;
+    }
+    if (done_ == nlist) EndGrowth();
+    return Status::Ok();
+  }
+
+  Status Probe(const Task& task, size_t to) {
+    lists_.ChooseNearest(to, scratch_);
+    lists_.MeasureProbes(state_, done_, to, scratch_);
+    size_t count = 0;
+    for (const ListsProbe& probe : scratch_.probes) {
+      lists_.ScanList(task, probe, state_);
+      if (++count % 16 == 0 && cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
+    }
+    lists_.LookCloser(task, state_);
+    for (const ListsCandidate& candidate : state_.candidates) {
+      Know({candidate.least, 2 * candidate.key - candidate.least, candidate.row});
+    }
+    state_.candidates.clear();
+    for (const Hit& hit : scored_.TakeSorted()) Take(hit.score, static_cast<uint32_t>(hit.row), -kAnyKey);
+    done_ = to;
+    return Status::Ok();
+  }
+
+  void Score(std::span<const Estimate> items) override { TakeItems(items); }
+
+  const Lists& lists_;
+  ListsQuery state_;
+  ListsScratch scratch_;
+  TopK scored_;      ///< rows of raw lists
+  size_t done_ = 0;  ///< lists, nearest first
+};
+
+Result<std::unique_ptr<HitStream>> Lists::OpenStream(const FlatQueries& queries, size_t query,
+                                                     const ColumnView& vectors, const RowFilter& filter,
+                                                     const StreamOptions& options, uint64_t first_row) const {
+  QUIVER_RETURN_IF_ERROR(EnsureSound());
+  StreamCall call{queries, query, vectors, filter, options, first_row};
+  const uint32_t nprobe = ListsFor(options.search, filter);
+  // Raw lists say nothing of rows that are not scored.
+  const bool scored = binary() || (raw() && options.exact) || ScoringIsCheaper(filter, nprobe);
+  if (scored) return OpenScoringStream(std::move(call));
+  auto stream = std::make_unique<Stream>(*this, call);
+  if (!stream->Prepare()) return OpenScoringStream(std::move(call));
+  return std::unique_ptr<HitStream>(std::move(stream));
 }
 
 }  // namespace

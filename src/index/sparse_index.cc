@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "index/internal/coded_stream.h"
 #include "index/internal/flat_queries.h"
 #include "index/internal/index_scratch.h"
 #include "index/internal/set_bits.h"
@@ -69,6 +70,9 @@ class Sparse final : public VectorIndex {
   Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
                 const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
                 IndexCounters& counters) const override;
+  Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
+                                                const RowFilter& filter, const StreamOptions& options,
+                                                uint64_t first_row) const override;
 
  private:
   explicit Sparse(IndexFile file) : file_(std::move(file)) {}
@@ -250,6 +254,34 @@ Status Sparse::Search(const FlatQueries& queries, size_t query, const ColumnView
     for (const SparseScratch::Term& term : terms) counters.code_distances += term.run->count;
   }
   return Status::Ok();
+}
+
+/// Sums the postings of all rows at the first call.
+class PostingsStream final : public CodedStream {
+ public:
+  PostingsStream(const Sparse& index, StreamCall call) : CodedStream(std::move(call)), index_(index) {}
+
+ private:
+  Status Reach(size_t /*total*/) override {
+    EndGrowth();
+    const uint64_t matching = call().filter.bits != nullptr ? call().filter.count : call().vectors.rows;
+    TopK all(matching, call().queries.metric());
+    IndexScratch scratch;
+    QUIVER_RETURN_IF_ERROR(index_.Search(call().queries, call().query, call().vectors, call().filter,
+                                         call().options.search, 0, all, scratch, mutable_counters()));
+    for (const Hit& hit : all.TakeSorted()) Take(hit.score, static_cast<uint32_t>(hit.row), -kAnyKey);
+    return Status::Ok();
+  }
+  void Score(std::span<const Estimate> /*items*/) override {}
+
+  const Sparse& index_;
+};
+
+Result<std::unique_ptr<HitStream>> Sparse::OpenStream(const FlatQueries& queries, size_t query,
+                                                      const ColumnView& vectors, const RowFilter& filter,
+                                                      const StreamOptions& options, uint64_t first_row) const {
+  StreamCall call{queries, query, vectors, filter, options, first_row};
+  return std::unique_ptr<HitStream>(std::make_unique<PostingsStream>(*this, std::move(call)));
 }
 
 }  // namespace

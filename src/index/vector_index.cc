@@ -1,5 +1,6 @@
 #include "index/vector_index.h"
 
+#include "index/internal/coded_stream.h"
 #include "index/internal/graph.h"
 #include "index/internal/index_file.h"
 #include "index/internal/index_scratch.h"
@@ -33,6 +34,12 @@ Status VectorIndex::SearchBatch(const FlatQueries& queries, const ColumnView& ve
         Search(queries, query, vectors, filter, options, first_row, results[query], scratch, counters));
   }
   return Status::Ok();
+}
+
+Result<std::unique_ptr<HitStream>> VectorIndex::OpenStream(const FlatQueries& queries, size_t query,
+                                                           const ColumnView& vectors, const RowFilter& filter,
+                                                           const StreamOptions& options, uint64_t first_row) const {
+  return OpenScoringStream({queries, query, vectors, filter, options, first_row});
 }
 
 Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors,

@@ -19,6 +19,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -129,6 +130,37 @@ class IndexScratch {
   std::unique_ptr<Impl> impl_;
 };
 
+/// How a stream of hits is opened.
+struct StreamOptions {
+  /// `k` is the number of hits that are expected to be asked for at first; the rest as in a search.
+  IndexSearchOptions search;
+  /// Hits come in exactly the order of their scores, and none is missing before another. Without it they come nearly in
+  /// order, as near as the recall asked for; such a stream begins with less work.
+  bool exact = false;
+  /// Hits better than this score are not wanted and are left out (the inner border of a range; as a border it is in).
+  std::optional<float> nearest;
+};
+
+/// One query's hits in one segment, best first, as many as are asked for: a search that goes on where it stood. Asked
+/// to the end it gives every row of its filter that has a score exactly once, whatever its options. What it was opened
+/// on (index, queries, vectors, filter) must outlive it.
+//    auto stream = index->OpenStream(queries, 0, vectors, filter, {.search = {.k = 10}}, 0);
+//    for (std::vector<Hit> hits; !enough && !(*stream)->ended(); hits.clear()) (*stream)->Next(100, hits);
+/// Thread rule: belongs to one thread at a time.
+class HitStream {
+ public:
+  virtual ~HitStream() = default;
+  /// Appends the next `count` hits to `hits`, scored exactly; fewer only where no more are left. Row ids as in
+  /// VectorIndex::Search. After an error the stream is of no use. Error: kCancelled.
+  virtual Status Next(size_t count, std::vector<Hit>& hits) = 0;
+  /// Every hit was given.
+  [[nodiscard]] virtual bool ended() const = 0;
+  /// Bytes held between two calls.
+  [[nodiscard]] virtual uint64_t memory_bytes() const = 0;
+  /// Where the work went so far.
+  [[nodiscard]] virtual const IndexCounters& counters() const = 0;
+};
+
 class VectorIndex {
  public:
   virtual ~VectorIndex() = default;
@@ -149,6 +181,15 @@ class VectorIndex {
   virtual Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
                              const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
                              IndexScratch& scratch, IndexCounters& counters) const;
+
+  /// Opens a search that can go on to the last row. A graph walks on until that costs as much as comparing the codes of
+  /// all rows, which it then does; lists look at ever more lists. The default scores all rows of the filter at the
+  /// first call. Error: kCorruption.
+  virtual Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query,
+                                                        const ColumnView& vectors, const RowFilter& filter,
+                                                        const StreamOptions& options, uint64_t first_row) const;
+  /// Whether codes bound scores, so that exact streams do less than to score all rows.
+  [[nodiscard]] virtual bool bounds_scores() const { return false; }
 };
 
 /// Builds the index file of a column (all rows of a sealed segment; null rows are left out). The bytes are what

@@ -13,9 +13,9 @@
 #include "index/internal/graph_plan.h"
 #include "index/internal/graph_search.h"
 #include "index/internal/graph_sketch.h"
+#include "index/internal/graph_stream.h"
 #include "index/internal/huge_array.h"
 #include "index/internal/index_scratch.h"
-#include "index/internal/set_bits.h"
 
 namespace quiver::index {
 namespace {
@@ -31,6 +31,10 @@ constexpr float kWholeError = 0.45f;
 /// So many times the rows wanted are taken from one stage to the next at most.
 constexpr size_t kMostFromSketches = 256;
 constexpr size_t kMostFromCodes = 32;
+/// Rows that a stream settles ahead at least.
+constexpr size_t kLeastAhead = 8;
+/// What comparing whole codes costs, in units of a scan's first look.
+constexpr size_t kWholeCodes = 2;
 /// A filter keeps away from the query when so many times fewer rows match around it than on the whole.
 constexpr double kFarFewer = 4;
 
@@ -47,6 +51,10 @@ class GraphIndex final : public VectorIndex {
   Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
                 const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
                 IndexCounters& counters) const override;
+  Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
+                                                const RowFilter& filter, const StreamOptions& options,
+                                                uint64_t first_row) const override;
+  [[nodiscard]] bool bounds_scores() const override { return true; }
 
  private:
   /// One search: what all its steps need.
@@ -67,6 +75,7 @@ class GraphIndex final : public VectorIndex {
   };
   Status Prepare() const;
   Status PrepareOnce() const;
+  [[nodiscard]] Status CheckFits(const FlatQueries& queries, const ColumnView& vectors) const;
   [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
     if (row_offset_.empty()) return {&vertex, 1};
     return rows_.subspan(row_offset_[vertex], row_offset_[vertex + 1] - row_offset_[vertex]);
@@ -81,8 +90,6 @@ class GraphIndex final : public VectorIndex {
   }
   [[nodiscard]] uint32_t VertexOf(uint32_t first_row) const;
   [[nodiscard]] GraphShape Shape() const;
-  template <typename Take>
-  bool VisitMatching(const Call& call, const Take& take) const;
   Status ScanCodes(const Call& call, const GraphQuery& query) const;
   Status WalkFiltered(const Call& call, const GraphQuery& query, const GraphPlanner& planner, const GraphFilter& filter,
                       size_t ef, SearchPlan plan) const;
@@ -321,27 +328,6 @@ Status GraphIndex::ScanExactly(const Call& call, uint64_t row_count) {
   return Status::Ok();
 }
 
-/// Gives the vertices that match to `take`, in blocks (ids, count), until it says no. Returns whether it never did.
-template <typename Take>
-bool GraphIndex::VisitMatching(const Call& call, const Take& take) const {
-  const uint64_t* bits = call.filter.bits;
-  if (row_offset_.empty()) {
-    const bool sparse = bits != nullptr && call.filter.count < head_.vertices / 50;
-    return sparse ? VisitSetBits<2>(bits, head_.vertices, take) : VisitSetBits<4>(bits, head_.vertices, take);
-  }
-  const VertexFilter matches = FilterOf(call);
-  uint32_t ids[kMostSetBits];
-  size_t count = 0;
-  for (uint32_t vertex = 0; vertex < head_.vertices; ++vertex) {
-    ids[count] = vertex;
-    count += matches(vertex) ? 1 : 0;
-    if (count < kMostSetBits) continue;
-    if (!take(static_cast<const uint32_t*>(ids), count)) return false;
-    count = 0;
-  }
-  return count == 0 || take(static_cast<const uint32_t*>(ids), count);
-}
-
 /// Compares the codes of all matching vertices, in stages of rising precision: each takes on what its errors leave a
 /// chance to be among the k best. The last scores exactly and offers.
 Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
@@ -378,16 +364,17 @@ Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
     sketched.Begin(wanted, kScanDeviations * scratch.sketch.deviation, kMostFromSketches * wanted);
   }
   size_t blocks = 0;
-  const bool all = VisitMatching(call, [&](const uint32_t* some, size_t count) {
-    call.counters.code_distances += count;
-    if (sketches) {
-      sketches_.Keys(scratch.sketch, some, count, keys);
-      for (size_t i = 0; i < count; ++i) sketched.Offer(keys[i], some[i]);
-    } else {
-      take_coarse(some, count);
-    }
-    return ++blocks % 16 != 0 || !call.options.cancelled || !call.options.cancelled();
-  });
+  const bool all =
+      VisitMatchingVertices(head_.vertices, FilterOf(call), call.filter.count, [&](const uint32_t* some, size_t count) {
+        call.counters.code_distances += count;
+        if (sketches) {
+          sketches_.Keys(scratch.sketch, some, count, keys);
+          for (size_t i = 0; i < count; ++i) sketched.Offer(keys[i], some[i]);
+        } else {
+          take_coarse(some, count);
+        }
+        return ++blocks % 16 != 0 || !call.options.cancelled || !call.options.cancelled();
+      });
   if (!all) return Error(StatusCode::kCancelled, "the search was cancelled");
   if (sketches) pass_on(sketched, take_coarse);
   pass_on(coarse, [&](const uint32_t* some, size_t count) {
@@ -395,6 +382,8 @@ Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
     for (size_t i = 0; i < count; ++i) whole.Offer(keys[i], some[i]);
   });
   whole.Cut();
+  // The pool moves all that lies behind what is inserted.
+  whole.Sort();
   scratch.pool.Begin(std::max<size_t>(whole.size(), 1));
   for (size_t i = 0; i < whole.size(); ++i) scratch.pool.Insert(whole[i].key, whole[i].id);
   Refine(call, whole.size());
@@ -501,14 +490,19 @@ void GraphIndex::OfferRest(const Call& call) const {
   ScoreAndOffer(call, scratch.rows);
 }
 
+Status GraphIndex::CheckFits(const FlatQueries& queries, const ColumnView& vectors) const {
+  if (vectors.rows == file_.row_count() && queries.type() == recipe_.type && queries.dim() == recipe_.dim) {
+    return Status::Ok();
+  }
+  return Error(StatusCode::kInternal, "{}: an index over {} rows was asked about {}", file_.name(), file_.row_count(),
+               vectors.rows);
+}
+
 Status GraphIndex::Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
                           const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
                           IndexCounters& counters) const {
   QUIVER_RETURN_IF_ERROR(Prepare());
-  if (vectors.rows != file_.row_count() || queries.type() != recipe_.type || queries.dim() != recipe_.dim) {
-    return Error(StatusCode::kInternal, "{}: an index over {} rows was asked about {}", file_.name(), file_.row_count(),
-                 vectors.rows);
-  }
+  QUIVER_RETURN_IF_ERROR(CheckFits(queries, vectors));
   const Call call{queries, query, vectors, filter, options, first_row, result, scratch.impl().graph, counters};
   const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
   if (matching == 0 || options.k == 0) return Status::Ok();
@@ -550,6 +544,64 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   }
   OfferRest(call);
   return Status::Ok();
+}
+
+/// Encodes a query for a stream.
+GraphStreamQuery EncodeForStream(const CodeSpace& space, const FlatQueries& queries, size_t query,
+                                 const IndexRecipe& recipe) {
+  GraphStreamQuery encoded;
+  CodeSpace::Work work;
+  encoded.codes.resize(space.padded_dim());
+  encoded.terms = space.EncodeQuery(queries, query, encoded.codes.data(), work);
+  if (!encoded.terms.usable) return encoded;
+  encoded.by_product = space.by_product();
+  const double scale = static_cast<double>(encoded.terms.product_weight) / (encoded.by_product ? 1 : 2);
+  double norm = 0;
+  double error = 0;
+  for (size_t d = 0; d < encoded.codes.size(); ++d) {
+    const double value = scale * encoded.codes[d];
+    const double apart = static_cast<double>(work.rotated[d]) - value;
+    norm += value * value;
+    error += apart * apart;
+  }
+  encoded.norm = static_cast<float>(norm);
+  // A query is centred in floats.
+  constexpr double kFloatError = 1e-6;
+  const double centre = std::sqrt(static_cast<double>(space.centre_energy()));
+  encoded.error = static_cast<float>(std::sqrt(error) + kFloatError * (centre + std::sqrt(norm)));
+  // Products of rows that are equally long but for CodeSpace's tolerance are compared by direction.
+  if (recipe.metric == MetricType::kIp && !encoded.by_product) encoded.order_slack = 2.1e-3f;
+  return encoded;
+}
+
+Result<std::unique_ptr<HitStream>> GraphIndex::OpenStream(const FlatQueries& queries, size_t query,
+                                                          const ColumnView& vectors, const RowFilter& filter,
+                                                          const StreamOptions& options, uint64_t first_row) const {
+  QUIVER_RETURN_IF_ERROR(Prepare());
+  QUIVER_RETURN_IF_ERROR(CheckFits(queries, vectors));
+  StreamCall call{queries, query, vectors, filter, options, first_row};
+  const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
+  IndexSearchOptions first = options.search;
+  first.k = std::clamp<size_t>(first.k, 1, 10);
+  const size_t ef = EfFor(first);
+  const GraphPlanner planner(Shape(), first.k, ef);
+  const auto matches = static_cast<double>(matching);
+  const GraphFilter kept{filter.bits == nullptr, matches,
+                         std::min(1.0, matches / static_cast<double>(std::max<size_t>(1, vectors.rows)))};
+  GraphStreamPlan plan{.view = view_,
+                       .matches = {filter.bits, row_offset_.empty() ? nullptr : row_offset_.data(), rows_.data()},
+                       .matching = matching,
+                       .strays = strays_,
+                       .zeros = zeros_,
+                       .query = EncodeForStream(*space_, queries, query, recipe_)};
+  if (!plan.query.terms.usable || planner.Choose(kept) == SearchPlan::kScoreMatches) {
+    return OpenScoringStream(std::move(call));
+  }
+  plan.walk = !options.exact && planner.Cost(SearchPlan::kWalk, kept) < planner.Cost(SearchPlan::kScanCodes, kept);
+  // As many as a search looks at beyond those that it returns.
+  plan.ahead = planner.WalkWanted(kept.share) - std::min(planner.WalkWanted(kept.share), first.k) + kLeastAhead;
+  plan.budget = kWholeCodes * planner.WalkBudget(kept);
+  return OpenGraphStream(std::move(call), std::move(plan));
 }
 
 }  // namespace

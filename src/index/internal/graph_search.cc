@@ -21,9 +21,10 @@ T* Sized(std::vector<T>& buffer, size_t count) {
   return buffer.data();
 }
 
-/// Walks greedily down the upper levels; returns the base vertex to begin at.
-uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters,
-                 uint32_t absent = kNoVertex) {
+}  // namespace
+
+uint32_t DescendGraph(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters,
+                      uint32_t absent) {
   if (view.upper_levels == 0) return view.entry;
   uint32_t* ids = Sized(scratch.ids, view.upper_degree);
   float* keys = Sized(scratch.keys, view.upper_degree);
@@ -62,8 +63,6 @@ uint32_t Descend(const GraphView& view, const GraphQuery& query, GraphScratch& s
   return view.upper_vertices[at];
 }
 
-}  // namespace
-
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
                IndexCounters& counters, const std::function<bool()>& cancelled, uint32_t absent) {
   WalkPool& pool = scratch.pool;
@@ -72,7 +71,7 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
   const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1}) + 1;
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
-  const uint32_t entry = Descend(view, query, scratch, counters, absent);
+  const uint32_t entry = DescendGraph(view, query, scratch, counters, absent);
   scratch.visited.Begin(view.vertices);
   if (absent != kNoVertex) scratch.visited.Mark(absent);
   scratch.visited.Mark(entry);
@@ -115,7 +114,7 @@ WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const V
   const uint32_t most = std::max({view.degree, view.upper_degree, view.start_count + 1}) + 1;
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
-  const uint32_t entry = Descend(view, query, scratch, counters);
+  const uint32_t entry = DescendGraph(view, query, scratch, counters);
   scratch.visited.Begin(view.vertices);
   scratch.visited.Mark(entry);
   ids[0] = entry;

@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "index/internal/graph_codes.h"
 #include "index/internal/graph_sketch.h"
 #include "index/internal/graph_walk.h"
+#include "index/internal/set_bits.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
@@ -29,6 +31,11 @@ struct GraphScratch {
   std::vector<float> keys, scores;
 };
 
+/// Walks greedily down the upper levels, as if `absent` were no vertex; returns the base vertex to begin at. Uses the
+/// marks of the scratch.
+uint32_t DescendGraph(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters,
+                      uint32_t absent = kNoVertex);
+
 /// Walks towards the query with room for `ef` candidates and leaves them in scratch.pool. `cancelled` may be empty;
 /// returns false when it said so. Goes as if `absent` were no vertex.
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
@@ -41,6 +48,11 @@ struct VertexFilter {
   const uint32_t* rows = nullptr;
 
   [[nodiscard]] bool Row(uint32_t row) const { return ((bits[row / 64] >> (row % 64)) & 1) != 0; }
+  /// The rows of a vertex, whether they match or not. The argument must live as long as the answer.
+  [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
+    if (row_offset == nullptr) return {&vertex, 1};
+    return {rows + row_offset[vertex], rows + row_offset[vertex + 1]};
+  }
   [[nodiscard]] bool operator()(uint32_t vertex) const {
     if (bits == nullptr) return true;
     if (row_offset == nullptr) return Row(vertex);
@@ -50,6 +62,26 @@ struct VertexFilter {
     return false;
   }
 };
+
+/// Gives the vertices that match to `take`, in blocks (ids, count), until it says no. Returns whether it never did.
+/// `matching`: rows that match.
+template <typename Take>
+bool VisitMatchingVertices(uint32_t vertices, const VertexFilter& matches, uint64_t matching, const Take& take) {
+  if (matches.row_offset == nullptr) {
+    const bool sparse = matches.bits != nullptr && matching < vertices / 50;
+    return sparse ? VisitSetBits<2>(matches.bits, vertices, take) : VisitSetBits<4>(matches.bits, vertices, take);
+  }
+  uint32_t ids[kMostSetBits];
+  size_t count = 0;
+  for (uint32_t vertex = 0; vertex < vertices; ++vertex) {
+    ids[count] = vertex;
+    count += matches(vertex) ? 1 : 0;
+    if (count < kMostSetBits) continue;
+    if (!take(static_cast<const uint32_t*>(ids), count)) return false;
+    count = 0;
+  }
+  return count == 0 || take(static_cast<const uint32_t*>(ids), count);
+}
 
 /// How a filtered walk ended.
 enum class WalkEnd : uint8_t { kFound, kGivenUp, kCancelled };

@@ -102,6 +102,8 @@ class Shortlist {
     size_ = static_cast<size_t>(
         std::partition(last + 1, end, [this](const Entry& entry) { return entry.key < bound_; }) - begin);
   }
+  /// Puts what is left in order, best first.
+  void Sort() { std::sort(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(size_), Less); }
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] const Entry& operator[](size_t i) const { return entries_[i]; }
 

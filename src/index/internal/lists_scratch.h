@@ -22,11 +22,14 @@ struct ListsQuery {
   std::vector<float> plain;  ///< in the space of the lists, shifted for L2, not rotated
   std::vector<float> rotated;
   codec::RabitqQuery coded;
-  float mean_product = 0;   ///< <q, mean>, IP only
-  float limit = 0;          ///< keys above it are no hits
-  float floor = 0;          ///< keys below it are no hits (range filter)
-  size_t wanted = 0;        ///< hits that set the limit
-  std::vector<float> best;  ///< heap of the `wanted` smallest upper bounds, largest first
+  float mean_product = 0;         ///< <q, mean>, IP only
+  float limit = 0;                ///< keys above it are no hits
+  float floor = 0;                ///< keys below it are no hits (range filter)
+  size_t wanted = 0;              ///< hits that set the limit
+  float code_deviations = 0;      ///< that bounds allow for
+  float rounding_deviations = 0;  ///< likewise, of what rounding the query adds
+  float slack = 0;                ///< of float arithmetic, in units of the terms of a key
+  std::vector<float> best;        ///< heap of the `wanted` smallest upper bounds, largest first
   std::vector<ListsCandidate> candidates;
   uint64_t examined = 0;  ///< rows of lists that may be returned and were looked at
 };
