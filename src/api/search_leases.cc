@@ -4,8 +4,18 @@
 
 #include <random>
 #include <utility>
+#include <vector>
+
+#include "query/search_cursor.h"
 
 namespace quiver::api {
+
+SearchPosition::SearchPosition() = default;
+SearchPosition::SearchPosition(SearchPosition&&) noexcept = default;
+SearchPosition& SearchPosition::operator=(SearchPosition&&) noexcept = default;
+SearchPosition::~SearchPosition() = default;
+
+SearchLeases::~SearchLeases() = default;
 
 std::string SearchLeases::Open() {
   std::random_device random;
@@ -15,12 +25,28 @@ std::string SearchLeases::Open() {
 }
 
 void SearchLeases::Set(const std::string& token, SearchPosition position) {
+  const Clock::time_point now = Clock::now();
+  const uint64_t bytes = position.cursor != nullptr ? position.cursor->memory_bytes() : 0;
+  std::vector<std::unique_ptr<query::SearchCursor>> dropped;  // let go without the lock
   const std::lock_guard lock(mutex_);
-  if (const auto found = by_token_.find(token); found != by_token_.end()) order_.erase(found->second);
-  order_.emplace_front(token, std::move(position));
+  const auto drop = [&](Lease& lease) {
+    bytes_ -= std::exchange(lease.bytes, 0);
+    dropped.push_back(std::move(lease.position.cursor));
+  };
+  if (const auto found = by_token_.find(token); found != by_token_.end()) {
+    drop(*found->second);
+    order_.erase(found->second);
+  }
+  order_.push_front({token, std::move(position), now, bytes});
   by_token_[token] = order_.begin();
+  bytes_ += bytes;
+  for (auto lease = order_.rbegin(); lease != order_.rend() && bytes_ > 0; ++lease) {
+    if (now - lease->used <= idle_ && bytes_ <= most_bytes_) break;
+    if (lease->position.cursor != nullptr) drop(*lease);
+  }
   if (order_.size() > kMaxLeases) {
-    by_token_.erase(order_.back().first);
+    drop(order_.back());
+    by_token_.erase(order_.back().token);
     order_.pop_back();
   }
 }
@@ -30,7 +56,15 @@ std::optional<SearchPosition> SearchLeases::Find(const std::string& token) {
   const auto found = by_token_.find(token);
   if (found == by_token_.end()) return std::nullopt;
   order_.splice(order_.begin(), order_, found->second);
-  return found->second->second;
+  Lease& lease = *found->second;
+  lease.used = Clock::now();
+  bytes_ -= std::exchange(lease.bytes, 0);
+  SearchPosition position;
+  position.score = lease.position.score;
+  position.keys = lease.position.keys;
+  position.origin = lease.position.origin;
+  position.cursor = std::move(lease.position.cursor);
+  return position;
 }
 
 }  // namespace quiver::api

@@ -1,13 +1,16 @@
 // File: api/search_leases.h
 // SearchLeases: where each search iterator stands. A client names its iterator by a token and tells the score at which
 // its last page ended; the lease adds the keys of the rows of that score that were given, so that rows of equal score
-// on both sides of a page border are neither lost nor given twice. A lease that is gone (restart, too many iterators)
-// costs only that. Thread rule: all methods may be called from any thread.
+// on both sides of a page border are neither lost nor given twice, and the search itself, which goes on where it stood.
+// A lease that is gone (restart, too many iterators) costs only that; a search that is gone (too long unused, too much
+// memory) only the time to get there again. Thread rule: all methods may be called from any thread.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,28 +18,56 @@
 #include <unordered_set>
 #include <utility>
 
+namespace quiver::query {
+class SearchCursor;
+}
+
 namespace quiver::api {
 
 /// Where a page ended.
 struct SearchPosition {
-  float score = 0;                       ///< of its last row
-  std::unordered_set<std::string> keys;  ///< of all rows of that score given so far, as bytes
+  float score = 0;                              ///< of its last row
+  std::unordered_set<std::string> keys;         ///< of all rows of that score given so far, as bytes
+  std::string origin;                           ///< what was asked, so that nothing else is answered by `cursor`
+  std::unique_ptr<query::SearchCursor> cursor;  ///< stands behind that page; may be empty
+
+  SearchPosition();
+  SearchPosition(SearchPosition&&) noexcept;
+  SearchPosition& operator=(SearchPosition&&) noexcept;
+  ~SearchPosition();
 };
 
 class SearchLeases {
  public:
+  using Clock = std::chrono::steady_clock;
+
+  /// Cursors are dropped after `idle`, and those used least recently where all hold more than `most_bytes`.
+  explicit SearchLeases(Clock::duration idle = std::chrono::minutes(10), uint64_t most_bytes = 256 << 20)
+      : idle_(idle), most_bytes_(most_bytes) {}
+  ~SearchLeases();
+
   /// Makes a new token: 32 hexadecimal digits that nobody guesses.
   std::string Open();
   /// Remembers where the iterator stands; makes room by forgetting the one that was used least recently.
   void Set(const std::string& token, SearchPosition position);
+  /// Where the iterator stands. The cursor leaves the lease, which stays.
   [[nodiscard]] std::optional<SearchPosition> Find(const std::string& token);
 
  private:
   static constexpr size_t kMaxLeases = 10'000;
-  using Order = std::list<std::pair<std::string, SearchPosition>>;
+  struct Lease {
+    std::string token;
+    SearchPosition position;
+    Clock::time_point used;
+    uint64_t bytes = 0;  ///< of its cursor
+  };
+  using Order = std::list<Lease>;
 
+  const Clock::duration idle_;
+  const uint64_t most_bytes_;
   std::mutex mutex_;
   Order order_;  // most recently used first
+  uint64_t bytes_ = 0;
   std::unordered_map<std::string, Order::iterator> by_token_;
 };
 

@@ -87,13 +87,14 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
   plan->request.range_filter = spec.range_filter;
   plan->round_decimal = static_cast<int>(spec.round_decimal);
   const engine::IndexInfo* built = plan->info->FindIndexOnField(plan->field->field_id);
-  // Iterators go through the rows in exact order.
-  if (built != nullptr && !ReadFlag(params, "iterator")) {
+  if (built != nullptr) {
     const auto number = [&](std::string_view key) {
       return static_cast<uint32_t>(std::clamp<int64_t>(spec.Int(key, 0), 0, UINT32_MAX));
     };
     plan->request.index =
         query::IndexUse{.index_id = built->id, .ef = number("ef"), .nprobe = number("nprobe"), .recall = spec.recall};
+    // Iterators go through the rows in exact order.
+    plan->request.index->exact = ReadFlag(params, "iterator");
   }
 
   if (!request.has_ids()) {

@@ -1,13 +1,19 @@
 // Vector search.
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -24,6 +30,7 @@
 #include "base/hybrid_clock.h"
 #include "expr/filter.h"
 #include "query/search.h"
+#include "query/search_cursor.h"
 #include "schema.pb.h"
 #include "schema/index_params.h"
 #include "search.pb.h"
@@ -79,34 +86,6 @@ Status ReadIterator(const KeyValues& params, SearchLeases& leases, SearchPlan* p
   return Status::Ok();
 }
 
-/// Takes out the rows that the pages before already gave, and what is too many at the end.
-void TrimPage(const SearchPlan& plan, query::SearchResult* result) {
-  std::vector<uint32_t> kept;
-  for (size_t row = 0; row < result->scores.size() && kept.size() < static_cast<size_t>(plan.limit); ++row) {
-    const bool given = plan.position && result->scores[row] == plan.position->score &&
-                       plan.position->keys.contains(std::string(result->primary_keys.Bytes(row)));
-    if (!given) kept.push_back(static_cast<uint32_t>(row));
-  }
-  if (kept.size() == result->scores.size()) return;
-  const auto keep = [&kept](Column* column) {
-    Column out;
-    out.field_id = column->field_id;
-    out.type = column->type;
-    out.element_type = column->element_type;
-    out.width = column->width;
-    out.AppendRows(*column, kept);
-    *column = std::move(out);
-  };
-  keep(&result->primary_keys);
-  for (Column& column : result->output.columns) keep(&column);
-  result->output.rows = kept.size();
-  std::vector<float> scores;
-  scores.reserve(kept.size());
-  for (const uint32_t row : kept) scores.push_back(result->scores[row]);
-  result->scores = std::move(scores);
-  result->hits_per_query[0] = static_cast<int64_t>(kept.size());
-}
-
 /// Where the page `result`, which is not empty, ends.
 SearchPosition PositionAfter(const SearchPlan& plan, const query::SearchResult& result) {
   SearchPosition position;
@@ -116,6 +95,38 @@ SearchPosition PositionAfter(const SearchPlan& plan, const query::SearchResult& 
     position.keys.emplace(result.primary_keys.Bytes(end - 1));
   }
   return position;
+}
+
+/// What an iterator asks for, but for where it stands.
+std::string OriginOf(const SearchPlan& plan, const wire::SearchRequest& request) {
+  std::string origin = fmt::format("{}/{}/{}/{}", plan.info->id, plan.request.view.timestamp, plan.request.field_id,
+                                   static_cast<int>(plan.request.metric));
+  if (plan.request.radius) origin += fmt::format("/{}", *plan.request.radius);
+  for (const std::string& partition : plan.partitions) origin += '/' + partition;
+  for (const int64_t field : plan.output.ids) origin += fmt::format("/{}", field);
+  origin += '\n' + request.dsl();
+  std::map<std::string, std::string> values;
+  for (const auto& [name, value] : request.expr_template_values()) values[name] = value.SerializeAsString();
+  for (const auto& [name, value] : values) origin.append("\n").append(name).append("=").append(value);
+  for (const std::string_view query : plan.request.queries) origin += '\n' + std::string(query);
+  return origin;
+}
+
+/// The next page of an iterator: its cursor goes on, or a new one begins where the last page ended.
+Result<query::SearchResult> NextPage(const std::string& origin, const query::Cancelled& cancelled, ThreadPool* parallel,
+                                     SearchPlan* plan, std::unique_ptr<query::SearchCursor>* cursor) {
+  if (plan->position && plan->position->origin == origin) *cursor = std::move(plan->position->cursor);
+  for (;;) {
+    if (*cursor == nullptr) {
+      auto given = plan->position ? plan->position->keys : std::unordered_set<std::string>();
+      QUIVER_ASSIGN_OR_RETURN(*cursor, query::SearchCursor::Open(plan->request, std::move(given), parallel));
+    }
+    QUIVER_ASSIGN_OR_RETURN(std::optional<query::SearchResult> page,
+                            (*cursor)->Next(static_cast<size_t>(plan->limit), cancelled, parallel));
+    if (page) return *std::move(page);
+    // Something is damaged; what is left does without it.
+    cursor->reset();
+  }
 }
 
 /// Fetches the vectors of the rows that a search names instead of giving vectors.
@@ -175,13 +186,14 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
                                                          plan->request.view, plan->request.cancelled));
   }
   plan->request.queries = plan->queries.views();
-  plan->request.limit = static_cast<size_t>(plan->limit) + (plan->position ? plan->position->keys.size() : 0);
+  plan->request.limit = static_cast<size_t>(plan->limit);
   plan->request.explanation = plan->explanation.get();
-  QUIVER_ASSIGN_OR_RETURN(query::SearchResult result, query::Search(plan->request, parallel));
-
   wire::SearchResults* response = exchange.response();
+  query::SearchResult result;
   if (plan->iterator_v2) {
-    TrimPage(*plan, &result);
+    const std::string origin = OriginOf(*plan, request);
+    std::unique_ptr<query::SearchCursor> cursor;
+    QUIVER_ASSIGN_OR_RETURN(result, NextPage(origin, plan->request.cancelled, parallel, plan, &cursor));
     auto* state = response->mutable_results()->mutable_search_iterator_v2_results();
     if (plan->token.empty()) plan->token = leases.Open();
     state->set_token(plan->token);
@@ -191,8 +203,13 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
     } else {
       SearchPosition position = PositionAfter(*plan, result);
       state->set_last_bound(position.score);
+      position.origin = origin;
+      // After a short page there is nothing left to go on with.
+      if (result.scores.size() == static_cast<size_t>(plan->limit)) position.cursor = std::move(cursor);
       leases.Set(plan->token, std::move(position));
     }
+  } else {
+    QUIVER_ASSIGN_OR_RETURN(result, query::Search(plan->request, parallel));
   }
   EncodeResults(result, *plan->info, plan->output, plan->limit, plan->round_decimal,
                 plan->request.group ? &*plan->request.group : nullptr, plan->zone, response->mutable_results());

@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "base/thread_pool.h"
 #include "query/match.h"
@@ -72,12 +73,7 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
   if (!vectors.present()) return true;
   thread_local index::IndexScratch scratch;
   index::IndexCounters counters;
-  const IndexUse& use = *request.index;
-  const index::IndexSearchOptions options = plan.index->Tuned({.k = keep,
-                                                               .ef = use.ef,
-                                                               .nprobe = use.nprobe,
-                                                               .recall = use.recall != 0 ? use.recall : kUsualRecall,
-                                                               .cancelled = request.cancelled});
+  const index::IndexSearchOptions options = plan.index->Tuned(SearchOptionsOf(*request.index, keep, request.cancelled));
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   index::PlanReasons reasons;
   if (explained != nullptr) counters.reasons = &reasons;
@@ -166,6 +162,14 @@ bool IndexPlan::any() const {
   return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.index != nullptr; });
 }
 
+index::IndexSearchOptions SearchOptionsOf(const IndexUse& use, size_t keep, Cancelled cancelled) {
+  return {.k = keep,
+          .ef = use.ef,
+          .nprobe = use.nprobe,
+          .recall = use.recall != 0 ? use.recall : kUsualRecall,
+          .cancelled = std::move(cancelled)};
+}
+
 bool ScanIsCheaper(uint64_t matches, size_t keep) {
   // Beyond these the index judges for itself: it knows what its walk costs under a mask.
   return matches <= std::max<uint64_t>(kAlwaysScan, 2 * keep);
@@ -176,8 +180,6 @@ namespace {
 /// Why no index is asked at all; nullptr where one may be.
 const char* WhyExact(const SearchRequest& request) {
   if (!request.index) return "no vector index is asked for";
-  if (request.radius || request.range_filter) return "a range search is exact";
-  if (request.group) return "a grouped search is exact";
   if (NamesKeys(request.filter.get())) return "the filter names primary keys";
   return nullptr;
 }
@@ -189,6 +191,7 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
   auto index = segment.FindIndex(request.index->index_id);
   if (index == nullptr) return segment.sealed() ? "the segment has no index" : "the segment is growing";
   if (index->index().recipe().metric != request.metric) return "the index has another metric";
+  if (request.index->exact && !index->index().bounds_scores()) return "exact hits cost the index more than a scan";
   if (ScanIsCheaper(segment.row_count(), keep)) return "the segment is small";
   if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
     chosen.rows = segment.row_count();
@@ -225,6 +228,14 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
   QUIVER_RETURN_IF_ERROR(
       ForSegments(request, plan.segments.size(), exact != nullptr || Unfiltered(request) ? nullptr : parallel, choose));
   return plan;
+}
+
+std::shared_ptr<const IndexPlan> WithoutDamaged(const IndexPlan& plan) {
+  auto left = std::make_shared<IndexPlan>(plan);
+  for (SegmentPlan& segment : left->segments) {
+    if (segment.index != nullptr && segment.index->damaged()) segment.index = nullptr;
+  }
+  return left;
 }
 
 Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::string_view> raw,

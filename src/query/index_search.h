@@ -40,9 +40,15 @@ struct IndexPlan {
 /// Returns whether so few rows are better scored directly than through any index, when `keep` of them are wanted.
 bool ScanIsCheaper(uint64_t matches, size_t keep);
 
-/// Chooses for each segment. Requests that promise exact answers (ranges, groups, iterators, filters that name keys)
-/// have no IndexUse or get no index here. Errors: those of filters and of segments.
+/// What an index is asked for `keep` hits, before what was measured of it (SegmentIndex::Tuned) is put in.
+index::IndexSearchOptions SearchOptionsOf(const IndexUse& use, size_t keep, Cancelled cancelled);
+
+/// Chooses for each segment. Where hits must be exact, only indexes that find them with less work than a scan are
+/// chosen; where the filter names keys, none. Errors: those of filters and of segments.
 Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadPool* parallel);
+
+/// The plan without indexes that were found damaged.
+std::shared_ptr<const IndexPlan> WithoutDamaged(const IndexPlan& plan);
 
 /// Searches the segments of the plan that have an index for all queries (`raw` are the same, as bytes) and offers their
 /// hits to `results`. An index that turns out to be damaged is reported and taken out of `plan`; the answer is then

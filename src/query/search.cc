@@ -12,7 +12,9 @@
 #include "query/group_key.h"
 #include "query/index_search.h"
 #include "query/match.h"
+#include "query/ranked_stream.h"
 #include "query/ranking.h"
+#include "query/scan.h"
 #include "query/sound_view.h"
 
 namespace quiver::query {
@@ -20,142 +22,12 @@ namespace quiver::query {
 namespace {
 
 using index::FlatQueries;
-using index::FlatScratch;
 using index::Hit;
 using index::TopK;
 using segment::kPageRows;
 
 /// Hits kept at a time: larger requests are searched in batches of queries.
 constexpr size_t kMaxKeptHits = 4 << 20;
-/// Pages scanned as one piece: 64 Ki rows.
-constexpr uint32_t kPagesPerPiece = 16;
-/// Below this many value products one thread is faster than handing pieces out.
-constexpr double kParallelWork = 32e6;
-
-struct Piece {
-  size_t segment;
-  uint32_t first_page;
-  uint32_t last_page;
-};
-
-/// Pieces of all segments that are scanned.
-std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filter* filter, const IndexPlan& plan) {
-  std::vector<Piece> pieces;
-  for (size_t i = 0; i < view.segments.size(); ++i) {
-    if (plan.segments[i].index != nullptr) continue;
-    const uint32_t pages = view.segments[i]->page_count();
-    const uint32_t step = NamesKeys(filter) ? std::max(pages, 1U) : kPagesPerPiece;
-    for (uint32_t page = 0; page < pages; page += step) pieces.push_back({i, page, std::min(page + step, pages)});
-  }
-  return pieces;
-}
-
-/// Scores the rows of a run that the mask holds, or all of them, for all queries.
-Status ScanRun(const SearchRequest& request, const FlatQueries& queries, size_t segment_index, uint32_t first,
-               uint32_t rows, const uint64_t* mask, std::span<TopK> results, FlatScratch& scratch) {
-  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
-                          request.view.segments[segment_index]->View(request.field_id, first, rows));
-  if (!vectors.present()) return Status::Ok();
-  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
-  const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-  index::FlatScan(queries, vectors, mask, RowId(segment_index, first), results, scratch);
-  if (explained != nullptr) {
-    uint64_t scored = mask == nullptr ? rows : 0;
-    for (uint32_t word = 0; mask != nullptr && word < (rows + 63) / 64; ++word) {
-      scored += static_cast<uint64_t>(std::popcount(mask[word]));
-    }
-    explained->distances.fetch_add(scored * queries.nq(), std::memory_order_relaxed);
-  }
-  return Status::Ok();
-}
-
-/// Scans one piece for all queries.
-Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, const SegmentPlan& plan,
-                 const std::optional<SegmentFilter>& filter, std::span<TopK> results, FlatScratch& scratch) {
-  const segment::Segment& segment = *request.view.segments[piece.segment];
-  const bool unfiltered = request.filter == nullptr || request.filter->always_true();
-  if (plan.masked || (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view)))) {
-    const uint32_t first = piece.first_page * kPageRows;
-    const uint32_t rows = std::min(piece.last_page * kPageRows, segment.row_count()) - first;
-    if (request.cancelled && request.cancelled()) {
-      return Error(StatusCode::kCancelled, "request was cancelled");
-    }
-    const uint64_t* mask = plan.masked ? plan.mask.data() + first / 64 : nullptr;
-    if (plan.masked) {
-      const auto words = std::span(mask, (rows + 63) / 64);
-      if (std::all_of(words.begin(), words.end(), [](uint64_t word) { return word == 0; })) return Status::Ok();
-    } else if (SegmentExplanation* explained = PartOf(request.explanation, piece.segment); explained != nullptr) {
-      explained->matches.fetch_add(rows, std::memory_order_relaxed);
-    }
-    return ScanRun(request, queries, piece.segment, first, rows, mask, results, scratch);
-  }
-  return VisitMatches(*filter, piece.first_page, piece.last_page, request.cancelled,
-                      [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
-                        const uint32_t first = page * kPageRows;
-                        const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
-                        return ScanRun(request, queries, piece.segment, first, rows, mask, results, scratch);
-                      });
-}
-
-/// How many hits to keep of which scores.
-struct HitRange {
-  size_t keep;
-  std::optional<float> radius;
-  std::optional<float> range_filter;
-};
-
-std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_t count) {
-  TopK empty(range.keep, metric);
-  empty.SetRange(range.radius, range.range_filter);
-  return std::vector<TopK>(count, empty);
-}
-
-/// Scans all segments that the plan gives no index, for all queries.
-Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
-                    const IndexPlan& plan, std::span<TopK> results, ThreadPool* parallel) {
-  const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get(), plan);
-  if (pieces.empty()) return Status::Ok();
-
-  double rows = 0;
-  std::vector<std::optional<SegmentFilter>> filters(plan.segments.size());
-  for (size_t i = 0; i < plan.segments.size(); ++i) {
-    const SegmentPlan& segment = plan.segments[i];
-    if (segment.index != nullptr) continue;
-    if (!segment.masked) {
-      filters[i].emplace(request.view, i, request.filter.get(), PartOf(request.explanation, i));
-    }
-    rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
-  }
-  const double work =
-      rows * static_cast<double>(std::max<int64_t>(queries.dim(), 1)) * static_cast<double>(queries.nq());
-  if (parallel == nullptr || pieces.size() == 1 || work < kParallelWork) {
-    thread_local FlatScratch scratch;
-    for (const Piece& piece : pieces) {
-      QUIVER_RETURN_IF_ERROR(
-          ScanPiece(request, queries, piece, plan.segments[piece.segment], filters[piece.segment], results, scratch));
-    }
-    return Status::Ok();
-  }
-  // Pieces go to whichever thread is free; each keeps its own best hits, merged at the end.
-  std::mutex merge_mutex;
-  Status first_error;
-  const size_t grain = std::max<size_t>(1, pieces.size() / (parallel->thread_count() * 4));
-  parallel->ParallelFor(pieces.size(), grain, [&](size_t begin, size_t end) {
-    thread_local FlatScratch scratch;
-    std::vector<TopK> local = MakeCollectors(range, request.metric, queries.nq());
-    Status status;
-    for (size_t i = begin; i < end && status.ok(); ++i) {
-      const size_t segment = pieces[i].segment;
-      status = ScanPiece(request, queries, pieces[i], plan.segments[segment], filters[segment], local, scratch);
-    }
-    const std::lock_guard lock(merge_mutex);
-    if (!status.ok() && first_error.ok()) first_error = status;
-    for (size_t query = 0; query < local.size(); ++query) {
-      for (const Hit& hit : local[query].TakeSorted()) results[query].Offer(hit.score, hit.row);
-    }
-  });
-  return first_error;
-}
 
 /// Searches by scanning alone.
 Result<std::vector<TopK>> ScanBatch(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
@@ -246,14 +118,22 @@ Status Reorder(const SearchRequest& request, std::vector<Hit>& page) {
   return Status::Ok();
 }
 
+/// Whether more rows than those of the page may have to be looked at through an index.
+bool HasOpenEnd(const SearchRequest& request) {
+  return request.index && (request.index->exact || request.radius || request.range_filter);
+}
+
 Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, const FieldSchema& field,
                                                 ThreadPool* parallel) {
   std::vector<std::vector<Hit>> pages;
   const size_t keep = request.offset + request.limit;
   const size_t batch = std::max<size_t>(1, kMaxKeptHits / std::max<size_t>(keep, 1));
-  Step planning(request.explanation, "plan");
-  QUIVER_ASSIGN_OR_RETURN(IndexPlan plan, PlanIndexes(request, keep, parallel));
-  planning.End();
+  IndexPlan plan;
+  plan.segments.resize(request.view.segments.size());
+  if (!HasOpenEnd(request)) {
+    const Step planning(request.explanation, "plan");
+    QUIVER_ASSIGN_OR_RETURN(plan, PlanIndexes(request, keep, parallel));
+  }
   for (size_t begin = 0; begin < request.queries.size(); begin += batch) {
     const size_t end = std::min(begin + batch, request.queries.size());
     const std::vector<std::string_view> part(request.queries.begin() + static_cast<ptrdiff_t>(begin),
@@ -278,39 +158,134 @@ Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, co
   return pages;
 }
 
-/// Hits that a grouped search asks for first, and the factor by which it asks for more.
-constexpr size_t kFirstGroupHits = 1024;
-constexpr size_t kMoreGroupHits = 8;
+/// Hits that a stream is asked for at first; each time twice as many as before.
+constexpr size_t kFirstHits = 32;
+constexpr size_t kMostHits = 8192;
 
-/// Reads ever longer prefixes of the rows by score until all groups are full or all rows were read.
-Result<std::vector<Hit>> RankGroups(const SearchRequest& request, const FieldSchema& field, std::string_view query,
-                                    ThreadPool* parallel) {
-  size_t rows = 0;
-  for (const auto& segment : request.view.segments) rows += segment->row_count();
-  const size_t wanted = request.offset + request.limit;
-  QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, {query}));
-  GroupCollector collector(wanted, request.group->size);
-  size_t done = 0;
-  size_t keep = std::max(kFirstGroupHits, wanted * request.group->size * 2);
-  for (bool ended = false; !ended && !collector.full(); keep *= kMoreGroupHits) {
-    keep = std::min(keep, rows + 1);  // one more than there are: the end is seen
-    const HitRange range{.keep = keep, .radius = request.radius, .range_filter = request.range_filter};
-    QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, ScanBatch(request, queries, range, parallel));
-    std::vector<Hit> hits = found.front().TakeSorted();
-    ended = hits.size() < keep;
-    // Rows of the last score may be missing; what stands before it is final, in this round as in the next.
-    const float last = hits.empty() ? 0 : hits.back().score;
-    while (!ended && !hits.empty() && hits.back().score == last) hits.pop_back();
-    hits.erase(hits.begin(), hits.begin() + static_cast<ptrdiff_t>(done));
-    QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
-    QUIVER_ASSIGN_OR_RETURN(const std::vector<std::string> keys, GroupKeys(request.view, request.group->fields, hits));
-    for (size_t i = 0; i < hits.size() && !collector.full(); ++i) collector.Offer(keys[i], hits[i]);
-    done += hits.size();
+/// Opens a stream and lets `work` read it; opens another one while indexes turn out to be damaged.
+template <typename Work>
+Status OnStream(const SearchRequest& request, std::string_view query, std::shared_ptr<const IndexPlan> plan,
+                const RankedStreamOptions& options, const Work& work) {
+  for (;;) {
+    QUIVER_ASSIGN_OR_RETURN(const auto stream, RankedStream::Open(request, query, plan, options));
+    const Status status = work(*stream);
+    if (stream->sound()) return status;
+    plan = WithoutDamaged(*plan);
   }
+}
+
+/// The hits of one query in a range, or in exact order, out of a stream.
+Result<std::vector<Hit>> RankStreamed(const SearchRequest& request, std::string_view query,
+                                      const std::shared_ptr<const IndexPlan>& plan, ThreadPool* parallel) {
+  const size_t keep = request.offset + request.limit;
+  const bool similarity = IsSimilarity(request.metric);
+  const auto beyond = [&](const Hit& hit) {
+    return request.radius && (similarity ? hit.score <= *request.radius : hit.score >= *request.radius);
+  };
+  std::vector<Hit> hits;
+  const auto read = [&](RankedStream& stream) -> Status {
+    hits.clear();
+    for (size_t count = kFirstHits; hits.size() < keep && !stream.ended(); count = std::min(2 * count, kMostHits)) {
+      QUIVER_RETURN_IF_ERROR(stream.Next(std::min(count, keep - hits.size()), request.cancelled, parallel, hits));
+      if (!hits.empty() && beyond(hits.back())) break;
+    }
+    return Status::Ok();
+  };
+  const RankedStreamOptions options{.k = std::min(keep, kFirstHits),
+                                    .exact = request.index->exact,
+                                    .nearest = request.range_filter,
+                                    .radius = request.radius};
+  QUIVER_RETURN_IF_ERROR(OnStream(request, query, plan, options, read));
+  std::erase_if(hits, beyond);
+  std::sort(hits.begin(), hits.end(), [&](const Hit& a, const Hit& b) {
+    return a.score != b.score ? (a.score > b.score) == similarity : a.row < b.row;
+  });
+  QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
+  if (hits.size() > keep) hits.resize(keep);
+  hits.erase(hits.begin(), hits.begin() + static_cast<ptrdiff_t>(std::min(request.offset, hits.size())));
+  if (!request.order.empty()) QUIVER_RETURN_IF_ERROR(Reorder(request, hits));
+  return hits;
+}
+
+/// The rows of groups one after another, groups by their best rows; a stream is only nearly in order.
+std::vector<Hit> OrderGroups(std::vector<std::vector<Hit>> groups, size_t offset, MetricType metric) {
+  const bool similarity = IsSimilarity(metric);
+  std::vector<size_t> order;
+  const auto better = [&](float a, float b) { return similarity ? a > b : a < b; };
   std::vector<Hit> page;
-  const std::vector<std::vector<Hit>> groups = collector.Take();
-  for (size_t i = request.offset; i < groups.size(); ++i) page.insert(page.end(), groups[i].begin(), groups[i].end());
+  std::vector<std::vector<Hit>> sorted;
+  for (std::vector<Hit>& group : groups) {
+    order.resize(group.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return group[a].score != group[b].score ? better(group[a].score, group[b].score) : a < b;
+    });
+    sorted.emplace_back();
+    for (const size_t i : order) sorted.back().push_back(group[i]);
+  }
+  order.resize(sorted.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    const float x = sorted[a].front().score;
+    const float y = sorted[b].front().score;
+    return x != y ? better(x, y) : a < b;
+  });
+  for (size_t i = offset; i < order.size(); ++i) {
+    page.insert(page.end(), sorted[order[i]].begin(), sorted[order[i]].end());
+  }
   return page;
+}
+
+/// Reads the rows by score until all groups are full or all rows were read.
+Result<std::vector<Hit>> RankGroups(const SearchRequest& request, std::string_view query,
+                                    const std::shared_ptr<const IndexPlan>& plan, ThreadPool* parallel) {
+  const size_t wanted = request.offset + request.limit;
+  GroupCollector collector(wanted, request.group->size);
+  const size_t first = std::clamp(2 * wanted * request.group->size, 2 * kFirstHits, kMostHits);
+  const auto read = [&](RankedStream& stream) -> Status {
+    collector.Take();
+    std::vector<Hit> hits;
+    for (size_t count = first; !collector.full() && !stream.ended(); count = std::min(2 * count, kMostHits)) {
+      hits.clear();
+      QUIVER_RETURN_IF_ERROR(stream.Next(count, request.cancelled, parallel, hits));
+      QUIVER_RETURN_IF_ERROR(OrderTies(request.view, hits));
+      QUIVER_ASSIGN_OR_RETURN(const std::vector<std::string> keys,
+                              GroupKeys(request.view, request.group->fields, hits));
+      for (size_t i = 0; i < hits.size() && !collector.full(); ++i) collector.Offer(keys[i], hits[i]);
+    }
+    return Status::Ok();
+  };
+  const RankedStreamOptions options{
+      .k = first, .exact = false, .nearest = request.range_filter, .radius = request.radius};
+  QUIVER_RETURN_IF_ERROR(OnStream(request, query, plan, options, read));
+  return OrderGroups(collector.Take(), request.offset, request.metric);
+}
+
+/// Ranks each query for itself, by `rank(query, parallel)`; several at a time where cores are idle.
+template <typename Rank>
+Result<std::vector<std::vector<Hit>>> RankEach(const SearchRequest& request, ThreadPool* parallel, const Rank& rank) {
+  std::vector<std::vector<Hit>> pages(request.queries.size());
+  if (parallel == nullptr || pages.size() == 1) {
+    for (size_t i = 0; i < pages.size(); ++i) {
+      QUIVER_ASSIGN_OR_RETURN(pages[i], rank(request.queries[i], parallel));
+    }
+    return pages;
+  }
+  std::mutex mutex;
+  Status first_error;
+  parallel->ParallelFor(pages.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      auto page = rank(request.queries[i], nullptr);
+      const std::lock_guard lock(mutex);
+      if (page.ok()) {
+        pages[i] = *std::move(page);
+      } else if (first_error.ok()) {
+        first_error = page.status();
+      }
+    }
+  });
+  QUIVER_RETURN_IF_ERROR(first_error);
+  return pages;
 }
 
 Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
@@ -366,14 +341,17 @@ Result<std::vector<std::string>> GroupKeys(const engine::ReadView& view, const s
 Result<std::vector<std::vector<Hit>>> RankQueries(const SearchRequest& request, ThreadPool* parallel) {
   const FieldSchema* field = request.view.info->schema->FindById(request.field_id);
   if (field == nullptr) return Error(StatusCode::kFieldNotFound, "field not found[field={}]", request.field_id);
-  if (!request.group) return RankPlain(request, *field, parallel);
-  std::vector<std::vector<Hit>> pages;
-  for (const std::string_view query : request.queries) {
-    const Step searching(request.explanation, "search");
-    QUIVER_ASSIGN_OR_RETURN(std::vector<Hit> page, RankGroups(request, *field, query, parallel));
-    pages.push_back(std::move(page));
-  }
-  return pages;
+  if (!request.group && !HasOpenEnd(request)) return RankPlain(request, *field, parallel);
+  // How many rows are read is not known beforehand.
+  Step planning(request.explanation, "plan");
+  QUIVER_ASSIGN_OR_RETURN(IndexPlan chosen, PlanIndexes(request, 1, parallel));
+  planning.End();
+  if (!request.group && !chosen.any()) return RankPlain(request, *field, parallel);
+  const auto plan = std::make_shared<const IndexPlan>(std::move(chosen));
+  const Step searching(request.explanation, "search");
+  return RankEach(request, parallel, [&](std::string_view query, ThreadPool* idle) {
+    return request.group ? RankGroups(request, query, plan, idle) : RankStreamed(request, query, plan, idle);
+  });
 }
 
 Result<SearchResult> MakeResult(const engine::ReadView& view, const std::vector<std::vector<Hit>>& pages,

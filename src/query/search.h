@@ -35,7 +35,8 @@ struct IndexUse {
   int64_t index_id = 0;  ///< of the catalog; segments that lack it are scanned
   uint32_t ef = 0;
   uint32_t nprobe = 0;
-  double recall = 0;  ///< 0.8 .. 0.999; 0 = not asked
+  double recall = 0;   ///< 0.8 .. 0.999; 0 = not asked
+  bool exact = false;  ///< hits are those of a scan, in its order (iterators)
 };
 
 struct SearchRequest {
@@ -53,8 +54,8 @@ struct SearchRequest {
   std::optional<Grouping> group;       ///< limit and offset then count groups; each is filled as far as rows exist
   std::vector<OrderKey> order;         ///< reorders the page that the scores chose; not with `group`
   std::vector<int64_t> output_fields;  ///< field ids, vectors among them
-  /// Absent = exact. With it, searches without a range and without groups may miss rows, within the recall of the
-  /// index; they still return min(limit, matching rows) rows.
+  /// Absent = exact. With it, searches may miss rows within the recall of the index, unless it says `exact`; they still
+  /// return min(limit, matching rows) rows, and grouped ones as many groups as there are.
   std::optional<IndexUse> index;
   Cancelled cancelled;
   Explanation* explanation = nullptr;  ///< filled where it is given

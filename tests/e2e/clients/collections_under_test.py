@@ -1,6 +1,7 @@
 """Short ways to make collections, to speak past the client's own checks, and to expect an error."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -148,3 +149,17 @@ def search_request(name, payloads, kind, *, field="vector", topk=3, params="{}",
         nq=len(payloads),
         **fields,
     )
+
+
+def wait_for_index(client, name, seconds=400):
+    """As clients wait: until nothing is pending."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        told = client.describe_index(name, "vector")
+        assert told["indexed_rows"] + told["pending_index_rows"] == told["total_rows"]
+        assert told["state"] in ("InProgress", "Finished"), told
+        if told["state"] == "Finished":
+            assert told["pending_index_rows"] == 0
+            return told
+        time.sleep(0.1)
+    raise AssertionError(f"still building: {told}")

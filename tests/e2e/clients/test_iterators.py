@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from pymilvus import DataType, MilvusClient
+from pymilvus import Collection, DataType, MilvusClient, connections
 
-from collections_under_test import Collections, refused, vectors
+from collections_under_test import Collections, refused, vectors, wait_for_index
+from server_process import ServerProcess
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +118,96 @@ def test_iterators_read_one_moment(client, collections, name):
     hits.close()
     assert seen == list(range(1000))
     assert sorted(found) == list(range(1000))
+
+
+INDEXED_ROWS, INDEXED_DIM = 6000, 16
+
+
+@pytest.fixture(scope="module", params=[("HNSW", "L2"), ("IVF_SQ8", "COSINE"), ("IVF_FLAT", "IP")], ids=lambda p: "-".join(p))
+def indexed(request, tmp_path_factory):
+    """A server whose indexes are built over few rows: two sealed segments with an index, growing rows, equal vectors."""
+    index_type, metric = request.param
+    with ServerProcess(data=tmp_path_factory.mktemp("iterators") / "data", arguments=["--index.min_rows", "500"]) as running:
+        client = MilvusClient(uri=running.uri)
+        made = Collections(client)
+        made.create("rows", [("x", DataType.INT64), ("vector", DataType.FLOAT_VECTOR, {"dim": INDEXED_DIM})], index=False, load=False)
+        made.index("rows", "vector", metric=metric, index_type=index_type)
+        client.load_collection("rows")
+        data = vectors(INDEXED_ROWS, INDEXED_DIM, 5)
+        data[100:400] = data[99]
+        for begin, end in ((0, 3500), (3500, 5800), (5800, INDEXED_ROWS)):
+            client.insert("rows", [{"id": i, "x": i % 10, "vector": data[i].tolist()} for i in range(begin, end)])
+            if end < INDEXED_ROWS:
+                client.flush("rows")
+        wait_for_index(client, "rows")
+        yield running, client, data, metric
+        client.close()
+
+
+def in_order(metric, data, query, keys):
+    """The keys by exact score, and scores that a client sees."""
+    rows, asked = data[keys].astype(np.float64), query.astype(np.float64)
+    if metric == "L2":
+        scores = ((rows - asked) ** 2).sum(axis=1)
+    else:
+        scores = rows @ asked
+        if metric == "COSINE":
+            scores /= np.linalg.norm(rows, axis=1) * np.linalg.norm(asked)
+    return scores[np.argsort(scores if metric == "L2" else -scores, kind="stable")]
+
+
+def assert_each_row_once(hits, metric, data, query, keys):
+    got = [hit["id"] for hit in hits]
+    assert len(got) == len(set(got)), "a row was given twice"
+    assert set(got) == set(keys), "a row was lost"
+    scores = np.array([hit["distance"] for hit in hits])
+    assert (np.diff(scores) >= 0).all() if metric == "L2" else (np.diff(scores) <= 0).all(), "not in order"
+    np.testing.assert_allclose(scores, in_order(metric, data, query, np.array(keys)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("expression", ["", "x < 5"])
+def test_search_iterator_through_an_index(indexed, version, expression):
+    """Iterated to its end, every row once and by distance, while rows are deleted, replaced and written."""
+    server, client, data, metric = indexed
+    query = data[99] + np.float32(0.05)
+    keys = [i for i in range(INDEXED_ROWS) if not expression or i % 10 < 5]
+    if version == 2:
+        iterator = client.search_iterator("rows", data=[query.tolist()], batch_size=333, limit=INDEXED_ROWS + 10, filter=expression,
+                                          search_params={"metric_type": metric})
+    else:
+        alias = f"iterators-{server.port}"
+        connections.connect(alias, uri=server.uri)
+        iterator = Collection("rows", using=alias).search_iterator(
+            [query.tolist()], "vector", {"metric_type": metric, "params": {}}, batch_size=333, limit=INDEXED_ROWS + 10,
+            expr=expression or None)
+    pages = [list(iterator.next())]
+    fresh = [{"id": 100_000 + i, "x": 1, "vector": query.tolist()} for i in range(50)]
+    client.insert("rows", fresh)
+    client.delete("rows", filter="id >= 2000 and id < 2100")
+    client.upsert("rows", [{"id": i, "x": i % 10, "vector": [9.0] * INDEXED_DIM} for i in range(4000, 4100)])
+    try:
+        while page := iterator.next():
+            pages.append(list(page))
+        iterator.close()
+        hits = [{"id": hit["id"], "distance": hit["distance"]} for page in pages for hit in page]
+        assert_each_row_once(hits, metric, data, query, keys)
+    finally:
+        client.delete("rows", filter="id >= 100000")
+        client.upsert("rows", [{"id": i, "x": i % 10, "vector": data[i].tolist()}
+                               for i in (*range(2000, 2100), *range(4000, 4100))])
+
+
+def test_ranges_and_groups_through_an_index(indexed):
+    server, client, data, metric = indexed
+    query = data[7]
+    scores = in_order(metric, data, query, np.arange(INDEXED_ROWS))
+    inner, outer = float(scores[400]), float(scores[900])
+    hits = client.search("rows", data=[query.tolist()], anns_field="vector", limit=2000,
+                         search_params={"metric_type": metric, "params": {"radius": outer, "range_filter": inner}})[0]
+    assert len(hits) >= 470
+    inside = (lambda s: inner - 1e-4 <= s < outer + 1e-4) if metric == "L2" else (lambda s: outer - 1e-4 < s <= inner + 1e-4)
+    assert all(inside(hit["distance"]) for hit in hits)
+    groups = client.search("rows", data=[query.tolist()], anns_field="vector", limit=100, group_by_field="x", group_size=4,
+                           output_fields=["x"], search_params={"metric_type": metric})[0]
+    assert sorted(hit["entity"]["x"] for hit in groups) == sorted(list(range(10)) * 4)

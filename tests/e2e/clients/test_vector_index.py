@@ -7,7 +7,7 @@ import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2
 
-from collections_under_test import Collections, count, stub
+from collections_under_test import Collections, count, stub, wait_for_index
 from server_process import ServerProcess
 
 # Of 50 queries alone the recall would be known to four hundredths.
@@ -50,20 +50,6 @@ def recall(client, name, metric, keep, **options):
     assert all(len(answer) == K and len(set(answer)) == K for answer in found)
     assert all(keep[key] for answer in found for key in answer), "a row that is deleted or does not match"
     return sum(len(want & set(answer)) for want, answer in zip(nearest(metric, keep), found)) / (K * len(found))
-
-
-def wait_for_index(client, name, seconds=400):
-    """As clients wait: until nothing is pending."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        told = client.describe_index(name, "vector")
-        assert told["indexed_rows"] + told["pending_index_rows"] == told["total_rows"]
-        assert told["state"] in ("InProgress", "Finished"), told
-        if told["state"] == "Finished":
-            assert told["pending_index_rows"] == 0
-            return told
-        time.sleep(0.1)
-    raise AssertionError(f"still building: {told}")
 
 
 def built(server):

@@ -1,0 +1,158 @@
+#include "query/ranked_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "query/match.h"
+#include "query/scan.h"
+#include "segment/segment.h"
+
+namespace quiver::query {
+
+namespace {
+
+using index::Hit;
+
+/// Hits taken from the stream of a segment at a time, first and at most.
+constexpr size_t kLeastPulled = 16;
+constexpr size_t kMostPulled = 4096;
+/// Hits kept by the first scan, and the factor by which the next one keeps more.
+constexpr size_t kLeastScanned = 1024;
+constexpr size_t kMoreScanned = 8;
+
+}  // namespace
+
+RankedStream::RankedStream(const SearchRequest& request, std::string_view query, std::shared_ptr<const IndexPlan> plan,
+                           const RankedStreamOptions& options)
+    : request_(request), query_(query), plan_(std::move(plan)), options_(options) {
+  request_.queries = {query_};
+  request_.cancelled = nullptr;
+}
+
+RankedStream::~RankedStream() = default;
+
+Result<std::unique_ptr<RankedStream>> RankedStream::Open(const SearchRequest& request, std::string_view query,
+                                                         std::shared_ptr<const IndexPlan> plan,
+                                                         const RankedStreamOptions& options) {
+  std::unique_ptr<RankedStream> stream(new RankedStream(request, query, std::move(plan), options));
+  QUIVER_RETURN_IF_ERROR(stream->OpenSources());
+  return stream;
+}
+
+Status RankedStream::OpenSources() {
+  const FieldSchema* field = request_.view.info->schema->FindById(request_.field_id);
+  QUIVER_ASSIGN_OR_RETURN(queries_,
+                          index::FlatQueries::Make(field->type, field->dim, request_.metric, request_.queries));
+  bool scanned = false;
+  for (size_t i = 0; i < plan_->segments.size(); ++i) {
+    const SegmentPlan& plan = plan_->segments[i];
+    if (plan.index == nullptr) {
+      scanned = true;
+      continue;
+    }
+    const segment::Segment& segment = *request_.view.segments[i];
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request_.field_id, 0, segment.row_count()));
+    if (!vectors.present()) continue;
+    const index::StreamOptions options{
+        .search = plan.index->Tuned(SearchOptionsOf(*request_.index, options_.k,
+                                                    [this] { return request_.cancelled && request_.cancelled(); })),
+        .exact = options_.exact,
+        .nearest = options_.nearest};
+    const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
+    auto stream = plan.index->index().OpenStream(*queries_, 0, vectors, filter, options, RowId(i, 0));
+    Source source;
+    source.segment = i;
+    if (stream.ok()) {
+      source.stream = *std::move(stream);
+    } else if (stream.status().code() == StatusCode::kCorruption) {
+      // Its answers are missing: the caller learns it from sound().
+      plan.index->ReportDamage(stream.status().message());
+      continue;
+    } else {
+      return stream.status();
+    }
+    sources_.push_back(std::move(source));
+  }
+  if (scanned) sources_.emplace_back();
+  return Status::Ok();
+}
+
+bool RankedStream::Better(const Hit& a, const Hit& b) const {
+  if (a.score != b.score) return IsSimilarity(request_.metric) ? a.score > b.score : a.score < b.score;
+  return a.row < b.row;
+}
+
+/// Scans for the hits that follow those given so far: all of the first ones again, in one order, and drops what is
+/// known.
+Status RankedStream::Scan(Source& source, ThreadPool* parallel) {
+  scanned_ += source.hits.size();
+  const size_t keep = std::max(kLeastScanned + 2 * options_.k, kMoreScanned * scanned_);
+  const HitRange range{.keep = keep, .radius = options_.radius, .range_filter = options_.nearest};
+  std::vector<index::TopK> found = MakeCollectors(range, request_.metric, 1);
+  QUIVER_RETURN_IF_ERROR(ScanSegments(request_, *queries_, range, *plan_, found, parallel));
+  source.hits = found.front().TakeSorted();
+  source.ended = source.hits.size() < keep;
+  source.hits.erase(source.hits.begin(), source.hits.begin() + static_cast<ptrdiff_t>(scanned_));
+  source.next = 0;
+  return Status::Ok();
+}
+
+/// Brings the next hit of a source to its place.
+Status RankedStream::Fill(Source& source, ThreadPool* parallel) {
+  if (source.next < source.hits.size() || source.ended) return Status::Ok();
+  if (source.stream == nullptr) return Scan(source, parallel);
+  source.pulled = std::clamp(source.pulled == 0 ? options_.k : 2 * source.pulled, kLeastPulled, kMostPulled);
+  source.hits.clear();
+  source.next = 0;
+  QUIVER_RETURN_IF_ERROR(source.stream->Next(source.pulled, source.hits));
+  source.ended = source.stream->ended();
+  return Status::Ok();
+}
+
+Status RankedStream::Next(size_t count, const Cancelled& cancelled, ThreadPool* parallel, std::vector<Hit>& hits) {
+  request_.cancelled = cancelled;
+  Status status;
+  for (size_t given = 0;; ++given) {
+    Source* best = nullptr;
+    for (Source& source : sources_) {
+      status = Fill(source, parallel);
+      if (!status.ok()) break;
+      if (source.next == source.hits.size()) continue;
+      if (best == nullptr || Better(source.hits[source.next], best->hits[best->next])) best = &source;
+    }
+    if (!status.ok() || best == nullptr) break;
+    const Hit& hit = best->hits[best->next];
+    if (given >= count && (given == 0 || hit.score != hits.back().score)) break;
+    hits.push_back(hit);
+    ++best->next;
+  }
+  request_.cancelled = nullptr;
+  return status;
+}
+
+bool RankedStream::ended() const {
+  return std::all_of(sources_.begin(), sources_.end(),
+                     [](const Source& source) { return source.ended && source.next == source.hits.size(); });
+}
+
+bool RankedStream::sound() const {
+  bool sound = true;
+  for (const SegmentPlan& plan : plan_->segments) {
+    if (plan.index == nullptr || !plan.index->damaged()) continue;
+    plan.index->ReportDamage("its file cannot be read");
+    sound = false;
+  }
+  return sound;
+}
+
+uint64_t RankedStream::memory_bytes() const {
+  uint64_t bytes = sizeof(*this) + query_.size();
+  for (const SegmentPlan& plan : plan_->segments) bytes += plan.mask.capacity() * sizeof(uint64_t);
+  for (const Source& source : sources_) {
+    bytes += source.hits.capacity() * sizeof(Hit);
+    if (source.stream != nullptr) bytes += source.stream->memory_bytes();
+  }
+  return bytes;
+}
+
+}  // namespace quiver::query
