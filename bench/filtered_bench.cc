@@ -14,6 +14,10 @@
 //     search KEY VALUE [KEY VALUE ...]   searches all queries once under the filter; keys: ef, nprobe, recall (in
 //                                        1/1000)
 //     scan                               the same by exact scores of all rows that match
+//     stream SKIP ROWS PAGES near|exact  reads PAGES pages of ROWS rows under the filter out of a stream of hits that
+//                                        leaves out what lies before row SKIP, as range searches (near) and iterators
+//                                        (exact) do; "scan_cpu_s" is that of one page by scanning, which was the way of
+//                                        every page before
 // Each command answers one line of JSON. Searches say wall and CPU seconds, the mean and the fifth percentile of the
 // queries' recalls, how many queries got fewer rows than there are ("short"), and the plans that were chosen.
 #include <fmt/format.h>
@@ -23,6 +27,7 @@
 #include <fstream>
 #include <iostream>
 #include <numeric>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <string>
@@ -39,6 +44,8 @@ namespace {
 
 constexpr size_t kGroups = 256;
 constexpr double kWhole = 1e6;
+/// What a server aims at that is not told.
+constexpr double kUsualRecall = 0.98;
 
 class Runner {
  public:
@@ -59,6 +66,7 @@ class Runner {
     }
     if (command == "search") return Search(in);
     if (command == "scan") return Scan();
+    if (command == "stream") return Stream(in);
     return R"({"error":"unknown command"})";
   }
 
@@ -170,6 +178,71 @@ class Runner {
       answers[q] = result.TakeSorted();
     }
     return Report(timer.Json(), answers, {});
+  }
+
+  std::string Stream(std::istream& in) {
+    if (measured_.index() == nullptr) return R"({"error":"no index"})";
+    if (masks_.empty()) return R"({"error":"no filter"})";
+    size_t skip = 0, rows = 0, pages = 0;
+    std::string order;
+    in >> skip >> rows >> pages >> order;
+    const size_t end = skip + rows * pages;
+    std::vector<std::vector<index::Hit>> truth(queries_.rows);
+    index::FlatScratch scratch;
+    for (size_t q = 0; q < queries_.rows; ++q) {
+      const auto prepared = QueriesOf(queries_, q, 1, metric_);
+      index::TopK all(end, metric_);
+      index::FlatScan(*prepared, ViewOf(base_), MaskOf(q), 0, {&all, 1}, scratch);
+      truth[q] = all.TakeSorted();
+      if (truth[q].size() <= skip) return R"({"error":"too few rows match"})";
+    }
+    const auto from = [&](size_t q) { return skip > 0 ? std::optional<float>(truth[q][skip].score) : std::nullopt; };
+    index::IndexCounters counters;
+    double found = 0;
+    double wanted = 0;
+    std::vector<std::vector<index::Hit>> answers(queries_.rows);
+    const Timer timer;
+    for (size_t q = 0; q < queries_.rows; ++q) {
+      const auto prepared = QueriesOf(queries_, q, 1, metric_);
+      index::StreamOptions options;
+      options.search.k = std::min<size_t>(rows, 32);
+      options.search.recall = kUsualRecall;
+      options.exact = order == "exact";
+      options.nearest = from(q);
+      auto stream = measured_.index()->OpenStream(*prepared, 0, ViewOf(base_), {MaskOf(q), kept_}, options, 0);
+      if (!stream.ok()) return ErrorLine(stream.status());
+      for (size_t page = 0; page < pages; ++page) {
+        const Status status = (*stream)->Next(rows, answers[q]);
+        if (!status.ok()) return ErrorLine(status);
+      }
+      counters.code_distances += (*stream)->counters().code_distances;
+      counters.exact_distances += (*stream)->counters().exact_distances;
+    }
+    const std::string times = timer.Json();
+    const double cpu = Seconds(CLOCK_PROCESS_CPUTIME_ID);
+    for (size_t q = 0; q < queries_.rows; ++q) {
+      const auto prepared = QueriesOf(queries_, q, 1, metric_);
+      index::TopK page(rows + 1, metric_);
+      page.SetRange(std::nullopt, from(q));
+      index::FlatScan(*prepared, ViewOf(base_), MaskOf(q), 0, {&page, 1}, scratch);
+      page.TakeSorted();
+    }
+    const double scan = Seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    for (size_t q = 0; q < queries_.rows; ++q) {
+      const float last = truth[q].back().score;
+      const bool similarity = IsSimilarity(metric_);
+      wanted += static_cast<double>(truth[q].size() - skip);
+      found += static_cast<double>(std::count_if(answers[q].begin(), answers[q].end(), [&](const index::Hit& hit) {
+        return similarity ? hit.score >= last : hit.score <= last;
+      }));
+    }
+    const auto queries = static_cast<double>(queries_.rows);
+    return fmt::format(
+        "{{{},\"scan_cpu_s\":{:.6f},\"queries\":{},\"recall\":{:.4f},\"code_distances\":{:.1f},\"exact_distances\":{:."
+        "1f}}}",
+        times, scan, queries_.rows, std::min(1.0, found / wanted),
+        static_cast<double>(counters.code_distances) / queries,
+        static_cast<double>(counters.exact_distances) / queries);
   }
 
   [[nodiscard]] std::string Report(const std::string& times, const std::vector<std::vector<index::Hit>>& answers,

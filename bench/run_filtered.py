@@ -3,7 +3,7 @@
 #
 # usage: bench/run_filtered.py [--small] [--peers hnswlib,faiss] [--kinds random,near,far] [--shares 0.01,0.1,...] (per cent)
 #                              [--recall 0.98] [--queries 1000] [--rounds 3] [--ours "graph 32 200 1"] [--build DIR]
-#                              [--rebuild] [--json FILE]
+#                              [--rebuild] [--json FILE] [--streams]
 #
 # Data E. Filters keep rows at random, or of each query the rows of the nearest (near) or of the farthest groups (far)
 # first, see bench/filtered_bench.cc. Every engine gets the same masks and queries; its effort is swept, and the cheapest
@@ -11,7 +11,8 @@
 # percentile of the queries' recalls, the plan that was chosen, the ratio to our own unfiltered rate and to scoring all
 # matches. --peers "" leaves our own loop. hnswlib's filter is a Python function, called for every row that it meets: its
 # figures contain that, as a user's would. faiss takes a bitmap. usearch has no filter in Python. Our index is kept under
-# ${QUIVER_CACHE:-~/.cache/quiver}; --rebuild builds it again. Exit code 1: our program failed, or a query got fewer rows
+# ${QUIVER_CACHE:-~/.cache/quiver}; --rebuild builds it again. --streams measures range searches and iterators instead, beside
+# the scans that they were before. Exit code 1: our program failed, or a query got fewer rows
 # than match.
 import argparse
 import json
@@ -123,6 +124,26 @@ def show(name, row, unfiltered=None, scan=None):
     print(f"    {name:20} {row['rate'] / 1000:8.2f}k q/CPU-s  recall {row['recall']:.4f}  p5 {row['p5']:.2f}  effort {row['effort']:4}{ratios}  {plans}{missed}", flush=True)
 
 
+# Name, rows skipped (of what matches), rows of a page, pages, order.
+STREAMS = [("range of 10 rows", 0, 10, 1, "near"), ("range of 100", 0, 100, 1, "near"), ("range of 1,000", 0, 1000, 1, "near"),
+           ("ring: rows 5,000 to 5,100", 5000, 100, 1, "near"), ("iterator: first page of 100", 0, 100, 1, "exact"),
+           ("iterator: 50 pages of 100", 0, 100, 50, "exact"), ("iterator: a page at row 5,000", 5000, 100, 1, "exact")]
+
+
+def measure_streams(ours, shares):
+    for share in shares:
+        kept = ours.filter("random", share, "")
+        print(f"  {share:g} % kept: {kept} rows; CPU ms for all pages, by a scan for each page, recall, code and exact distances")
+        for name, skip, rows, pages, order in STREAMS:
+            if skip + rows * pages > kept:
+                continue
+            result = ours.ask(f"stream {skip} {rows} {pages} {order}")
+            per_query = 1000 / result["queries"]
+            cost, scan = result["cpu_s"] * per_query, result["scan_cpu_s"] * per_query * pages
+            print(f"    {name:30} {cost:9.3f}  {scan:9.3f}  {scan / cost:7.1f}x  recall {result['recall']:.4f}"
+                  f"  {result['code_distances']:9.0f} {result['exact_distances']:7.0f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("QUIVER_BUILD", str(ROOT / "build" / "release")))
@@ -136,6 +157,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ours", default="graph 32 200 1")
     parser.add_argument("--rebuild", action="store_true")
+    parser.add_argument("--streams", action="store_true")
     parser.add_argument("--json", help="append one JSON line per engine and filter to this file")
     options = parser.parse_args()
     programs = {name: pathlib.Path(options.build) / "bench" / name for name in ("ann_bench", "filtered_bench")}
@@ -161,6 +183,11 @@ def main():
         engines[-1].make()
     ours = Ours(str(programs["filtered_bench"]), data, options.ours, options.queries)
     ours.ready(CACHE / "data" / f"{data['name']}.{options.ours.replace(' ', '-')}.index", options.rebuild)
+    if options.streams:
+        print(f"\ndata E: {rows} rows, one thread, {options.ours}")
+        measure_streams(ours, [float(text) for text in options.shares.split(",")] if "--shares" in sys.argv else [100, 10, 1])
+        ours.close()
+        return 0
     ours.filter("random", 100, "")
     unfiltered = cheapest(ours.at, options.recall, options.rounds, EFS)
     print(f"\ndata E: {rows} rows, recall@{K} >= {options.recall}, one thread, {options.ours}")
