@@ -1,7 +1,6 @@
 #include "query/search.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <mutex>
