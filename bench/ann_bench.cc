@@ -1,22 +1,24 @@
 // File: bench/ann_bench.cc
-// Approximate search on one thread, driven line by line so that a script can interleave it with other engines.
+// Approximate search, driven line by line so that a script can interleave it with other engines.
 //
 //   ann_bench make SET BASE.fbin QUERIES.fbin [rows]       writes data set E, H or M (data_sets.h)
-//   ann_bench truth BASE.fbin QUERIES.fbin TRUTH K         writes the exact answer (u32 rows, row-major queries x K) by
-//   IP ann_bench run BASE.fbin QUERIES.fbin TRUTH K METRIC    reads commands from standard input:
+//   ann_bench truth BASE.fbin QUERIES.fbin TRUTH K         writes the exact answer by IP (u32 rows, queries x K)
+//   ann_bench run BASE.fbin QUERIES.fbin TRUTH K METRIC    reads commands from standard input:
 //     build graph DEGREE EF_CONSTRUCTION THREADS           builds and opens an index
 //     save FILE, load FILE                                 the index file
 //     search KEY VALUE [KEY VALUE ...]                     searches all queries once; keys: ef, nprobe, recall (in
-//     1/1000)
+//                                                          1/1000), threads (that take queries in turn; else one)
 // Each command answers one line of JSON with wall and CPU seconds; searches say the recall too.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "data_sets.h"
@@ -51,29 +53,56 @@ class Runner {
   }
 
  private:
+  /// What a thread of a search has for itself.
+  struct Worker {
+    index::IndexCounters counters;
+    Status status;
+  };
+
+  /// Searches queries, each the next that no thread has taken, until there is none.
+  void TakeQueries(const index::IndexSearchOptions& options, std::atomic<size_t>& next,
+                   std::vector<std::vector<index::Hit>>& answers, Worker& worker, index::IndexScratch& scratch) const {
+    for (size_t q = next++; q < queries_.rows && worker.status.ok(); q = next++) {
+      // As a server does it: a query is prepared when it comes.
+      const auto prepared = QueriesOf(queries_, q, 1, metric_);
+      index::TopK result(k_, metric_);
+      worker.status =
+          measured_.index()->Search(*prepared, 0, ViewOf(base_), {}, options, 0, result, scratch, worker.counters);
+      answers[q] = result.TakeSorted();
+    }
+  }
+
   std::string Search(std::istringstream& in) {
     if (measured_.index() == nullptr) return R"({"error":"no index"})";
     index::IndexSearchOptions options;
     options.k = k_;
+    size_t threads = 1;
     std::string key;
     for (uint32_t value = 0; in >> key >> value;) {
       if (key == "ef") options.ef = value;
       if (key == "nprobe") options.nprobe = value;
       if (key == "recall") options.recall = value / 1000.0;
+      if (key == "threads") threads = std::max(1u, value);
     }
-    index::IndexCounters counters;
+    std::vector<Worker> workers(threads);
+    if (scratch_.size() < threads) scratch_.resize(threads);
     std::vector<std::vector<index::Hit>> answers(queries_.rows);
+    std::atomic<size_t> next = 0;
     const Timer timer;
-    for (size_t q = 0; q < queries_.rows; ++q) {
-      // As a server does it: a query is prepared when it comes.
-      const auto prepared = QueriesOf(queries_, q, 1, metric_);
-      index::TopK result(k_, metric_);
-      const Status status =
-          measured_.index()->Search(*prepared, 0, ViewOf(base_), {}, options, 0, result, scratch_, counters);
-      if (!status.ok()) return ErrorLine(status);
-      answers[q] = result.TakeSorted();
+    {
+      std::vector<std::jthread> others;
+      for (size_t w = 1; w < threads; ++w)
+        others.emplace_back([&, w] { TakeQueries(options, next, answers, workers[w], scratch_[w]); });
+      TakeQueries(options, next, answers, workers[0], scratch_[0]);
     }
     const std::string times = timer.Json();
+    index::IndexCounters counters;
+    for (Worker& worker : workers) {
+      if (!worker.status.ok()) return ErrorLine(worker.status);
+      counters.code_distances += worker.counters.code_distances;
+      counters.exact_distances += worker.counters.exact_distances;
+      counters.expansions += worker.counters.expansions;
+    }
     size_t found = 0, wanted = 0, short_answers = 0;
     const size_t most = std::min(k_, base_.rows);
     for (size_t q = 0; q < queries_.rows; ++q) {
@@ -103,7 +132,7 @@ class Runner {
   size_t k_;
   MetricType metric_;
   MeasuredIndex measured_;
-  index::IndexScratch scratch_;
+  std::vector<index::IndexScratch> scratch_;  ///< of each thread
 };
 
 int Fail(const Status& status) {

@@ -1,16 +1,24 @@
 #!/usr/bin/env python3
-# Vector indexes on one thread beside hnswlib, faiss-cpu and usearch: recall@10 against queries per CPU-second.
+# Vector indexes on one or two threads beside hnswlib, faiss-cpu, usearch, pyvsag and zvec: recall@10 against queries per CPU-second.
 #
-# usage: bench/run_ann.py [--small] [--sets E,H,M] [--peers hnswlib,faiss,usearch] [--rounds 3] [--build DIR]
-#                         [--ours "graph 32 200 1"] [--rebuild] [--json FILE]
+# usage: bench/run_ann.py [--small] [--sets E,H,M,T,S] [--rows N] [--peers hnswlib,faiss,usearch,pyvsag,zvec] [--rounds 3]
+#                         [--threads 1] [--ours "graph 32 200 1"] [--minutes 60] [--prepare] [--rebuild] [--build DIR]
+#                         [--json FILE] [--plots FOLDER]
 #
-# Every engine builds on one thread from the same vectors and searches the same held-out queries; ef is swept, rounds
+# Sets: E, H and M are made by bench/data_sets.h; T (real text through LSA) and S (real sentences through a model) by
+# bench/text_sets.py, from packages; E, H, M, T and S have 200, 100, 1,000, 110 and 300 thousand rows unless --rows says
+# otherwise. All are unit vectors, compared by inner product, with 1,000 held-out queries and exact answers.
+#
+# Every engine builds on one thread from the same vectors and searches the same queries on --threads; ef is swept, rounds
 # alternate between the engines, and the median of CPU seconds decides. Figures at a recall are interpolated (log of
-# queries per second against logit of recall) and set beside hnswlib's of the same run. The peers search all queries in
-# one call on one thread, so that no time of Python is counted; ours takes them one by one. Their indexes are kept under
-# ${QUIVER_CACHE:-~/.cache/quiver} with the CPU seconds that building them took; --rebuild builds them again. Ours is built
-# every time. --small: 20,000 rows of E, under two minutes. A peer that does not install is skipped with the reason. Exit
-# code 1: our program failed, or lost answers.
+# queries per second against logit of recall) and set beside hnswlib's of the same run; with more than one thread, the
+# same by the clock. hnswlib, faiss and usearch search all queries in one call, so that no time of Python is counted;
+# pyvsag and zvec take them one by one from Python; ours one by one. Peers' indexes (bench/ann_peers.py) and the data are
+# kept under ${QUIVER_CACHE:-~/.cache/quiver} with the CPU seconds that building took; --rebuild builds them again. Ours
+# is built every time. --prepare makes what is kept and ends: it may run at any time, the measurement wants an idle
+# machine. A peer that does not build within --minutes is left out. --small: 20,000 rows (of E unless --sets says
+# otherwise), two minutes a set. A plot per set goes to --plots. A peer that does not install is skipped with the reason.
+# Exit code 1: our program failed, or lost answers.
 import argparse
 import json
 import math
@@ -19,16 +27,15 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import time
+
+import plots
+from ann_peers import CACHE, K, PACKAGES, PEERS, FaissLists, Hnswlib, TooSlow, installed, lists_of
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CACHE = pathlib.Path(os.environ.get("QUIVER_CACHE", pathlib.Path.home() / ".cache" / "quiver"))
-NUMPY = "numpy"
-PEERS = ["hnswlib", "faiss-cpu", "usearch"]
-K = 10
 AT = [0.90, 0.95, 0.97, 0.98, 0.99, 0.997]
 EFS = [10, 14, 20, 28, 40, 56, 80, 112, 160, 240, 360, 540, 800]
-SETS = {"E": 200000, "H": 100000, "M": 1000000}
+SETS = {"E": 200000, "H": 100000, "M": 1000000, "T": 110000, "S": 300000}
+SMALL = 20000
 
 
 def enter_environment():
@@ -38,11 +45,11 @@ def enter_environment():
     place = CACHE / "venv-ann"
     python = place / "bin" / "python"
     marker = place / ".installed"
-    wanted = " ".join([NUMPY, *PEERS])
+    wanted = " ".join(PACKAGES)
     if not (marker.exists() and marker.read_text() == wanted):
         print(f"installing {wanted} into {place}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
-        for package in [NUMPY, *PEERS]:
+        for package in PACKAGES:
             # A peer may fail alone: importing it says why.
             subprocess.run([str(python), "-m", "pip", "install", "-q", package], check=False)
         marker.write_text(wanted)
@@ -51,15 +58,12 @@ def enter_environment():
     os.execve(python, [str(python), *sys.argv], environment)
 
 
-def lists_of(ef):
-    return max(1, ef // 4)
-
-
 class Ours:
     """Our engine in its own process, driven by lines."""
 
-    def __init__(self, program, data, build, arguments=None):
+    def __init__(self, program, data, build, arguments=None, threads=1):
         self.name = build
+        self.threads = threads
         self.build_line = build
         arguments = arguments or [data["base"], data["queries"], data["truth"], str(K), "IP"]
         self.process = subprocess.Popen([program, "run", *arguments],
@@ -82,7 +86,7 @@ class Ours:
     def search(self, ef):
         # One sweep for all engines: a list counts for some candidates.
         effort = f"nprobe {lists_of(ef)}" if self.build_line.startswith("lists") else f"ef {ef}"
-        result = self.ask(f"search {effort}")
+        result = self.ask(f"search {effort} threads {self.threads}")
         if result["short"]:
             raise RuntimeError(f"{result['short']} queries got fewer than {K} rows")
         return result["recall"], result["cpu_s"], result["wall_s"]
@@ -90,134 +94,6 @@ class Ours:
     def close(self):
         self.process.stdin.close()
         self.process.wait(timeout=60)
-
-
-class Peer:
-    """A library in this process. Subclasses give new, load, save, add, find and memory."""
-
-    def __init__(self, numpy, data, rebuild):
-        self.numpy = numpy
-        self.path = CACHE / "data" / f"{data['name']}.{self.name.split()[0]}.index"
-        self.base = numpy.memmap(data["base"], dtype="<f4", mode="r", offset=8).reshape(data["rows"], -1)
-        rows, dim = numpy.fromfile(data["queries"], dtype="<u4", count=2)
-        self.queries = numpy.fromfile(data["queries"], dtype="<f4", offset=8).reshape(rows, dim)
-        self.truth = numpy.fromfile(data["truth"], dtype="<u4").reshape(rows, K)
-        self.rebuild = rebuild
-
-    def make(self):
-        note = self.path.with_suffix(".json")
-        if not self.rebuild and note.exists():
-            built = json.loads(note.read_text())
-            if built.get("engine") == self.name:
-                self.load(str(self.path))
-                return built
-        base = self.numpy.ascontiguousarray(self.base)
-        cpu = time.process_time()
-        self.new(base)
-        built = {"engine": self.name, "build_cpu_s": time.process_time() - cpu}
-        self.save(str(self.path))
-        built["memory_bytes"] = self.path.stat().st_size
-        note.write_text(json.dumps(built))
-        return built
-
-    def search(self, ef):
-        wall, cpu = time.monotonic(), time.process_time()
-        ids = self.find(ef)
-        cpu, wall = time.process_time() - cpu, time.monotonic() - wall
-        found = sum(len(set(a) & set(b)) for a, b in zip(ids.tolist(), self.truth.tolist()))
-        return found / self.truth.size, cpu, wall
-
-    def close(self):
-        pass
-
-
-class Hnswlib(Peer):
-    name = "hnswlib M16 efC200"
-
-    def new(self, base):
-        import hnswlib
-
-        self.index = hnswlib.Index(space="ip", dim=base.shape[1])
-        self.index.init_index(max_elements=len(base), M=16, ef_construction=200)
-        self.index.add_items(base, num_threads=1)
-
-    def load(self, path):
-        import hnswlib
-
-        self.index = hnswlib.Index(space="ip", dim=self.base.shape[1])
-        self.index.load_index(path)
-
-    def save(self, path):
-        self.index.save_index(path)
-
-    def find(self, ef):
-        self.index.set_ef(ef)
-        return self.index.knn_query(self.queries, K, num_threads=1)[0]
-
-
-class Faiss(Peer):
-    name = "faiss HNSW16 efC200"
-
-    def new(self, base):
-        import faiss
-
-        faiss.omp_set_num_threads(1)
-        self.index = faiss.IndexHNSWFlat(base.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
-        self.index.hnsw.efConstruction = 200
-        self.index.add(base)
-
-    def load(self, path):
-        import faiss
-
-        faiss.omp_set_num_threads(1)
-        self.index = faiss.read_index(path)
-
-    def save(self, path):
-        import faiss
-
-        faiss.write_index(self.index, path)
-
-    def find(self, ef):
-        self.index.hnsw.efSearch = ef
-        return self.index.search(self.queries, K)[1]
-
-
-class FaissLists(Faiss):
-    name = "faiss-ivf IVF1024,Flat"
-
-    def new(self, base):
-        import faiss
-
-        faiss.omp_set_num_threads(1)
-        self.index = faiss.index_factory(base.shape[1], "IVF1024,Flat", faiss.METRIC_INNER_PRODUCT)
-        self.index.train(base)
-        self.index.add(base)
-
-    def find(self, ef):
-        self.index.nprobe = lists_of(ef)
-        return self.index.search(self.queries, K)[1]
-
-
-class Usearch(Peer):
-    name = "usearch c16 add200"
-
-    def new(self, base):
-        import usearch.index
-
-        self.index = usearch.index.Index(ndim=base.shape[1], metric="ip", dtype="f32", connectivity=16, expansion_add=200)
-        self.index.add(self.numpy.arange(len(base)), base, threads=1)
-
-    def load(self, path):
-        import usearch.index
-
-        self.index = usearch.index.Index.restore(path)
-
-    def save(self, path):
-        self.index.save(path)
-
-    def find(self, ef):
-        self.index.expansion_search = ef
-        return self.index.search(self.queries, K, threads=1).keys
 
 
 def prepare(program, name, rows):
@@ -228,7 +104,10 @@ def prepare(program, name, rows):
     data = {"name": stem, "rows": rows, **{part: str(folder / f"{stem}.{part}") for part in ("base", "queries", "truth")}}
     if not os.path.exists(data["truth"]):
         print(f"making {stem}", flush=True)
-        subprocess.run([program, "make", name, data["base"], data["queries"], str(rows)], check=True)
+        if name in "TS":
+            subprocess.run([sys.executable, str(ROOT / "bench" / "text_sets.py"), name, str(folder / stem), str(rows)], check=True)
+        else:
+            subprocess.run([program, "make", name, data["base"], data["queries"], str(rows)], check=True)
         subprocess.run([program, "truth", data["base"], data["queries"], data["truth"] + ".part", str(K)], check=True)
         os.replace(data["truth"] + ".part", data["truth"])
     return data
@@ -248,28 +127,34 @@ def at_recall(points, wanted):
     return best
 
 
+def make_engines(numpy, program, data, options):
+    """Our engines and the peers that install."""
+    kinds = [kind for kind in PEERS if kind is not FaissLists or any(build.startswith("lists") for build in options.ours)]
+    peers = [kind(numpy, data, options.rebuild, options.threads, options.minutes)
+             for kind in installed(kinds, options.peers.split(","))]
+    ours = [] if options.prepare else [Ours(program, data, build, threads=options.threads) for build in options.ours if build]
+    return ours + peers
+
+
 def run_set(program, name, rows, options, efs):
     data = prepare(program, name, rows)
     import numpy
 
-    engines = [Ours(program, data, build) for build in options.ours if build]
-    for kind, module in ((Hnswlib, "hnswlib"), (Faiss, "faiss"), (FaissLists, "faiss"), (Usearch, "usearch")):
-        if module not in options.peers.split(","):
-            continue
-        if kind is FaissLists and not any(build.startswith("lists") for build in options.ours):
-            continue
-        try:
-            __import__(module)
-            engines.append(kind(numpy, data, options.rebuild))
-        except ImportError as error:
-            print(f"skipped {kind.name}: {error}")
+    engines = make_engines(numpy, program, data, options)
     queries = len(numpy.fromfile(data["truth"], dtype="<u4")) // K
-    print(f"\ndata {name}: {rows} rows, {queries} queries, recall@{K}, one thread")
+    print(f"\ndata {name}: {rows} rows, {queries} queries, recall@{K}, {options.threads} thread(s), load {os.getloadavg()[0]:.1f}")
     rows_out = []
-    for engine in engines:
-        engine.built = engine.make()
+    for engine in list(engines):
         engine.samples = {}
+        try:
+            engine.built = engine.make()
+        except TooSlow as reason:
+            print(f"  left out {engine.name}: {reason}", flush=True)
+            engines.remove(engine)
+            continue
         print(f"  built {engine.name}: {engine.built['build_cpu_s']:.1f} CPU-s, {engine.built['memory_bytes'] / 1e6:.0f} MB", flush=True)
+    if options.prepare:
+        return rows_out
     for _ in range(options.rounds):
         for ef in efs:
             for engine in engines:
@@ -287,30 +172,39 @@ def run_set(program, name, rows, options, efs):
                                queries / statistics.median(s[2] for s in samples)))
         engine.points = sorted(points)
         engine.close()
-    if not options.rounds:
-        return rows_out
     peer = next((e for e in engines if isinstance(e, Hnswlib)), None)
+    clocks = [("CPU-s", 1, "at")] + ([("s", 3, "wall_at")] if options.threads > 1 else [])
     for engine in engines:
         print(f"  {engine.name}")
         print("    " + "  ".join(f"ef{ef} {recall:.4f}:{rate / 1000:.1f}k({wall / 1000:.1f}k)" for recall, rate, ef, wall in engine.points))
-        line = []
-        row = {"set": name, "engine": engine.name, **{k: v for k, v in engine.built.items() if k != "engine"}, "at": {}}
-        for wanted in AT:
-            mine = at_recall([p[:2] for p in engine.points], wanted)
-            theirs = at_recall([p[:2] for p in peer.points], wanted) if peer else None
-            if mine:
-                row["at"][str(wanted)] = round(mine)
-                line.append(f"{wanted}: {mine / 1000:.1f}k" + (f" ({mine / theirs:.2f}x)" if theirs else ""))
-        print("    q/CPU-s at recall (x hnswlib)  " + "  ".join(line), flush=True)
+        row = {"set": name, "rows": rows, "threads": options.threads, "load": os.getloadavg()[0], "engine": engine.name,
+               **{k: v for k, v in engine.built.items() if k not in ("engine", "load")}}
+        for unit, place, key in clocks:
+            line, row[key] = [], {}
+            for wanted in AT:
+                mine = at_recall([(p[0], p[place]) for p in engine.points], wanted)
+                theirs = at_recall([(p[0], p[place]) for p in peer.points], wanted) if peer else None
+                if mine:
+                    row[key][str(wanted)] = round(mine)
+                    line.append(f"{wanted}: {mine / 1000:.1f}k" + (f" ({mine / theirs:.2f}x)" if theirs else ""))
+            print(f"    q/{unit} at recall (x hnswlib)  " + "  ".join(line), flush=True)
         rows_out.append(row)
+    if options.plots:
+        path = pathlib.Path(options.plots) / f"ann-{name}-{rows}{'' if options.threads == 1 else f'-{options.threads}-threads'}.svg"
+        plots.draw_recall(path, f"data {name}, {rows:,} rows", f"recall@{K}", {e.name: [p[:2] for p in e.points] for e in engines})
     return rows_out
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.environ.get("QUIVER_BUILD", str(ROOT / "build" / "release")))
-    parser.add_argument("--sets", default="E,H,M")
-    parser.add_argument("--peers", default="hnswlib,faiss,usearch")
+    parser.add_argument("--sets")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--peers", default="hnswlib,faiss,usearch,pyvsag,zvec")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60, help="that one index of a peer may take to build")
+    parser.add_argument("--prepare", action="store_true", help="make data and the peers' indexes, measure nothing")
+    parser.add_argument("--plots", default=str(CACHE / "plots"), help="folder of the plots")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--rebuild", action="store_true")
@@ -324,11 +218,12 @@ def main():
         print(f"{program} is missing: cmake --build {options.build} --target ann_bench", file=sys.stderr)
         return 1
     enter_environment()
-    sets = {"E": 20000} if options.small else {name: SETS[name] for name in options.sets.split(",")}
+    if options.plots:
+        pathlib.Path(options.plots).mkdir(parents=True, exist_ok=True)
     efs = EFS[:9] if options.small else EFS
     results = []
-    for name, rows in sets.items():
-        results += run_set(str(program), name, rows, options, efs)
+    for name in (options.sets or ("E" if options.small else ",".join(SETS))).split(","):
+        results += run_set(str(program), name, options.rows or (SMALL if options.small else SETS[name]), options, efs)
     if options.json:
         with open(options.json, "a", encoding="utf-8") as out:
             for row in results:
