@@ -199,6 +199,7 @@ std::string OperatorOf(const Predicate& predicate) {
     case Kind::kArrayLength: return fmt::format("array_length {}", Symbol(predicate.op));
     case Kind::kEmpty: return "is empty";
     case Kind::kTextMatch: return "text_match";
+    case Kind::kFuzzyMatch: return "text_match_fuzzy";
     case Kind::kPhraseMatch: return "phrase_match";
     case Kind::kSpatial: return std::string(NameOf(predicate.spatial->relation()));
     case Kind::kSample: return "random_sample";
@@ -228,6 +229,7 @@ std::string ConstantsOf(const Predicate& predicate, const CollectionSchema& sche
     case Kind::kContains:
     case Kind::kArrayLength:
     case Kind::kTextMatch:
+    case Kind::kFuzzyMatch:
     case Kind::kPhraseMatch:
     case Kind::kSample: return Show(predicate.value);
     default: return {};

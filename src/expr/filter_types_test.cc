@@ -159,6 +159,18 @@ TEST(FilterTypes, TextMatch) {
                  {"text_match(e, 'dog')", "1 2"},
                  {"text_match(c, '数据')", "0 1"},
                  {"text_match(c, '库存')", "2"},
+                 {"text_match_fuzzy(s, 'vektor', max_edit_distance=0)", ""},
+                 {"text_match_fuzzy(s, 'vektor', max_edit_distance=1)", "0 1"},
+                 {"text_match_fuzzy(s, 'VETCOR', max_edit_distance=1)", "0 1"},
+                 {"text_match_fuzzy(s, 'databse', max_edit_distance=1)", "4"},
+                 {"text_match_fuzzy(s, 'databse', max_edit_distance=2)", "0 4"},
+                 {"text_match_fuzzy(s, 'fsat databse', max_edit_distance=1)", "0 1 4"},
+                 {"text_match_fuzzy(s, 'vect', max_edit_distance=2)", "0 1"},
+                 {"not text_match_fuzzy(s, 'vektor', max_edit_distance=1)", "3 4"},
+                 {"text_match_fuzzy(s, '', max_edit_distance=2)", ""},
+                 {"text_match_fuzzy(s, '...', max_edit_distance=2)", ""},
+                 {"text_match_fuzzy(e, 'dosg', max_edit_distance=1)", "1 2"},
+                 {"text_match_fuzzy(c, '数剧', max_edit_distance=1)", "0 1 4"},
                  {"phrase_match(s, 'vector databases')", "0"},
                  {"phrase_match(s, 'databases vector')", ""},
                  {"phrase_match(s, 'vector fast')", ""},
@@ -180,6 +192,21 @@ TEST(FilterTypes, TextErrors) {
   TemplateValues values;
   values["q"] = Literal{std::string("vector")};
   EXPECT_EQ(ErrorOf("text_match(s, {q})", schema, values), "accepted");
+  EXPECT_EQ(ErrorOf("text_match_fuzzy(s, {q}, max_edit_distance=1)", schema, values), "accepted");
+  values["q"] = Literal{int64_t{1}};
+  const auto expect_fuzzy_error = [&](std::string_view arguments, std::string_view message) {
+    const std::string error = ErrorOf(fmt::format("text_match_fuzzy({})", arguments), schema, values);
+    EXPECT_NE(error.find(message), std::string::npos) << arguments << ": " << error;
+  };
+  expect_fuzzy_error("s, {q}, max_edit_distance=1", "query should be a string literal or template variable");
+  expect_fuzzy_error("s, 123, max_edit_distance=1", "query should be a string literal or template variable");
+  expect_fuzzy_error("s, 'a', fuzziness=1", "expected max_edit_distance");
+  expect_fuzzy_error("s, 'a', max_edit_distance=-1", "max_edit_distance should be in [0, 2], got -1");
+  expect_fuzzy_error("s, 'a', max_edit_distance=3", "max_edit_distance should be in [0, 2], got 3");
+  expect_fuzzy_error("s, 'a', max_edit_distance=1.5", "expecting IntegerConstant");
+  expect_fuzzy_error("s, 'a', max_edit_distance=9223372036854775808", "invalid max_edit_distance value");
+  expect_fuzzy_error("s, 'a'", "expecting ','");
+  expect_fuzzy_error("plain, 'a', max_edit_distance=1", "does not enable match");
 }
 
 CollectionSchema ShapeSchema() {

@@ -9,6 +9,7 @@
 #include "expr/constants.h"
 #include "expr/predicate.h"
 #include "schema/index_params.h"
+#include "text/match.h"
 
 namespace quiver::expr {
 bool Analyzer::VisitPattern(const Syntax& node, Operand* out) {
@@ -189,6 +190,7 @@ bool Analyzer::VisitGenericCall(const Syntax& node, Operand* out) {
 
 bool Analyzer::VisitTextMatch(const Syntax& node, Operand* out) {
   const bool phrase = node.function == Function::kPhraseMatch;
+  const bool fuzzy = node.function == Function::kTextMatchFuzzy;
   const std::string& name = node.children[0]->name;
   FieldRef ref;
   const FieldSchema* field = nullptr;
@@ -203,6 +205,10 @@ bool Analyzer::VisitTextMatch(const Syntax& node, Operand* out) {
   Operand query;
   if (!Visit(*node.children[1], &query)) return false;
   if (!query.is_constant() || !query.constant.is_string()) {
+    if (fuzzy) {
+      return Fail("text_match_fuzzy query should be a string literal or template variable, got: {}",
+                  tree_.TextOf(*node.children[1]));
+    }
     return Fail("the query of {} must be a string: {}", node.name, tree_.TextOf(*node.children[1]));
   }
   if (node.has_option && node.function == Function::kTextMatch) {
@@ -211,15 +217,19 @@ bool Analyzer::VisitTextMatch(const Syntax& node, Operand* out) {
   }
   int64_t count = phrase ? 0 : node.has_option ? node.option : 1;
   if (phrase && node.children.size() == 3 && !ReadSlop(*node.children[2], &count)) return false;
-  if (node.function == Function::kTextMatchFuzzy) return NotSupportedYet("text_match_fuzzy");
+  if (fuzzy && (count < 0 || count > text::FuzzyMatch::kMostEdits)) {
+    return Fail("max_edit_distance should be in [0, {}], got {}", text::FuzzyMatch::kMostEdits, count);
+  }
   const std::string* params = FindValue(field->type_params, "analyzer_params");
   auto analyzer = text::Analyzer::Create(params == nullptr ? "" : *params);
   if (!analyzer.ok()) {
     error_ = analyzer.status();
     return false;
   }
-  PredicatePtr predicate =
-      MakePredicate(phrase ? Predicate::Kind::kPhraseMatch : Predicate::Kind::kTextMatch, std::move(ref));
+  const Predicate::Kind kind = phrase  ? Predicate::Kind::kPhraseMatch
+                               : fuzzy ? Predicate::Kind::kFuzzyMatch
+                                       : Predicate::Kind::kTextMatch;
+  PredicatePtr predicate = MakePredicate(kind, std::move(ref));
   predicate->value = std::move(query.constant);
   predicate->count = count;
   predicate->analyzer = *std::move(analyzer);

@@ -8,7 +8,7 @@
 namespace quiver::expr {
 namespace {
 
-/// Applies text::TermMatch or text::PhraseMatch to the active rows.
+/// Applies text::TermMatch, text::FuzzyMatch or text::PhraseMatch to the active rows.
 template <typename Match>
 class TextEvaluator final : public Evaluator {
  public:
@@ -79,6 +79,10 @@ EvaluatorPtr BuildMatchEvaluator(const Predicate& predicate, size_t slot) {
     case Predicate::Kind::kSample:
       return std::make_unique<SampleEvaluator>(std::get<double>(predicate.value.value), predicate.seed);
     case Predicate::Kind::kSpatial: return std::make_unique<SpatialEvaluator>(slot, predicate.spatial);
+    case Predicate::Kind::kFuzzyMatch:
+      return std::make_unique<TextEvaluator<text::FuzzyMatch>>(
+          slot, text::FuzzyMatch(predicate.analyzer, std::get<std::string>(predicate.value.value),
+                                 static_cast<size_t>(predicate.count)));
     case Predicate::Kind::kPhraseMatch:
       return std::make_unique<TextEvaluator<text::PhraseMatch>>(
           slot, text::PhraseMatch(predicate.analyzer, std::get<std::string>(predicate.value.value),

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "expr/syntax.h"
+#include "text/unicode.h"
 
 namespace quiver::expr {
 
@@ -87,7 +88,7 @@ constexpr std::array<FunctionForm, 28> kFunctions = {{
     {"array_contains_any", "ARRAY_CONTAINS_ANY", Function::kContainsAny, false, 2, 2, "", false},
     {"array_length", "ARRAY_LENGTH", Function::kArrayLength, false, 1, 1, "", false},
     {"text_match", "TEXT_MATCH", Function::kTextMatch, true, 2, 2, "minimum_should_match", false},
-    {"text_match_fuzzy", "TEXT_MATCH_FUZZY", Function::kTextMatchFuzzy, true, 2, 2, "max_edit_distance", false},
+    {"text_match_fuzzy", "TEXT_MATCH_FUZZY", Function::kTextMatchFuzzy, true, 2, 2, "max_edit_distance", true},
     {"phrase_match", "PHRASE_MATCH", Function::kPhraseMatch, true, 2, 3, "", false},
     {"random_sample", "RANDOM_SAMPLE", Function::kRandomSample, false, 1, 1, "", false},
     {"element_filter", "ELEMENT_FILTER", Function::kElementFilter, true, 2, 2, "", false},
@@ -560,7 +561,8 @@ class Parser {
     }
   }
 
-  bool ReadInteger(std::string_view text, bool negative, Literal* literal) {
+  /// Reads an integer of the language; returns false beyond 64 bits.
+  static bool IntegerOf(std::string_view text, bool negative, int64_t* value) {
     int base = 10;
     std::string_view digits = text;
     if (text.size() > 1 && text[0] == '0') {
@@ -573,12 +575,19 @@ class Parser {
     uint64_t magnitude = 0;
     const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), magnitude, base);
     const uint64_t limit = static_cast<uint64_t>(INT64_MAX) + (negative ? 1 : 0);
-    if (result.ec != std::errc() || magnitude > limit) {
+    if (result.ec != std::errc() || magnitude > limit) return false;
+    *value = static_cast<int64_t>(negative ? ~magnitude + 1 : magnitude);
+    return true;
+  }
+
+  bool ReadInteger(std::string_view text, bool negative, Literal* literal) {
+    int64_t value = 0;
+    if (!IntegerOf(text, negative, &value)) {
       Fail(fmt::format("strconv.ParseInt: parsing \"{}{}\": value out of range", negative ? "-" : "",
                        QuoteForError(text)));
       return false;
     }
-    literal->value = static_cast<int64_t>(negative ? ~magnitude + 1 : magnitude);
+    literal->value = value;
     return true;
   }
 
@@ -709,8 +718,7 @@ class Parser {
     }
     // The generic functions match in any case.
     if (form == nullptr) {
-      std::string lower = node->name;
-      for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+      const std::string lower = text::LowerCase(node->name);
       for (const FunctionForm& candidate : kFunctions) {
         if (candidate.max_arguments < 0 && lower == candidate.lower) form = &candidate;
       }
@@ -756,6 +764,7 @@ class Parser {
 
   /// At `name = N`; the name must be the form's option.
   bool ParseOption(const FunctionForm& form, Syntax* node) {
+    if (form.function == Function::kTextMatchFuzzy) return ParseEditDistance(form, node);
     if (!IsContextual(Peek(), form.option)) return false;
     Take();
     Take();
@@ -764,6 +773,33 @@ class Parser {
     if (!ReadConstant(Take(), false, &value)) return false;
     node->has_option = true;
     node->option = std::get<int64_t>(value.value);
+    return Peek().kind == TokenKind::kRightParen;
+  }
+
+  /// The option of text_match_fuzzy: its name in any case, a sign before the number, and texts of its own for what is
+  /// wrong, because clients compare them.
+  bool ParseEditDistance(const FunctionForm& form, Syntax* node) {
+    const std::string_view name = TextOf(Peek());
+    if (Peek().kind != TokenKind::kName || text::LowerCase(name) != form.option) {
+      Fail(fmt::format("invalid option of {}: {}, expected {}", form.lower, QuoteForError(name), form.option));
+      return false;
+    }
+    Take();
+    Take();
+    const bool negative = Peek().kind == TokenKind::kMinus;
+    if (negative) Take();
+    if (Peek().kind != TokenKind::kInteger) {
+      Unexpected(Peek(), "IntegerConstant");
+      return false;
+    }
+    const Token number = Take();
+    int64_t value = 0;
+    if (!IntegerOf(TextOf(number), negative, &value)) {
+      Fail(fmt::format("invalid {} value: {}", form.option, QuoteForError(TextOf(number))));
+      return false;
+    }
+    node->has_option = true;
+    node->option = value;
     return Peek().kind == TokenKind::kRightParen;
   }
 

@@ -77,6 +77,7 @@ struct Predicate {
     kEmpty,           ///< the string is empty
     kShiftedCompare,  ///< TIMESTAMPTZ: (field + interval, or - where sign is -1) op value; the interval has months
     kTextMatch,       ///< the text holds `count` different tokens of value (a string), or all where it has fewer
+    kFuzzyMatch,      ///< the text holds a token within `count` edits of a token of value (a string)
     kPhraseMatch,     ///< the text holds the tokens of value in this order, with at most `count` moves
     kSpatial,         ///< spatial holds for the geometry
     kSample,          ///< the row is drawn: a share `value` of all rows, by chance; never unknown
@@ -93,9 +94,9 @@ struct Predicate {
   Interval interval;
   ElementQuota quota = ElementQuota::kAny;
   bool is_element_filter = false;                  ///< kElements written as element_filter
-  int64_t count = 0;                               ///< kTextMatch, kPhraseMatch, kElements
+  int64_t count = 0;                               ///< kTextMatch, kFuzzyMatch, kPhraseMatch, kElements
   uint64_t seed = 0;                               ///< kSample
-  std::shared_ptr<const text::Analyzer> analyzer;  ///< kTextMatch, kPhraseMatch
+  std::shared_ptr<const text::Analyzer> analyzer;  ///< kTextMatch, kFuzzyMatch, kPhraseMatch
   std::shared_ptr<const SpatialTest> spatial;      ///< kSpatial
   bool lower_inclusive = false;
   bool upper_inclusive = false;

@@ -317,6 +317,7 @@ class Generator {
   }
 
   Term WordLeaf() {
+    if (Chance(3)) return FuzzyLeaf();
     const std::string one = Pick<std::string>({"red", "blue", "green", "car"});
     const std::string two = Pick<std::string>({"red", "blue", "green", "car"});
     const bool phrase = Chance(2);
@@ -335,6 +336,55 @@ class Generator {
               };
               if (one == two) return has(one);
               return static_cast<size_t>(has(one)) + static_cast<size_t>(has(two)) >= least;
+            }};
+  }
+
+  /// The edits between two words by the whole table, with exchanges of neighbours.
+  static size_t EditsBetween(const std::string& left, const std::string& right) {
+    std::vector<std::vector<size_t>> table(left.size() + 1, std::vector<size_t>(right.size() + 1));
+    for (size_t i = 0; i <= left.size(); ++i) {
+      for (size_t j = 0; j <= right.size(); ++j) {
+        if (i == 0 || j == 0) {
+          table[i][j] = i + j;
+          continue;
+        }
+        table[i][j] = std::min(
+            {table[i - 1][j] + 1, table[i][j - 1] + 1, table[i - 1][j - 1] + (left[i - 1] == right[j - 1] ? 0 : 1)});
+        if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1]) {
+          table[i][j] = std::min(table[i][j], table[i - 2][j - 2] + 1);
+        }
+      }
+    }
+    return table[left.size()][right.size()];
+  }
+
+  Term FuzzyLeaf() {
+    std::vector<std::string> queries(1 + Below(2));
+    std::string text;
+    for (std::string& query : queries) {
+      query = Pick<std::string>({"red", "blue", "green", "car"});
+      for (size_t edits = Below(4); edits > 0; --edits) {
+        const size_t at = Below(static_cast<uint32_t>(query.size()));
+        switch (Below(4)) {
+          case 0: query.insert(at, 1, Pick<char>({'r', 'e', 'x'})); break;
+          case 1: query[at] = Pick<char>({'r', 'e', 'x'}); break;
+          case 2: std::swap(query[at], query[query.size() - 1 - at]); break;
+          default:
+            if (query.size() > 1) query.erase(at, 1);
+        }
+      }
+      text += (text.empty() ? "" : " ") + query;
+    }
+    const size_t edits = Below(3);
+    return {fmt::format("text_match_fuzzy(w, '{}', max_edit_distance={})", text, edits), [=](const Row& row) -> Truth3 {
+              const Row* value = Member(row, "w");
+              if (value == nullptr) return std::nullopt;
+              for (const std::string& word : WordsOf(*value)) {
+                for (const std::string& query : queries) {
+                  if (EditsBetween(query, word) <= edits) return true;
+                }
+              }
+              return false;
             }};
   }
 

@@ -21,6 +21,7 @@ RowPrice PriceOf(const Predicate& term) {
   switch (term.kind) {
     case Predicate::Kind::kTextMatch:
     case Predicate::Kind::kPhraseMatch: return {300, 200};
+    case Predicate::Kind::kFuzzyMatch: return {500, 400};
     case Predicate::Kind::kSpatial: return {500, 400};
     case Predicate::Kind::kRegex: return {150, 80};
     case Predicate::Kind::kIsNull: return {8, 0.1};

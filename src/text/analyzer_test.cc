@@ -82,6 +82,26 @@ TEST(Match, CountsDifferentTerms) {
   EXPECT_FALSE(TermMatch(analyzer, "!?", 1).Matches("!?"));
 }
 
+TEST(Match, FuzzyCountsEditsByCharacter) {
+  const auto analyzer = *Analyzer::Create("");
+  const auto matches = [&](std::string_view query, size_t edits, std::string_view text) {
+    return FuzzyMatch(analyzer, query, edits).Matches(text);
+  };
+  EXPECT_TRUE(matches("allergy", 0, "Allergy season"));
+  EXPECT_FALSE(matches("alergy", 0, "Allergy season"));
+  EXPECT_TRUE(matches("alergy", 1, "Allergy season"));
+  EXPECT_FALSE(matches("fotbal", 1, "football"));
+  EXPECT_TRUE(matches("fotbal", 2, "football"));
+  EXPECT_TRUE(matches("muisc", 1, "music"));  // neighbours exchanged: one edit
+  EXPECT_FALSE(matches("ca", 2, "abc"));      // exchanged ones are not edited again: three edits
+  EXPECT_TRUE(matches("äöü", 1, "äxü"));      // characters, not bytes
+  EXPECT_TRUE(matches("x", 1, "y"));
+  EXPECT_FALSE(matches("x", 1, "yz"));
+  EXPECT_TRUE(matches("alergy aple", 1, "an apple"));
+  EXPECT_FALSE(matches("", 2, "a"));
+  EXPECT_FALSE(matches("a", 2, ""));
+}
+
 TEST(Match, PhrasesKeepOrderWithinSlop) {
   const auto analyzer = *Analyzer::Create("");
   const auto matches = [&](std::string_view query, uint32_t slop, std::string_view text) {

@@ -1,8 +1,61 @@
 #include "text/match.h"
 
 #include <algorithm>
+#include <array>
+
+#include "text/unicode.h"
 
 namespace quiver::text {
+namespace {
+
+void DecodeCharacters(std::string_view text, std::u32string* characters) {
+  characters->clear();
+  for (size_t at = 0; at < text.size();) {
+    const Character character = CharacterAt(text, at);
+    characters->push_back(static_cast<char32_t>(character.code));
+    at += character.length;
+  }
+}
+
+/// Is the optimal string alignment distance of the two at most `edits` (FuzzyMatch::kMostEdits or fewer)? Only the
+/// cells that lie `edits` or fewer off the diagonal can hold such a distance, so a row has five of them at most: cell d
+/// of row i speaks of the first i characters of `left` and the first i + d - edits of `right`.
+bool WithinEdits(std::u32string_view left, std::u32string_view right, size_t edits) {
+  if (left.size() > right.size()) std::swap(left, right);
+  if (right.size() - left.size() > edits) return false;
+  using Row = std::array<size_t, 2 * FuzzyMatch::kMostEdits + 1>;
+  const size_t width = 2 * edits + 1;
+  const size_t beyond = edits + 1;
+  Row before{};
+  Row above{};
+  Row row{};
+  for (size_t i = 0; i <= left.size(); ++i) {
+    size_t least = beyond;
+    for (size_t d = 0; d < width; ++d) {
+      row[d] = beyond;
+      if (i + d < edits || i + d - edits > right.size()) continue;
+      const size_t j = i + d - edits;
+      size_t distance = i == 0 ? j : j == 0 ? i : above[d] + (left[i - 1] == right[j - 1] ? 0 : 1);
+      if (i > 0 && d + 1 < width) distance = std::min(distance, above[d + 1] + 1);
+      if (j > 0 && d > 0) distance = std::min(distance, row[d - 1] + 1);
+      if (i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1]) {
+        distance = std::min(distance, before[d] + 1);
+      }
+      row[d] = std::min(distance, beyond);
+      least = std::min(least, row[d]);
+    }
+    if (least > edits) {
+      // An exchange may still step over this row from the one above, but only where that one has an edit to spare.
+      if (i == 0 || *std::min_element(above.begin(), above.begin() + static_cast<ptrdiff_t>(width)) >= edits)
+        return false;
+    }
+    before = above;
+    above = row;
+  }
+  return above[right.size() + edits - left.size()] <= edits;
+}
+
+}  // namespace
 
 TermMatch::TermMatch(std::shared_ptr<const Analyzer> analyzer, std::string_view query, size_t minimum)
     : analyzer_(std::move(analyzer)) {
@@ -28,6 +81,29 @@ bool TermMatch::Matches(std::string_view text) const {
     if (mark != 0) continue;
     mark = 1;
     if (++found == minimum_) return true;
+  }
+  return false;
+}
+
+FuzzyMatch::FuzzyMatch(std::shared_ptr<const Analyzer> analyzer, std::string_view query, size_t edits)
+    : analyzer_(std::move(analyzer)), edits_(std::min<size_t>(edits, kMostEdits)) {
+  std::vector<Token> tokens;
+  analyzer_->Analyze(query, &tokens);
+  for (const Token& token : tokens) DecodeCharacters(token.text, &terms_.emplace_back());
+  std::sort(terms_.begin(), terms_.end());
+  terms_.erase(std::unique(terms_.begin(), terms_.end()), terms_.end());
+}
+
+bool FuzzyMatch::Matches(std::string_view text) const {
+  if (terms_.empty()) return false;
+  thread_local std::vector<Token> tokens;
+  thread_local std::u32string word;
+  analyzer_->Analyze(text, &tokens);
+  for (const Token& token : tokens) {
+    DecodeCharacters(token.text, &word);
+    for (const std::u32string& term : terms_) {
+      if (WithinEdits(term, word, edits_)) return true;
+    }
   }
   return false;
 }

@@ -86,8 +86,14 @@ def test_text_match(client, collections, name):
         assert ids(client, name, "text_match(story, 'runs dog')") == [0, 1]
         assert ids(client, name, "not text_match(story, 'dog')") == [0]
         assert ids(client, name, "text_match(text, {q})", filter_params={"q": "数"}) == [2]
+        assert ids(client, name, "text_match_fuzzy(text, 'vetcor', max_edit_distance=1)") == [0, 1]
+        assert ids(client, name, "text_match_fuzzy(text, {q}, max_edit_distance=2)", filter_params={"q": "datbse"}) == []
+        assert ids(client, name, "text_match_fuzzy(text, {q}, max_edit_distance=2)",
+                   filter_params={"q": "databass"}) == [0]
     with refused("text match operation on non-string", code=1100):
         client.query(name, filter="text_match(id, 'x')")
+    with refused("max_edit_distance should be in [0, 2]", code=1100):
+        client.query(name, filter="text_match_fuzzy(text, 'x', max_edit_distance=3)")
     with pytest.raises(MilvusException, match="unsupported built-in analyzer type: klingon"):
         collections.create(name + "x", [("t", DataType.VARCHAR, {**analyzed, "analyzer_params": {"type": "klingon"}})])
 
