@@ -7,6 +7,7 @@ import pytest
 from pymilvus import DataType, MilvusClient
 
 from collections_under_test import Collections, count, refused, vectors
+from server_process import ServerProcess
 
 ROWS = 400
 
@@ -240,3 +241,29 @@ def test_result_is_limited_in_size(client, collections, name):
     with refused("query results exceed the maxOutputSize Limit 104857600"):
         client.query(name, filter="id >= 0", output_fields=["s"], limit=2000)
     assert len(client.query(name, filter="id >= 0", output_fields=["s"], limit=500)) == 500
+
+
+def test_the_window_can_be_set_for_export(tmp_path):
+    """Beyond 16,384 rows in one answer, and deep pages; the published error at the limit."""
+    rows = 40_000
+    with ServerProcess(data=tmp_path / "data", arguments=["--limits.max-result-window=30000"]) as server:
+        client = MilvusClient(uri=server.uri)
+        Collections(client).create("export", [("n", DataType.INT64), ("vector", DataType.FLOAT_VECTOR, {"dim": 2})])
+        for begin in range(0, rows, 10_000):
+            client.insert("export", [{"id": i, "n": i * 7 % rows, "vector": [0.0, 0.0]} for i in range(begin, begin + 10_000)])
+        whole = client.query("export", filter="n >= 0", output_fields=["id", "n"], limit=30_000)
+        assert len({row["id"] for row in whole}) == 30_000 and all(row["n"] == row["id"] * 7 % rows for row in whole)
+        page = client.query("export", filter="n >= 0", output_fields=["id"], limit=5_000, offset=25_000)
+        assert [row["id"] for row in page] == [row["id"] for row in whole[25_000:]]
+        assert len(client.query("export", filter="n < 20000", output_fields=["id"], limit=30_000)) == 20_000
+        for limit, offset in ((30_001, 0), (5_001, 25_000)):
+            with refused("invalid max query result window, (offset+limit) should be in range [1, 30000], but got 30001"):
+                client.query("export", filter="n >= 0", limit=limit, offset=offset)
+        client.close()
+
+
+def test_the_window_is_as_published_unless_set(client, table):
+    assert len(client.query("query_table", filter="id >= 0", limit=16_384)) == len(table)
+    for limit, offset in ((16_385, 0), (16_384, 1)):
+        with refused("invalid max query result window, (offset+limit) should be in range [1, 16384], but got 16385"):
+            client.query("query_table", filter="id >= 0", limit=limit, offset=offset)
