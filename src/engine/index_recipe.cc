@@ -110,7 +110,7 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
   recipe.metric = ParseMetricType(index.metric_type);
   if (field.type == DataType::kBinaryVector) {
     if (recipe.metric != MetricType::kHamming && recipe.metric != MetricType::kJaccard) return std::nullopt;
-    recipe.structure = IndexStructure::kLists;
+    if (index.index_type != "HNSW") recipe.structure = IndexStructure::kLists;
     recipe.codec = IndexCodec::kRaw;  // bits are their own code
   }
   if (field.type == DataType::kSparseFloatVector) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <string_view>
+
 namespace quiver::engine {
 namespace {
 
@@ -75,11 +77,13 @@ TEST(IndexRecipeTest, NamesOfProductCodesTakeAsManyBits) {
   for (const char* name : {"IVF_PQ", "SCANN"}) EXPECT_EQ(Recipe(name)->codec, IndexCodec::kRabitq);
 }
 
-TEST(IndexRecipeTest, BinaryVectorsAreKeptInLists) {
+TEST(IndexRecipeTest, BinaryVectorsAreKeptInListsOrWhereAskedForInAGraph) {
   for (const char* name : {"AUTOINDEX", "HNSW", "BIN_IVF_FLAT"}) {
-    const auto recipe = Recipe(name, {}, DataType::kBinaryVector, "HAMMING");
+    const auto recipe = Recipe(name, {{"M", "12"}}, DataType::kBinaryVector, "HAMMING");
     ASSERT_TRUE(recipe) << name;
-    EXPECT_EQ(recipe->structure, IndexStructure::kLists);
+    const bool graph = std::string_view(name) == "HNSW";
+    EXPECT_EQ(recipe->structure, graph ? IndexStructure::kGraph : IndexStructure::kLists);
+    EXPECT_EQ(recipe->degree, 24u);
     EXPECT_EQ(recipe->codec, IndexCodec::kRaw);
   }
 }

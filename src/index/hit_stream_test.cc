@@ -77,9 +77,9 @@ Data DenseData(IndexStructure structure, IndexCodec codec, MetricType metric, ui
   return data;
 }
 
-Data BinaryData() {
+Data BinaryData(IndexStructure structure) {
   Data data;
-  data.recipe.structure = IndexStructure::kLists;
+  data.recipe.structure = structure;
   data.recipe.codec = IndexCodec::kRaw;
   data.recipe.type = DataType::kBinaryVector;
   data.recipe.metric = MetricType::kHamming;
@@ -258,9 +258,18 @@ TEST(HitStreamTest, ListsGiveEveryRowOnceNearestFirst) {
   }
 }
 
+TEST(HitStreamTest, BinaryGraphsGiveEveryRowOnceNearestFirst) {
+  for (const MetricType metric : {MetricType::kHamming, MetricType::kJaccard}) {
+    Data data = BinaryData(IndexStructure::kGraph);
+    data.recipe.metric = metric;
+    ASSERT_NO_FATAL_FAILURE(data.Build());
+    ASSERT_NO_FATAL_FAILURE(CheckStreams(data, 0.9));
+  }
+}
+
 TEST(HitStreamTest, BinaryAndSparseVectorsAreScoredExactly) {
   for (const bool binary : {true, false}) {
-    Data data = binary ? BinaryData() : SparseData();
+    Data data = binary ? BinaryData(IndexStructure::kLists) : SparseData();
     ASSERT_NO_FATAL_FAILURE(data.Build());
     ASSERT_NO_FATAL_FAILURE(CheckStreams(data, 1));
   }

@@ -1,6 +1,7 @@
 // File: index/internal/graph.h
-// The graph structure: vertices are distinct vectors as SQ8 codes, each with up to `degree` links that were pruned so
-// that a greedy walk finds its way; a few thinned-out levels above give it a start near the goal.
+// The graph structure: vertices are distinct vectors, as SQ8 codes or, of binary vectors, as they are, each with up to
+// `degree` links that were pruned so that a greedy walk finds its way; a few thinned-out levels above give it a start
+// near the goal.
 // Thread rule: as vector_index.h.
 #pragma once
 

@@ -9,9 +9,9 @@
 #include <unordered_map>
 
 #include "base/crc32c.h"
-#include "index/internal/code_space.h"
 #include "index/internal/graph.h"
 #include "index/internal/graph_codes.h"
+#include "index/internal/graph_encoder.h"
 #include "index/internal/graph_layout.h"
 #include "index/internal/graph_search.h"
 #include "index/internal/graph_walk.h"
@@ -32,14 +32,6 @@ constexpr size_t kLongestStarts = 64;
 constexpr float kAlpha = 1.3f;
 /// Rows grow beyond the degree while building, so that a row is pruned once for many new links.
 uint32_t RoomFor(uint32_t degree) { return degree + degree / 2; }
-
-uint64_t SplitMix(uint64_t& state) {
-  state += 0x9e3779b97f4a7c15u;
-  uint64_t z = state;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 struct Link {
   float distance;
@@ -103,7 +95,7 @@ struct Worker {
 class GraphBuilder {
  public:
   GraphBuilder(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control)
-      : recipe_(recipe), vectors_(vectors), control_(control), space_(CodeSpace::Fit(recipe, vectors, kinds_)) {}
+      : recipe_(recipe), vectors_(vectors), control_(control), encoder_(MakeGraphEncoder(recipe, vectors)) {}
 
   Result<std::string> Build() {
     FindVertices();
@@ -148,8 +140,7 @@ class GraphBuilder {
   const IndexRecipe& recipe_;
   const ColumnView& vectors_;
   const BuildControl& control_;
-  std::vector<RowKind> kinds_;
-  CodeSpace space_;
+  std::unique_ptr<GraphEncoder> encoder_;
 
   uint32_t vertices_ = 0;
   bool identity_ = true;              ///< vertex i is row i
@@ -159,11 +150,6 @@ class GraphBuilder {
   std::vector<uint32_t> strays_, zeros_;
   std::vector<uint32_t> starts_;
 
-  HugeArray<int8_t> codes_;
-  HugeArray<uint8_t> coarse_, fine_;
-  HugeArray<CoarseFactors> coarse_factors_;
-  HugeArray<codec::Sq8Factors> factors_;
-  std::vector<float> shifts_;
   GraphPoints points_;
 
   std::vector<uint32_t> order_;                     ///< vertices in the order of insertion; a level takes the first few
@@ -183,10 +169,11 @@ void GraphBuilder::FindVertices() {
   std::unordered_multimap<uint64_t, uint32_t> by_hash;
   by_hash.reserve(vectors_.rows);
   std::vector<uint32_t> sizes;
+  const std::vector<RowKind>& kinds = encoder_->kinds();
   for (uint32_t row = 0; row < vectors_.rows; ++row) {
-    if (kinds_[row] == RowKind::kStray) strays_.push_back(row);
-    if (kinds_[row] == RowKind::kZero) zeros_.push_back(row);
-    if (kinds_[row] != RowKind::kPoint) continue;
+    if (kinds[row] == RowKind::kStray) strays_.push_back(row);
+    if (kinds[row] == RowKind::kZero) zeros_.push_back(row);
+    if (kinds[row] != RowKind::kPoint) continue;
     const std::string_view bytes = vectors_.Bytes(row);
     const uint64_t hash = std::hash<std::string_view>()(bytes);
     uint32_t vertex = kNoVertex;
@@ -241,30 +228,25 @@ Status GraphBuilder::ForAll(uint32_t count, double progress_from, double progres
 
 Status GraphBuilder::Encode() {
   workers_.resize(std::max<size_t>(1, control_.threads));
-  const size_t dim = space_.padded_dim();
-  codes_ = HugeArray<int8_t>(vertices_ * dim);
-  factors_ = HugeArray<codec::Sq8Factors>(vertices_);
-  if (space_.by_product()) shifts_.resize(vertices_);
-  std::vector<CodeSpace::Work> works(workers_.size());
+  encoder_->Reserve(vertices_, workers_.size());
   QUIVER_RETURN_IF_ERROR(ForAll(vertices_, 0.0, 0.02, [&](Worker& worker, uint32_t v) {
-    const auto which = static_cast<size_t>(&worker - workers_.data());
-    factors_[v] = space_.EncodeRow(vectors_.fixed + first_row_[v] * vectors_.width, codes_.data() + v * dim,
-                                   shifts_.empty() ? nullptr : &shifts_[v], works[which]);
+    encoder_->Encode(v, first_row_[v], static_cast<size_t>(&worker - workers_.data()));
   }));
-  points_ = {codes_.data(), dim, factors_.data(), shifts_.empty() ? nullptr : shifts_.data(), space_.centre_energy()};
+  points_ = encoder_->points();
   order_.resize(vertices_);
   std::iota(order_.begin(), order_.end(), 0u);
-  if (space_.by_product()) {
+  if (encoder_->by_product()) {
     std::vector<uint32_t> by_length = order_;
     const size_t starts = std::min<size_t>(kLongestStarts, vertices_);
     std::partial_sort(by_length.begin(), by_length.begin() + static_cast<std::ptrdiff_t>(starts), by_length.end(),
                       [&](uint32_t a, uint32_t b) {
-                        return factors_[a].norm != factors_[b].norm ? factors_[a].norm > factors_[b].norm : a < b;
+                        const float mine = points_.factors[a].norm, theirs = points_.factors[b].norm;
+                        return mine != theirs ? mine > theirs : a < b;
                       });
     starts_.assign(by_length.begin(), by_length.begin() + static_cast<std::ptrdiff_t>(starts));
   }
   uint64_t state = recipe_.seed;
-  for (uint32_t i = vertices_; i > 1; --i) std::swap(order_[i - 1], order_[SplitMix(state) % i]);
+  for (uint32_t i = vertices_; i > 1; --i) std::swap(order_[i - 1], order_[NextRandom(state) % i]);
   return Status::Ok();
 }
 
@@ -322,7 +304,7 @@ void GraphBuilder::Select(Worker& worker, const BuildLevel& level, std::vector<L
   worker.ids.resize(std::max(worker.ids.size(), alive.size()));
   worker.distances.resize(std::max(worker.distances.size(), alive.size()));
   cover.assign(alive.size(), 0.0f);
-  const float alpha = space_.by_product() ? 1.0f : kAlpha;
+  const float alpha = encoder_->by_product() ? 1.0f : kAlpha;
   // Distinct vectors with equal codes are at distance 0 from one another and would all be kept.
   const size_t most_equal = std::max<size_t>(1, degree / 4);
   for (const float limit : {1.0f, alpha}) {
@@ -494,16 +476,7 @@ void GraphBuilder::Finish() {
   (void)trim(*base_);
   for (const auto& level : upper_) (void)trim(*level);
   Connect(*base_);
-  const size_t half = points_.dim / 2;
-  coarse_ = HugeArray<uint8_t>(vertices_ * half);
-  fine_ = HugeArray<uint8_t>(vertices_ * half);
-  coarse_factors_ = HugeArray<CoarseFactors>(vertices_);
-  for (uint32_t v = 0; v < vertices_; ++v) {
-    const float scale = factors_[v].scale;
-    const float squares =
-        codec::SplitSq8(points_.at(v), points_.dim, coarse_.data() + v * half, fine_.data() + v * half);
-    coarse_factors_[v] = {scale, scale * scale * squares};
-  }
+  encoder_->LayOut();
   links_ = HugeArray<uint32_t>(size_t{vertices_} * degree(), kNoVertex);
   for (uint32_t v = 0; v < vertices_; ++v) {
     for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * degree() + i] = base_->row(v)[i].id;
@@ -567,7 +540,7 @@ Status GraphBuilder::Measure() {
   constexpr uint32_t kEfs[] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896, 1280, 2048};
   if (vertices_ < 2 * kNearest) return Status::Ok();
   GraphView view;
-  view.points = {points_.dim, coarse_.data(), fine_.data(), coarse_factors_.data(), factors_.data()};
+  view.points = encoder_->walk_points();
   view.vertices = vertices_;
   view.degree = degree();
   view.links = links_.data();
@@ -583,36 +556,18 @@ Status GraphBuilder::Measure() {
     upper_at += size_t{upper_[l]->size()} * kUpperDegree;
   }
 
-  const size_t dim = points_.dim;
   const size_t samples = std::min<size_t>(kSamples, vertices_);
-  std::vector<int8_t> codes(samples * dim);
   std::vector<GraphQuery> queries(samples);
-  std::vector<float> point(dim);
   uint64_t state = recipe_.seed ^ 0x5a5a;
   for (size_t s = 0; s < samples; ++s) {
-    const auto vertex = static_cast<uint32_t>(SplitMix(state) % vertices_);
-    const uint32_t links = std::max<uint32_t>(1, base_->count(vertex));
-    float reach = base_->count(vertex) > 0 ? std::sqrt(base_->row(vertex)[links / 4].distance) : 0.0f;
-    if (space_.by_product()) reach = 0.5f * std::sqrt(factors_[vertex].norm);
-    double length = 0;
-    for (float& value : point) {
-      // The sum of a few uniform values is normal enough.
-      const uint64_t bits = SplitMix(state);
-      value = -2.0f;
-      for (int part = 0; part < 4; ++part) value += static_cast<float>((bits >> (16 * part)) & 0xffff) / 65536.0f;
-      length += static_cast<double>(value) * static_cast<double>(value);
-    }
-    const float size = reach / static_cast<float>(std::sqrt(std::max(length, 1e-30)));
-    for (size_t d = 0; d < dim; ++d) {
-      point[d] = point[d] * size + factors_[vertex].scale * static_cast<float>(points_.at(vertex)[d]);
-    }
-    int8_t* into = codes.data() + s * dim;
-    const codec::Sq8Factors factors = codec::EncodeSq8(point.data(), dim, into);
-    queries[s] = GraphQuery(into, dim, space_.TermsOf(factors));
+    const auto vertex = static_cast<uint32_t>(NextRandom(state) % vertices_);
+    const uint32_t links = base_->count(vertex);
+    queries[s] = encoder_->QueryNear(vertex, links > 0 ? base_->row(vertex)[links / 4].distance : 0.0f, state);
   }
 
   // The truth, by comparing all codes.
   std::vector<uint32_t> truth(samples * kNearest);
+  std::vector<float> farthest(samples);
   WalkPool nearest;
   std::vector<uint32_t> ids(1024);
   std::vector<float> keys(1024);
@@ -622,10 +577,11 @@ Status GraphBuilder::Measure() {
     for (uint32_t first = 0; first < vertices_; first += 1024) {
       const uint32_t count = std::min<uint32_t>(1024, vertices_ - first);
       std::iota(ids.begin(), ids.begin() + count, first);
-      points_.Keys(queries[s].codes, queries[s].terms, ids.data(), count, keys.data());
+      encoder_->Keys(queries[s], ids.data(), count, keys.data());
       for (uint32_t i = 0; i < count; ++i) nearest.Insert(keys[i], ids[i]);
     }
     for (size_t i = 0; i < kNearest; ++i) truth[s * kNearest + i] = nearest.id(i);
+    farthest[s] = nearest.key(kNearest - 1);
     Progress(0.97 + 0.02 * static_cast<double>(s) / static_cast<double>(samples));
   }
   GraphScratch scratch;
@@ -639,7 +595,11 @@ Status GraphBuilder::Measure() {
       RankByWholeCodes(view, queries[s], scratch, counters);
       for (size_t i = 0; i < std::min(kNearest, scratch.pool.size()); ++i) {
         const uint32_t* begin = truth.data() + s * kNearest;
-        found += std::find(begin, begin + kNearest, scratch.pool.id(i)) != begin + kNearest ? 1 : 0;
+        // Of many vertices at one distance any will do.
+        const bool right = view.points.exact()
+                               ? scratch.pool.key(i) <= farthest[s]
+                               : std::find(begin, begin + kNearest, scratch.pool.id(i)) != begin + kNearest;
+        found += right ? 1 : 0;
       }
     }
     const auto share = static_cast<float>(found) / static_cast<float>(samples * kNearest);
@@ -654,7 +614,7 @@ std::string GraphBuilder::Write() {
   GraphHead head;
   head.vertices = vertices_;
   head.degree = degree();
-  head.padded_dim = static_cast<uint32_t>(space_.padded_dim());
+  head.padded_dim = encoder_->padded_dim();
   head.upper_degree = kUpperDegree;
   head.upper_levels = static_cast<uint32_t>(upper_.size());
   head.entry = vertices_ > 0 ? order_[0] : 0;
@@ -664,11 +624,7 @@ std::string GraphBuilder::Write() {
     head_bytes.append(reinterpret_cast<const char*>(&size), sizeof(size));
   }
   writer.Add(kGraphHead, std::move(head_bytes));
-  writer.Add(kGraphSpace, space_.Serialise());
-  writer.AddValues(kGraphCoarse, coarse_.span());
-  writer.AddValues(kGraphFine, fine_.span());
-  writer.AddValues(kGraphCoarseFactors, coarse_factors_.span());
-  writer.AddValues(kGraphFactors, factors_.span());
+  encoder_->Write(writer);
   writer.AddValues(kGraphLinks, links_.span());
   std::vector<uint32_t> upper(order_.begin(), order_.begin() + (upper_.empty() ? 0 : upper_.back()->size()));
   upper.insert(upper.end(), upper_links_.begin(), upper_links_.end());
@@ -689,9 +645,7 @@ std::string GraphBuilder::Write() {
 }  // namespace
 
 Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control) {
-  const bool dense = recipe.type == DataType::kFloatVector || recipe.type == DataType::kFloat16Vector ||
-                     recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
-  if (recipe.codec != IndexCodec::kSq8 || !dense || recipe.dim <= 0 || recipe.degree < 2 || recipe.degree > kMaxLinks) {
+  if (!GraphEncodes(recipe) || recipe.degree < 2 || recipe.degree > kMaxLinks) {
     return Error(StatusCode::kIndexNotSupported, "no graph serves codec {} on {} with degree {}",
                  static_cast<int>(recipe.codec), DataTypeName(recipe.type), recipe.degree);
   }

@@ -15,16 +15,34 @@
 
 namespace quiver::index {
 
-/// An encoded query.
+/// An encoded query: codes, or bits.
 struct GraphQuery {
   GraphQuery() = default;
+  explicit GraphQuery(const std::byte* query_bits) : bits(query_bits) {}
   GraphQuery(const int8_t* query_codes, size_t dim, const QueryTerms& query_terms)
-      : codes(query_codes), code_sum(0), terms(query_terms) {
+      : codes(query_codes), terms(query_terms) {
     for (size_t d = 0; d < dim; ++d) code_sum += codes[d];
   }
   const int8_t* codes = nullptr;
   int32_t code_sum = 0;
   QueryTerms terms;
+  const std::byte* bits = nullptr;
+};
+
+/// Rows of bits, which are their own codes: keys and distances are the scores of the metric.
+struct GraphBits {
+  const std::byte* rows = nullptr;  ///< vertex v at rows + v * bytes; nullptr: vertices have other codes
+  size_t bytes = 0;
+  simd::BinaryKernels::Function distance = nullptr;
+
+  [[nodiscard]] const std::byte* at(uint32_t vertex) const { return rows + vertex * bytes; }
+  void Prefetch(uint32_t vertex) const {
+    const std::byte* row = at(vertex);
+    for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b);
+  }
+  void Keys(const std::byte* query, const uint32_t* ids, size_t count, float* keys) const {
+    distance({rows, bytes, count, ids}, query, bytes, keys);
+  }
 };
 
 /// Codes as building uses them: whole.
@@ -35,9 +53,11 @@ struct GraphPoints {
   // Of building only. With shifts vertices are compared by 1 - product, else by squared distance.
   const float* shifts = nullptr;
   float centre_energy = 0;
+  GraphBits bits;  ///< where it has rows, the rest is empty
 
   [[nodiscard]] const int8_t* at(uint32_t vertex) const { return codes + vertex * dim; }
   void Prefetch(uint32_t vertex) const {
+    if (bits.rows != nullptr) return bits.Prefetch(vertex);
     const int8_t* row = at(vertex);
     for (size_t d = 0; d < dim; d += 64) __builtin_prefetch(row + d);
   }
@@ -57,8 +77,9 @@ struct GraphPoints {
       }
     }
   }
-  /// Distances of vertex ids[i] from `vertex`: squared, or 1 - product; never below 0.
+  /// Distances of vertex ids[i] from `vertex`: squared, 1 - product, or those of bits; never below 0.
   void Distances(uint32_t vertex, const uint32_t* ids, size_t count, float* out) const {
+    if (bits.rows != nullptr) return bits.Keys(bits.at(vertex), ids, count, out);
     const codec::Sq8Factors& mine = factors[vertex];
     if (shifts == nullptr) {
       Keys(at(vertex), {1.0f, 2 * mine.scale, true}, ids, count, out);
@@ -84,15 +105,24 @@ struct WalkPoints {
   const uint8_t* fine = nullptr;
   const CoarseFactors* coarse_factors = nullptr;
   const codec::Sq8Factors* factors = nullptr;
+  GraphBits bits;  ///< where it has rows, the rest is empty
 
+  /// Whether keys are the scores themselves.
+  [[nodiscard]] bool exact() const { return bits.rows != nullptr; }
+  /// Bytes of what is compared first.
+  [[nodiscard]] size_t coarse_bytes() const { return exact() ? bits.bytes : dim / 2; }
   void Prefetch(uint32_t vertex) const {
+    if (exact()) return bits.Prefetch(vertex);
     const uint8_t* row = coarse + vertex * (dim / 2);
     for (size_t at = 0; at < dim / 2; at += 64) __builtin_prefetch(row + at);
   }
-  void PrefetchFactors(uint32_t vertex) const { __builtin_prefetch(coarse_factors + vertex); }
+  void PrefetchFactors(uint32_t vertex) const {
+    if (!exact()) __builtin_prefetch(coarse_factors + vertex);
+  }
 
   /// keys[i] of vertex ids[i], by coarse codes.
   void CoarseKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+    if (exact()) return bits.Keys(query.bits, ids, count, keys);
     int32_t dots[kAtOnce];
     const auto dot = simd::Kernels().bytes.half_dot;
     const float offset = (codec::kSq8FineMiddle - 128) * static_cast<float>(query.code_sum);
@@ -108,6 +138,7 @@ struct WalkPoints {
   }
   /// The same by whole codes.
   void WholeKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+    if (exact()) return bits.Keys(query.bits, ids, count, keys);
     int32_t high[kAtOnce];
     int32_t low[kAtOnce];
     const auto dot = simd::Kernels().bytes.half_dot;

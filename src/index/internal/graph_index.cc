@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "index/internal/graph.h"
+#include "index/internal/graph_encoder.h"
 #include "index/internal/graph_layout.h"
 #include "index/internal/graph_plan.h"
 #include "index/internal/graph_search.h"
@@ -73,8 +74,13 @@ class GraphIndex final : public VectorIndex {
       return filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0;
     }
   };
+  [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
   Status Prepare() const;
   Status PrepareOnce() const;
+  Status PrepareCodes() const;
+  Status PrepareBits() const;
+  /// Encodes a query; its terms say whether codes hold for it. Lives as long as the queries and the scratch.
+  GraphQuery EncodeQuery(const FlatQueries& queries, size_t query, GraphScratch& scratch) const;
   [[nodiscard]] Status CheckFits(const FlatQueries& queries, const ColumnView& vectors) const;
   [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
     if (row_offset_.empty()) return {&vertex, 1};
@@ -110,6 +116,7 @@ class GraphIndex final : public VectorIndex {
   mutable std::optional<CodeSpace> space_;
   mutable HugeArray<uint8_t> coarse_;
   mutable HugeArray<CoarseFactors> coarse_factors_;
+  mutable HugeArray<std::byte> bits_;  ///< of binary vectors
   mutable HugeArray<uint32_t> links_;
   mutable HugeArray<uint32_t> upper_;
   mutable GraphSketches sketches_;
@@ -125,8 +132,9 @@ Status GraphIndex::Open() {
   if (head.size() < sizeof(GraphHead)) return file_.Damaged("the head of the graph is too short");
   std::memcpy(&head_, head.data(), sizeof(head_));
   if (head_.version != 1) return file_.Damaged("the version of the graph is not known");
-  constexpr int64_t kMostDim = 1 << 16;
-  if (recipe_.dim <= 0 || recipe_.dim > kMostDim) return file_.Damaged("its dimension is out of range");
+  const int64_t most_dim = binary() ? 1 << 18 : 1 << 16;
+  if (recipe_.dim <= 0 || recipe_.dim > most_dim || (binary() && recipe_.dim % 8 != 0))
+    return file_.Damaged("its dimension is out of range");
   return Status::Ok();
 }
 
@@ -148,6 +156,40 @@ HugeArray<T> Copied(std::span<const T> values) {
   return array;
 }
 
+Status GraphIndex::PrepareCodes() const {
+  const size_t vertices = head_.vertices;
+  auto space = CodeSpace::Parse(recipe_, file_.Section(kGraphSpace), file_.name());
+  if (!space.ok()) return space.status();
+  space_ = *std::move(space);
+  if (head_.padded_dim != space_->padded_dim()) return file_.Damaged("its codes have a wrong length");
+  QUIVER_ASSIGN_OR_RETURN(const auto coarse, file_.Values<uint8_t>(kGraphCoarse, vertices * head_.padded_dim / 2));
+  QUIVER_ASSIGN_OR_RETURN(const auto fine, file_.Values<uint8_t>(kGraphFine, vertices * head_.padded_dim / 2));
+  QUIVER_ASSIGN_OR_RETURN(const auto coarse_factors, file_.Values<CoarseFactors>(kGraphCoarseFactors, vertices));
+  QUIVER_ASSIGN_OR_RETURN(const auto factors, file_.Values<codec::Sq8Factors>(kGraphFactors, vertices));
+  coarse_ = Copied(coarse);
+  coarse_factors_ = Copied(coarse_factors);
+  // Fine codes are read at the end of a search only, a few rows at a time: these stay where they are.
+  view_.points = {head_.padded_dim, coarse_.data(), fine.data(), coarse_factors_.data(), factors.data(), {}};
+  double scales = 0;
+  for (const CoarseFactors& one : coarse_factors) scales += static_cast<double>(one.scale);
+  usual_scale_ = vertices > 0 ? static_cast<float>(scales / static_cast<double>(vertices)) : 0;
+  if (GraphSketches::Useful(head_.padded_dim)) sketches_ = GraphSketches(view_.points, head_.vertices);
+  memory_ += coarse_.memory_bytes() + coarse_factors_.memory_bytes() + sketches_.memory_bytes();
+  return Status::Ok();
+}
+
+Status GraphIndex::PrepareBits() const {
+  if (head_.padded_dim != 0) return file_.Damaged("its codes have a wrong length");
+  const size_t bytes = static_cast<size_t>(recipe_.dim) / 8;
+  QUIVER_ASSIGN_OR_RETURN(const auto bits, file_.Values<std::byte>(kGraphBits, head_.vertices * bytes));
+  // There is an array without vertices too, for it tells the kind of the graph.
+  bits_ = HugeArray<std::byte>(std::max<size_t>(bits.size(), 1));
+  if (!bits.empty()) std::memcpy(bits_.data(), bits.data(), bits.size());
+  view_.points.bits = {bits_.data(), bytes, BitDistance(recipe_.metric)};
+  memory_ += bits_.memory_bytes();
+  return Status::Ok();
+}
+
 Status GraphIndex::PrepareOnce() const {
   QUIVER_RETURN_IF_ERROR(file_.EnsureSound());
   // Checksums say that the bytes are those that were written; what follows keeps a file that was made up from leading a
@@ -159,14 +201,7 @@ Status GraphIndex::PrepareOnce() const {
       (vertices > 0 && head_.entry >= vertices)) {
     return file_.Damaged("the head of the graph is out of range");
   }
-  auto space = CodeSpace::Parse(recipe_, file_.Section(kGraphSpace), file_.name());
-  if (!space.ok()) return space.status();
-  space_ = *std::move(space);
-  if (head_.padded_dim != space_->padded_dim()) return file_.Damaged("its codes have a wrong length");
-  QUIVER_ASSIGN_OR_RETURN(const auto coarse, file_.Values<uint8_t>(kGraphCoarse, vertices * head_.padded_dim / 2));
-  QUIVER_ASSIGN_OR_RETURN(const auto fine, file_.Values<uint8_t>(kGraphFine, vertices * head_.padded_dim / 2));
-  QUIVER_ASSIGN_OR_RETURN(const auto coarse_factors, file_.Values<CoarseFactors>(kGraphCoarseFactors, vertices));
-  QUIVER_ASSIGN_OR_RETURN(const auto factors, file_.Values<codec::Sq8Factors>(kGraphFactors, vertices));
+  QUIVER_RETURN_IF_ERROR(binary() ? PrepareBits() : PrepareCodes());
   QUIVER_ASSIGN_OR_RETURN(const auto links, file_.Values<uint32_t>(kGraphLinks, vertices * head_.degree));
   const std::string_view sizes = file_.Section(kGraphHead).substr(sizeof(GraphHead));
   if (sizes.size() != head_.upper_levels * sizeof(uint32_t)) return file_.Damaged("the head has a wrong size");
@@ -214,18 +249,9 @@ Status GraphIndex::PrepareOnce() const {
   const std::string_view curve = file_.Section(kGraphCurve);
   curve_ = {reinterpret_cast<const GraphCurvePoint*>(curve.data()), curve.size() / sizeof(GraphCurvePoint)};
 
-  coarse_ = Copied(coarse);
-  coarse_factors_ = Copied(coarse_factors);
-  // Read at the end of a search only, a few rows at a time: these stay where they are.
   links_ = Copied(links);
   upper_ = Copied(upper);
-  view_.points = {head_.padded_dim, coarse_.data(), fine.data(), coarse_factors_.data(), factors.data()};
-  double scales = 0;
-  for (const CoarseFactors& factors : coarse_factors) scales += static_cast<double>(factors.scale);
-  usual_scale_ = vertices > 0 ? static_cast<float>(scales / static_cast<double>(vertices)) : 0;
-  if (GraphSketches::Useful(head_.padded_dim)) sketches_ = GraphSketches(view_.points, head_.vertices);
-  memory_ = coarse_.memory_bytes() + coarse_factors_.memory_bytes() + links_.memory_bytes() + upper_.memory_bytes() +
-            sketches_.memory_bytes();
+  memory_ += links_.memory_bytes() + upper_.memory_bytes();
   view_.vertices = head_.vertices;
   view_.degree = head_.degree;
   view_.links = links_.data();
@@ -290,7 +316,7 @@ GraphShape GraphIndex::Shape() const {
           .vertices = static_cast<double>(head_.vertices),
           .degree = static_cast<double>(head_.degree),
           .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
-          .coarse_bytes = static_cast<double>(head_.padded_dim) / 2,
+          .coarse_bytes = static_cast<double>(view_.points.coarse_bytes()),
           .sketch_bytes = sketches_.empty() ? 0 : static_cast<double>(sketches_.row_bytes()),
           .curve = curve_};
 }
@@ -393,7 +419,8 @@ Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
 /// Scores the best of the pool exactly and offers them.
 Status GraphIndex::Rank(const Call& call, const GraphQuery& query, size_t wanted) const {
   // Where all candidates are scored exactly, their order does not matter.
-  if (call.scratch.pool.size() > wanted) RankByWholeCodes(view_, query, call.scratch, call.counters);
+  if (call.scratch.pool.size() > wanted && !view_.points.exact())
+    RankByWholeCodes(view_, query, call.scratch, call.counters);
   Refine(call, wanted);
   return Status::Ok();
 }
@@ -490,6 +517,13 @@ void GraphIndex::OfferRest(const Call& call) const {
   ScoreAndOffer(call, scratch.rows);
 }
 
+GraphQuery GraphIndex::EncodeQuery(const FlatQueries& queries, size_t query, GraphScratch& scratch) const {
+  if (binary()) return GraphQuery(queries.Bits(query));
+  if (scratch.codes.size() < view_.points.dim) scratch.codes.resize(view_.points.dim);
+  const QueryTerms terms = space_->EncodeQuery(queries, query, scratch.codes.data(), scratch.work);
+  return {scratch.codes.data(), view_.points.dim, terms};
+}
+
 Status GraphIndex::CheckFits(const FlatQueries& queries, const ColumnView& vectors) const {
   if (vectors.rows == file_.row_count() && queries.type() == recipe_.type && queries.dim() == recipe_.dim) {
     return Status::Ok();
@@ -508,15 +542,14 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   if (matching == 0 || options.k == 0) return Status::Ok();
   const size_t ef = EfFor(options);
   GraphScratch& buffers = call.scratch;
-  if (buffers.codes.size() < view_.points.dim) buffers.codes.resize(view_.points.dim);
-  const QueryTerms terms = space_->EncodeQuery(queries, query, buffers.codes.data(), buffers.work);
+  const GraphQuery encoded = EncodeQuery(queries, query, buffers);
   const GraphPlanner planner(Shape(), options.k, ef);
   const auto matches = static_cast<double>(matching);
   const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / static_cast<double>(vectors.rows))};
   // So few that codes would save nothing are scored whatever the plan.
   SearchPlan plan = planner.Choose(kept);
   if (options.walk_only && filter.bits == nullptr) plan = SearchPlan::kWalk;
-  if (!terms.usable || matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
+  if (!encoded.terms.usable || matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
   ++counters.plans[static_cast<size_t>(plan)];
   if (counters.reasons != nullptr) {
     for (const SearchPlan one :
@@ -528,7 +561,6 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   }
   if (plan == SearchPlan::kScoreMatches) return ScanExactly(call, vectors.rows);
 
-  const GraphQuery encoded(buffers.codes.data(), view_.points.dim, terms);
   if (plan == SearchPlan::kScanCodes) {
     QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
   } else if (filter.bits != nullptr) {
@@ -593,7 +625,12 @@ Result<std::unique_ptr<HitStream>> GraphIndex::OpenStream(const FlatQueries& que
                        .matching = matching,
                        .strays = strays_,
                        .zeros = zeros_,
-                       .query = EncodeForStream(*space_, queries, query, recipe_)};
+                       .query = {}};
+  if (binary()) {
+    plan.query.bits.assign(queries.Bits(query), queries.Bits(query) + view_.points.bits.bytes);
+  } else {
+    plan.query = EncodeForStream(*space_, queries, query, recipe_);
+  }
   if (!plan.query.terms.usable || planner.Choose(kept) == SearchPlan::kScoreMatches) {
     return OpenScoringStream(std::move(call));
   }

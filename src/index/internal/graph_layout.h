@@ -20,7 +20,8 @@ enum GraphSection : uint32_t {
   kGraphCurve = 10,   ///< GraphCurvePoint, by rising ef
   kGraphFine = 12,    ///< fine halves, likewise
   kGraphCoarseFactors = 13,  ///< CoarseFactors per vertex
-  kGraphStarts = 11,         ///< vertices that every walk begins with, beside the one that the levels lead to
+  kGraphBits = 14,    ///< binary vectors, in place of the space, the codes and their factors: dim / 8 bytes per vertex
+  kGraphStarts = 11,  ///< vertices that every walk begins with, beside the one that the levels lead to
 };
 
 struct GraphHead {

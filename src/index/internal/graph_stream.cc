@@ -18,9 +18,7 @@ constexpr float kRounding = 1e-5f;
 class GraphStream final : public CodedStream {
  public:
   GraphStream(StreamCall call, GraphStreamPlan plan)
-      : CodedStream(std::move(call)),
-        plan_(std::move(plan)),
-        query_(plan_.query.codes.data(), plan_.view.points.dim, plan_.query.terms) {
+      : CodedStream(std::move(call)), plan_(std::move(plan)), query_(plan_.query.query()) {
     const SearchPlan name = plan_.walk ? SearchPlan::kWalk : SearchPlan::kScanCodes;
     ++mutable_counters().plans[static_cast<size_t>(name)];
   }
@@ -174,6 +172,10 @@ Status GraphStream::KnowRest() {
         points.WholeKeys(query_, ids, count, keys);
         mutable_counters().code_distances += count;
         for (size_t i = 0; i < count; ++i) {
+          if (points.exact()) {
+            Know({keys[i], keys[i], ids[i]});
+            continue;
+          }
           const codec::Sq8Factors& factors = points.factors[ids[i]];
           const float slack = query.order_slack + kRounding * (1 + factors.norm + query.norm);
           const float row_length = std::sqrt(factors.norm);

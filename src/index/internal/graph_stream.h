@@ -6,6 +6,7 @@
 // Thread rule: belongs to one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,11 +20,17 @@ namespace quiver::index {
 /// An encoded query that owns its codes, and what bounds need.
 struct GraphStreamQuery {
   std::vector<int8_t> codes;
+  std::vector<std::byte> bits;  ///< of binary vectors, in place of all the rest
   QueryTerms terms;
   bool by_product = false;
   float norm = 0;         ///< squared length of the encoded query
   float error = 0;        ///< its distance from the query
   float order_slack = 0;  ///< by which keys may differ in order from scores beyond what encoding does
+
+  [[nodiscard]] GraphQuery query() const {
+    if (!bits.empty()) return GraphQuery(bits.data());
+    return {codes.data(), codes.size(), terms};
+  }
 };
 
 /// A graph and a query on it, as a stream uses them.
