@@ -116,6 +116,7 @@ std::string OriginOf(const SearchPlan& plan, const wire::SearchRequest& request)
 Result<query::SearchResult> NextPage(const std::string& origin, const query::Cancelled& cancelled, ThreadPool* parallel,
                                      SearchPlan* plan, std::unique_ptr<query::SearchCursor>* cursor) {
   if (plan->position && plan->position->origin == origin) *cursor = std::move(plan->position->cursor);
+  if (*cursor != nullptr && plan->explanation != nullptr) (*cursor)->ExplainTo(plan->explanation.get());
   for (;;) {
     if (*cursor == nullptr) {
       auto given = plan->position ? plan->position->keys : std::unordered_set<std::string>();

@@ -235,15 +235,20 @@ std::string_view FilterPathName(FilterPath path) {
   return "";
 }
 
-void SegmentExplanation::Add(const index::IndexCounters& more) {
-  counters.code_distances += more.code_distances;
-  counters.exact_distances += more.exact_distances;
-  counters.expansions += more.expansions;
-  counters.changed_plans += more.changed_plans;
-  for (size_t plan = 0; plan < index::kSearchPlans; ++plan) counters.plans[plan] += more.plans[plan];
+void SegmentExplanation::Add(const index::IndexCounters& now, const index::IndexCounters& before) {
+  counters.code_distances += now.code_distances - before.code_distances;
+  counters.exact_distances += now.exact_distances - before.exact_distances;
+  counters.expansions += now.expansions - before.expansions;
+  counters.changed_plans += now.changed_plans - before.changed_plans;
+  for (size_t plan = 0; plan < index::kSearchPlans; ++plan) {
+    counters.plans[plan] += now.plans[plan] - before.plans[plan];
+  }
 }
 
-void Explanation::Begin(const engine::ReadView& read_view, const std::shared_ptr<const expr::Filter>& read_filter) {
+void Explanation::Begin(const engine::ReadView& read_view, const std::shared_ptr<const expr::Filter>& read_filter,
+                        size_t query_count, int64_t vector_field) {
+  queries = query_count;
+  field_id = vector_field;
   if (steps_before_ == SIZE_MAX) steps_before_ = steps.size();
   steps.resize(steps_before_);
   segments.clear();

@@ -82,8 +82,8 @@ struct SegmentExplanation {
     pages_visited.fetch_add(1, std::memory_order_relaxed);
     matches.fetch_add(count, std::memory_order_relaxed);
   }
-  /// Adds up; `mutex` is held.
-  void Add(const index::IndexCounters& more);
+  /// Adds what was counted since `before`; `mutex` is held.
+  void Add(const index::IndexCounters& now, const index::IndexCounters& before = {});
 };
 
 struct Explanation {
@@ -96,8 +96,9 @@ struct Explanation {
   int64_t field_id = 0;                     ///< of the vectors
   uint64_t results = 0;
 
-  /// Begins anew, for a read of `read_view`.
-  void Begin(const engine::ReadView& read_view, const std::shared_ptr<const expr::Filter>& read_filter);
+  /// Begins anew, for a read of `read_view`; a search tells its queries and the field of their vectors.
+  void Begin(const engine::ReadView& read_view, const std::shared_ptr<const expr::Filter>& read_filter,
+             size_t query_count = 0, int64_t vector_field = 0);
 
  private:
   size_t steps_before_ = SIZE_MAX;  ///< steps that were there before Begin

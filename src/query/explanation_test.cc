@@ -12,6 +12,7 @@
 #include "engine/test_engine.h"
 #include "query/aggregate.h"
 #include "query/search.h"
+#include "query/search_cursor.h"
 
 namespace quiver::query {
 namespace {
@@ -337,6 +338,47 @@ TEST_F(ExplanationTest, TheGraphTellsItsPlanAndWhatTheOthersWouldCost) {
   EXPECT_STREQ(ExplainSearch(kVector, MetricType::kL2, {BytesOf(query)}, "", {.ef = 20})["segments"][1]["search"]["why"]
                    .GetString(),
                "the segment is growing");
+}
+
+TEST_F(ExplanationTest, StreamsOfHitsTellTheirWork) {
+  Start();
+  CreateIndex("vector", "HNSW", "L2", {{"M", "12"}, {"efConstruction", "80"}});
+  const Vector query = MakeVector(-5);
+  const int64_t index_id = Docs()->info()->FindIndexOnField(kVector)->id;
+  SearchRequest request{.view = engine_->ViewAll(*Docs()), .field_id = kVector, .metric = MetricType::kL2};
+  request.queries = {BytesOf(query)};
+  request.filter = Compile("number < 9000");
+  request.index = IndexUse{.index_id = index_id};
+  const auto work = [](const Document& told) {
+    const Value& search = Sealed(told)["search"];
+    EXPECT_STREQ(search["index"].GetString(), "by_vector");
+    EXPECT_EQ(told["queries"].GetUint64(), 1U);
+    return search["code_distances"].GetUint64() + search["exact_distances"].GetUint64();
+  };
+  SearchRequest ranged = request;
+  ranged.radius = 1e30F;
+  SearchRequest grouped = request;
+  grouped.group = Grouping{.fields = {102}};
+  for (SearchRequest* open : {&ranged, &grouped}) {
+    Explanation explanation;
+    open->explanation = &explanation;
+    open->limit = 20;
+    ASSERT_TRUE(Search(*open, nullptr).ok());
+    EXPECT_GT(work(Parse(explanation)), 0U);
+  }
+
+  Explanation first;
+  request.explanation = &first;
+  auto cursor = SearchCursor::Open(request, {}, nullptr);
+  ASSERT_TRUE(cursor.ok());
+  ASSERT_TRUE((*cursor)->Next(10, {}, nullptr).ok());
+  EXPECT_GE(work(Parse(first)), 9000U) << "exact order takes the codes of all";
+  EXPECT_EQ(Sealed(Parse(first))["matches"].GetUint64(), 9000U);
+  Explanation second;
+  (*cursor)->ExplainTo(&second);
+  ASSERT_TRUE((*cursor)->Next(200, {}, nullptr).ok());
+  EXPECT_LT(work(Parse(second)), 9000U) << "the codes were compared again";
+  EXPECT_EQ(Sealed(Parse(second))["matches"].GetUint64(), 9000U);
 }
 
 TEST_F(ExplanationTest, ListsTellHowManyAreLookedAt) {

@@ -1,8 +1,10 @@
 #include "query/ranked_stream.h"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
+#include "query/explanation.h"
 #include "query/match.h"
 #include "query/scan.h"
 #include "segment/segment.h"
@@ -97,16 +99,27 @@ Status RankedStream::Scan(Source& source, ThreadPool* parallel) {
   return Status::Ok();
 }
 
-/// Brings the next hit of a source to its place.
-Status RankedStream::Fill(Source& source, ThreadPool* parallel) {
-  if (source.next < source.hits.size() || source.ended) return Status::Ok();
-  if (source.stream == nullptr) return Scan(source, parallel);
+/// Reads further hits from the stream of a segment.
+Status RankedStream::Pull(Source& source) {
+  SegmentExplanation* const explained = PartOf(request_.explanation, source.segment);
+  const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
   source.pulled = std::clamp(source.pulled == 0 ? options_.k : 2 * source.pulled, kLeastPulled, kMostPulled);
   source.hits.clear();
   source.next = 0;
-  QUIVER_RETURN_IF_ERROR(source.stream->Next(source.pulled, source.hits));
+  const Status status = source.stream->Next(source.pulled, source.hits);
   source.ended = source.stream->ended();
-  return Status::Ok();
+  if (explained != nullptr) {
+    const std::lock_guard lock(explained->mutex);
+    explained->Add(source.stream->counters(), source.told);
+    source.told = source.stream->counters();
+  }
+  return status;
+}
+
+/// Brings the next hit of a source to its place.
+Status RankedStream::Fill(Source& source, ThreadPool* parallel) {
+  if (source.next < source.hits.size() || source.ended) return Status::Ok();
+  return source.stream == nullptr ? Scan(source, parallel) : Pull(source);
 }
 
 Status RankedStream::Next(size_t count, const Cancelled& cancelled, ThreadPool* parallel, std::vector<Hit>& hits) {
@@ -128,6 +141,20 @@ Status RankedStream::Next(size_t count, const Cancelled& cancelled, ThreadPool* 
   }
   request_.cancelled = nullptr;
   return status;
+}
+
+void RankedStream::ExplainTo(Explanation* explanation) {
+  request_.explanation = explanation;
+  if (explanation == nullptr) return;
+  explanation->Begin(request_.view, request_.filter, 1, request_.field_id);
+  for (size_t i = 0; i < plan_->segments.size(); ++i) {
+    const SegmentPlan& plan = plan_->segments[i];
+    if (plan.index == nullptr) continue;
+    SegmentExplanation& one = explanation->segments[i];
+    one.index_id = request_.index->index_id;
+    one.matches = plan.rows;
+    if (request_.filter != nullptr) one.path = FilterPath::kKeptAnswer;
+  }
 }
 
 bool RankedStream::ended() const {

@@ -47,6 +47,9 @@ class RankedStream {
   /// Appends at least `count` further hits, and then those of the same score as the last one; fewer at the end only.
   /// `cancelled` is asked during this call.
   Status Next(size_t count, const Cancelled& cancelled, ThreadPool* parallel, std::vector<index::Hit>& hits);
+  /// From now on the work is told to `explanation`, which begins anew with the view of this stream; nullptr: no longer.
+  /// A stream that was opened for a request with an explanation tells its work to that.
+  void ExplainTo(Explanation* explanation);
   /// Every hit was given, but for those that the options leave out.
   [[nodiscard]] bool ended() const;
   /// Whether all indexes that it reads are whole; reports those that are not.
@@ -64,12 +67,14 @@ class RankedStream {
     size_t next = 0;    ///< of hits
     size_t pulled = 0;  ///< asked for last time
     bool ended = false;
+    index::IndexCounters told;  ///< of the stream, that an explanation has
   };
 
   RankedStream(const SearchRequest& request, std::string_view query, std::shared_ptr<const IndexPlan> plan,
                const RankedStreamOptions& options);
   Status OpenSources();
   Status Fill(Source& source, ThreadPool* parallel);
+  Status Pull(Source& source);
   Status Scan(Source& source, ThreadPool* parallel);
   [[nodiscard]] bool Better(const index::Hit& a, const index::Hit& b) const;
 

@@ -289,9 +289,7 @@ Result<std::vector<std::vector<Hit>>> RankEach(const SearchRequest& request, Thr
 
 Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* parallel) {
   if (request.explanation != nullptr) {
-    request.explanation->Begin(request.view, request.filter);
-    request.explanation->queries = request.queries.size();
-    request.explanation->field_id = request.field_id;
+    request.explanation->Begin(request.view, request.filter, request.queries.size(), request.field_id);
   }
   QUIVER_ASSIGN_OR_RETURN(const std::vector<std::vector<Hit>> pages, RankQueries(request, parallel));
   const Step output(request.explanation, "output");

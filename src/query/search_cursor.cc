@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "query/explanation.h"
 #include "query/match.h"
 #include "query/ranking.h"
 #include "query/sound_view.h"
@@ -16,7 +17,8 @@ SearchCursor::SearchCursor(const SearchRequest& request, std::unordered_set<std:
       output_fields_(request.output_fields),
       radius_(request.radius),
       metric_(request.metric),
-      given_(std::move(given)) {}
+      given_(std::move(given)),
+      explanation_(request.explanation) {}
 
 Result<std::unique_ptr<SearchCursor>> SearchCursor::Open(const SearchRequest& request,
                                                          std::unordered_set<std::string> given, ThreadPool* parallel) {
@@ -27,8 +29,10 @@ Result<std::unique_ptr<SearchCursor>> SearchCursor::Open(const SearchRequest& re
     std::unique_ptr<SearchCursor> cursor(new SearchCursor(sound, given));
     SearchRequest exact = sound;
     if (exact.index) exact.index->exact = true;
+    if (exact.explanation != nullptr) exact.explanation->Begin(exact.view, exact.filter, 1, exact.field_id);
+    Step planning(exact.explanation, "plan");
     QUIVER_ASSIGN_OR_RETURN(IndexPlan plan, PlanIndexes(exact, 1, parallel));
-    exact.explanation = nullptr;  // the stream outlives the request
+    planning.End();
     constexpr size_t kFirstHits = 128;
     const RankedStreamOptions options{
         .k = kFirstHits, .exact = true, .nearest = sound.range_filter, .radius = sound.radius};
@@ -59,6 +63,7 @@ Result<std::optional<SearchResult>> SearchCursor::Next(size_t limit, const Cance
     return radius_ && (similarity ? hit.score <= *radius_ : hit.score >= *radius_);
   };
   bool ended = false;
+  Step searching(explanation_, "search");
   while (pending_.size() < limit && !ended) {
     std::vector<Hit> hits;
     QUIVER_RETURN_IF_ERROR(stream_->Next(limit - pending_.size(), cancelled, parallel, hits));
@@ -68,12 +73,23 @@ Result<std::optional<SearchResult>> SearchCursor::Next(size_t limit, const Cance
     QUIVER_RETURN_IF_ERROR(LeaveOutGiven(hits));
     pending_.insert(pending_.end(), hits.begin(), hits.end());
   }
+  searching.End();
+  const Step output(explanation_, "output");
   const auto end = pending_.begin() + static_cast<ptrdiff_t>(std::min(limit, pending_.size()));
   const std::vector<std::vector<Hit>> pages = {{pending_.begin(), end}};
   pending_.erase(pending_.begin(), end);
   QUIVER_ASSIGN_OR_RETURN(SearchResult result, MakeResult(view_, pages, output_fields_, {}));
+  if (explanation_ != nullptr) {
+    explanation_->results = result.scores.size();
+    ExplainTo(nullptr);  // the cursor outlives the request
+  }
   if (HasFenced(view_) || !stream_->sound()) return std::optional<SearchResult>();
   return std::optional(std::move(result));
+}
+
+void SearchCursor::ExplainTo(Explanation* explanation) {
+  explanation_ = explanation;
+  stream_->ExplainTo(explanation);
 }
 
 uint64_t SearchCursor::memory_bytes() const {

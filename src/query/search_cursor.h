@@ -29,6 +29,9 @@ class SearchCursor {
   /// segments; then the cursor is of no use.
   Result<std::optional<SearchResult>> Next(size_t limit, const Cancelled& cancelled, ThreadPool* parallel);
 
+  /// The next page is told to `explanation`, as RankedStream::ExplainTo. The first page goes to that of the request.
+  void ExplainTo(Explanation* explanation);
+
   /// Bytes held between two calls.
   [[nodiscard]] uint64_t memory_bytes() const;
 
@@ -42,7 +45,8 @@ class SearchCursor {
   MetricType metric_;
   std::unordered_set<std::string> given_;
   std::unique_ptr<RankedStream> stream_;
-  std::vector<index::Hit> pending_;  ///< read and not given
+  std::vector<index::Hit> pending_;     ///< read and not given
+  Explanation* explanation_ = nullptr;  ///< of the next page
 };
 
 }  // namespace quiver::query
