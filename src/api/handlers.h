@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "api/exchange.h"
+#include "api/result_cache.h"
 #include "api/search_leases.h"
 #include "api/service.h"
 #include "api/view_leases.h"
@@ -206,6 +207,7 @@ class Handlers {
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   ViewLeases views_;
   SearchLeases leases_;
+  ResultCache results_;
 };
 
 // Implementation of the templates -------------------------------------------------------------------------------------

@@ -157,11 +157,16 @@ Status ReadSearches(const wire::HybridSearchRequest& request, const KeyValues& r
   return Status::Ok();
 }
 
-Status RunHybrid(engine::Engine& engine, ThreadPool* parallel, HybridExchange& exchange, HybridPlan* plan) {
+Status RunHybrid(engine::Engine& engine, ResultCache& results, ThreadPool* parallel, HybridExchange& exchange,
+                 HybridPlan* plan) {
   const wire::HybridSearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
   QUIVER_ASSIGN_OR_RETURN(plan->request.view, engine.OpenView(*plan->collection, plan->partitions,
                                                               request.guarantee_timestamp(), deadline, plan->travel));
+  const bool keep = std::all_of(plan->searches.begin(), plan->searches.end(),
+                                [](const SearchPlan& search) { return search.keep_result; });
+  const std::string cached_as = keep ? ResultCache::NameOf(request) : std::string();
+  if (results.Answered(cached_as, plan->request.view, exchange.response())) return Status::Ok();
   for (SearchPlan& search : plan->searches) {
     search.request.queries = search.queries.views();
     search.request.cancelled = [&exchange] { return exchange.abandoned(); };
@@ -172,6 +177,7 @@ Status RunHybrid(engine::Engine& engine, ThreadPool* parallel, HybridExchange& e
                 plan->request.group ? &*plan->request.group : nullptr, plan->searches.front().zone,
                 exchange.response()->mutable_results());
   exchange.response()->set_collection_name(request.collection_name());
+  results.Keep(cached_as, plan->request.view, *exchange.response());
   return Status::Ok();
 }
 
@@ -225,7 +231,9 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
   };
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);
 
-  const auto run = [this, exchange, plan] { exchange->Finish(RunHybrid(engine_, &compute_, *exchange, plan.get())); };
+  const auto run = [this, exchange, plan] {
+    exchange->Finish(RunHybrid(engine_, results_, &compute_, *exchange, plan.get()));
+  };
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
   if (TimestampMs(request.guarantee_timestamp()) > now.count()) {

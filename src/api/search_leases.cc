@@ -31,13 +31,14 @@ void SearchLeases::Set(const std::string& token, SearchPosition position) {
   const std::lock_guard lock(mutex_);
   const auto drop = [&](Lease& lease) {
     bytes_ -= std::exchange(lease.bytes, 0);
+    lease.charge.Reset();
     dropped.push_back(std::move(lease.position.cursor));
   };
   if (const auto found = by_token_.find(token); found != by_token_.end()) {
     drop(*found->second);
     order_.erase(found->second);
   }
-  order_.push_front({token, std::move(position), now, bytes});
+  order_.push_front({token, std::move(position), now, bytes, MemoryCharge(budget_, MemoryConsumer::kIterators, bytes)});
   by_token_[token] = order_.begin();
   bytes_ += bytes;
   for (auto lease = order_.rbegin(); lease != order_.rend() && bytes_ > 0; ++lease) {
@@ -59,6 +60,7 @@ std::optional<SearchPosition> SearchLeases::Find(const std::string& token) {
   Lease& lease = *found->second;
   lease.used = Clock::now();
   bytes_ -= std::exchange(lease.bytes, 0);
+  lease.charge.Reset();
   SearchPosition position;
   position.score = lease.position.score;
   position.keys = lease.position.keys;

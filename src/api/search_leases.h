@@ -6,6 +6,7 @@
 // memory) only the time to get there again. Thread rule: all methods may be called from any thread.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +18,8 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+
+#include "base/memory_budget.h"
 
 namespace quiver::query {
 class SearchCursor;
@@ -42,8 +45,10 @@ class SearchLeases {
   using Clock = std::chrono::steady_clock;
 
   /// Cursors are dropped after `idle`, and those used least recently where all hold more than `most_bytes`.
-  explicit SearchLeases(Clock::duration idle = std::chrono::minutes(10), uint64_t most_bytes = 256 << 20)
-      : idle_(idle), most_bytes_(most_bytes) {}
+  /// Their memory is counted in `budget`, of which they take a sixteenth at most.
+  explicit SearchLeases(std::shared_ptr<MemoryBudget> budget, Clock::duration idle = std::chrono::minutes(10),
+                        uint64_t most_bytes = 256 << 20)
+      : idle_(idle), most_bytes_(std::min(most_bytes, budget->limit() / 16)), budget_(std::move(budget)) {}
   ~SearchLeases();
 
   /// Makes a new token: 32 hexadecimal digits that nobody guesses.
@@ -60,11 +65,13 @@ class SearchLeases {
     SearchPosition position;
     Clock::time_point used;
     uint64_t bytes = 0;  ///< of its cursor
+    MemoryCharge charge;
   };
   using Order = std::list<Lease>;
 
   const Clock::duration idle_;
   const uint64_t most_bytes_;
+  const std::shared_ptr<MemoryBudget> budget_;
   std::mutex mutex_;
   Order order_;  // most recently used first
   uint64_t bytes_ = 0;

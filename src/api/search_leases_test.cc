@@ -31,7 +31,7 @@ class SearchLeasesTest : public query::IndexSearchTest {
 };
 
 TEST_F(SearchLeasesTest, GivesTheCursorToOneRequestAndThePositionToAll) {
-  SearchLeases leases;
+  SearchLeases leases(engine_->memory_budget());
   const std::string token = leases.Open();
   EXPECT_EQ(token.size(), 32U);
   EXPECT_NE(token, leases.Open());
@@ -52,7 +52,7 @@ TEST_F(SearchLeasesTest, GivesTheCursorToOneRequestAndThePositionToAll) {
 
 TEST_F(SearchLeasesTest, DropsTheCursorsUsedLeastRecentlyWhereTheyHoldTooMuch) {
   SearchPosition first = Position(1);
-  SearchLeases leases(std::chrono::hours(1), first.cursor->memory_bytes() * 5 / 2);
+  SearchLeases leases(engine_->memory_budget(), std::chrono::hours(1), first.cursor->memory_bytes() * 5 / 2);
   leases.Set("first", std::move(first));
   leases.Set("second", Position(2));
   leases.Set("third", Position(3));
@@ -62,7 +62,7 @@ TEST_F(SearchLeasesTest, DropsTheCursorsUsedLeastRecentlyWhereTheyHoldTooMuch) {
 }
 
 TEST_F(SearchLeasesTest, DropsCursorsThatNobodyUses) {
-  SearchLeases leases(std::chrono::steady_clock::duration::zero());
+  SearchLeases leases(engine_->memory_budget(), std::chrono::steady_clock::duration::zero());
   leases.Set("first", Position(1));
   const auto set = std::chrono::steady_clock::now();
   ASSERT_TRUE(Eventually([&] { return std::chrono::steady_clock::now() > set; }));

@@ -135,6 +135,10 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
     if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
     plan->request.filter = *std::move(filter);
   }
+  // A sample differs from run to run.
+  const expr::Filter* compiled = plan->request.filter.get();
+  plan->keep_result = ReadFlag(params, "result_cache") && !ReadFlag(params, "iterator") &&
+                      (compiled == nullptr || !compiled->canonical_key().empty());
   return Status::Ok();
 }
 

@@ -44,6 +44,7 @@ struct SearchPlan {
   std::string token;
   std::optional<SearchPosition> position;
   std::unique_ptr<query::Explanation> explanation;  ///< nullptr: not asked for
+  bool keep_result = false;                         ///< in the result cache: asked for, and every run gives the same
 };
 
 /// Fills field, queries, limit, zone and request (but for view, queries, offset and output fields) from a request whose

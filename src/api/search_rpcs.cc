@@ -171,8 +171,8 @@ Result<QueryVectors> VectorsOfKeys(const wire::schema::IDs& ids, const FieldSche
   return vectors;
 }
 
-Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases& views, ThreadPool* parallel,
-                 SearchExchange& exchange, SearchPlan* plan) {
+Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases& views, ResultCache& results,
+                 ThreadPool* parallel, SearchExchange& exchange, SearchPlan* plan) {
   const wire::SearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
   query::Step opening(plan->explanation.get(), "open view");
@@ -181,6 +181,9 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
                                                           request.guarantee_timestamp(), plan->travel, plan->iterator},
                                                          deadline));
   opening.End();
+  const std::string cached_as =
+      plan->keep_result && plan->explanation == nullptr ? ResultCache::NameOf(request) : std::string();
+  if (results.Answered(cached_as, plan->request.view, exchange.response())) return Status::Ok();
   plan->request.cancelled = [&exchange] { return exchange.abandoned(); };
   if (request.has_ids()) {
     QUIVER_ASSIGN_OR_RETURN(plan->queries, VectorsOfKeys(request.ids(), *plan->field, *plan->info->schema,
@@ -216,6 +219,7 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
                 plan->request.group ? &*plan->request.group : nullptr, plan->zone, response->mutable_results());
   response->set_collection_name(request.collection_name());
   if (plan->iterator) response->set_session_ts(plan->request.view.timestamp);
+  results.Keep(cached_as, plan->request.view, *response);
   if (plan->explanation != nullptr) {
     EncodeExplanation(*plan->explanation, exchange.call().arrival(), response->mutable_status());
   }
@@ -253,7 +257,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);
 
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
-    exchange->Finish(RunSearch(engine_, leases_, views_, parallel, *exchange, plan.get()));
+    exchange->Finish(RunSearch(engine_, leases_, views_, results_, parallel, *exchange, plan.get()));
   };
   const auto rows = static_cast<uint64_t>(std::max<int64_t>(plan->collection->live_rows(-1), 0));
   const uint64_t row_bytes = std::max<uint64_t>(FixedWidth(plan->field->type, plan->field->dim), 256);

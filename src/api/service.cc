@@ -155,7 +155,12 @@ std::vector<std::string> Service::ServedMethods() {
 // Handlers: what all areas share --------------------------------------------------------------------------------------
 
 Handlers::Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options)
-    : engine_(engine), compute_(compute), control_(control), options_(std::move(options)) {}
+    : engine_(engine),
+      compute_(compute),
+      control_(control),
+      options_(std::move(options)),
+      leases_(engine.memory_budget()),
+      results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)) {}
 
 std::vector<Method> Handlers::Methods(Handlers* handlers) {
   std::vector<Method> methods;

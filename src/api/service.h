@@ -39,6 +39,8 @@ struct ServiceOptions {
   int64_t max_result_window = 16384;  ///< offset + limit
   int64_t max_queries = 16384;        ///< nq
   int64_t max_output_bytes = 100LL << 20;
+  uint64_t result_cache_bytes =
+      64ULL << 20;  ///< at most; never more than 1/16 of the engine's memory limit; 0 = no cache
 };
 
 class Service {

@@ -64,6 +64,10 @@ constexpr std::array kOptions{
     Option{"query.filter_cache_bytes", OptionKind::kBytes, &Config::filter_cache_bytes,
            "memory for the answers of repeated filters over sealed segments, at most 1/16 of the budget; 0 = none kept",
            0, kNoLimit},
+    Option{"query.result_cache_bytes", OptionKind::kBytes, &Config::result_cache_bytes,
+           "memory for the answers of searches that ask for it by the parameter result_cache, at most 1/16 of the "
+           "budget; 0 = none kept",
+           0, kNoLimit},
     Option{"segment.seal_bytes", OptionKind::kBytes, &Config::segment_seal_bytes,
            "size at which growing rows are written as a sealed segment", 1 << 20, kNoLimit},
     Option{"segment.flush_min_bytes", OptionKind::kBytes, &Config::segment_flush_min_bytes,

@@ -40,6 +40,7 @@ struct Config {
   std::string simd = "auto";       ///< instruction set of the kernels; auto = the strongest of the processor
   int64_t memory_limit_bytes = 0;  ///< 0 = three quarters of the machine's memory
   int64_t filter_cache_bytes = 64LL << 20;
+  int64_t result_cache_bytes = 64LL << 20;
   int64_t segment_seal_bytes = 128LL << 20;
   int64_t segment_flush_min_bytes = 4LL << 20;  ///< Flush leaves less than this growing
   int64_t max_log_bytes = 256LL << 20;          ///< of the write-ahead log, before it is cut by sealing

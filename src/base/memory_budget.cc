@@ -30,6 +30,8 @@ std::string_view MemoryConsumerName(MemoryConsumer consumer) {
     case MemoryConsumer::kBackground: return "background";
     case MemoryConsumer::kIndexes: return "indexes";
     case MemoryConsumer::kFilterCache: return "filter_cache";
+    case MemoryConsumer::kResultCache: return "result_cache";
+    case MemoryConsumer::kIterators: return "iterators";
   }
   return "";
 }

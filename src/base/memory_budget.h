@@ -26,8 +26,10 @@ enum class MemoryConsumer : uint8_t {
   kBackground,    ///< sealing, compaction, restoring, building of indexes
   kIndexes,       ///< what open vector indexes hold besides their mapped files
   kFilterCache,   ///< answers of repeated filters
+  kResultCache,   ///< answers of searches that asked to be kept
+  kIterators,     ///< searches that go on with the next page
 };
-inline constexpr size_t kMemoryConsumers = 6;
+inline constexpr size_t kMemoryConsumers = 8;
 /// As in the metric quiver_memory_bytes.
 std::string_view MemoryConsumerName(MemoryConsumer consumer);
 

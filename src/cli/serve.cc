@@ -78,6 +78,7 @@ api::ServiceOptions ServiceOptionsOf(const Config& config) {
   options.max_result_window = config.max_result_window;
   options.max_queries = config.max_queries;
   options.max_output_bytes = config.max_output_bytes;
+  options.result_cache_bytes = static_cast<uint64_t>(config.result_cache_bytes);
   return options;
 }
 

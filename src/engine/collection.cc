@@ -91,6 +91,8 @@ void Collection::RaiseFloor(Timestamp floor) {
 }
 
 void Collection::Apply(const Tombstone& tombstone) {
+  last_change.store(std::max(last_change.load(std::memory_order_relaxed), tombstone.timestamp),
+                    std::memory_order_release);
   // Rows of the tombstone's own moment are those that a restored snapshot put in place of the dead ones.
   const Timestamp kill_before = tombstone.timestamp - 1;
   const auto subtract = [&](const std::vector<segment::PartitionCount>& killed) {

@@ -56,6 +56,8 @@ class Collection {
   std::atomic<uint64_t> oldest_log_offset{UINT64_MAX};
   /// Log offset of the group that holds its newest record.
   uint64_t newest_log_offset = 0;
+  /// Timestamp of the last write, delete or tombstone that was applied, perhaps in part; 0 = none since the start.
+  std::atomic<Timestamp> last_change{0};
   /// Everything up to this is in files.
   std::atomic<Timestamp> checkpoint{0};
   std::atomic<bool> dropped{false};

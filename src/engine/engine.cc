@@ -97,6 +97,10 @@ Status Engine::Impl::FillView(const Collection& collection, Timestamp travel, Re
     now = std::min(now, travel);  // nothing was written since, but rows may have outlived their time
   }
   JudgeExpiry(*view.info, now, view);
+  // All writes up to the timestamp were applied before it could be read; later ones may have been since.
+  const Timestamp changed = collection.last_change.load(std::memory_order_acquire);
+  const bool lasting = view.info->ttl_seconds() <= 0 && view.expiry.field_id == 0;
+  view.data_version = lasting && changed <= view.timestamp ? std::max<Timestamp>(changed, 1) : 0;
   return Status::Ok();
 }
 
@@ -149,6 +153,8 @@ ReadView Engine::ViewAll(const Collection& collection) const {
   (void)impl_->FillView(collection, 0, view);  // the newest state can always be read
   return view;
 }
+
+const std::shared_ptr<MemoryBudget>& Engine::memory_budget() const { return impl_->budget; }
 
 Result<int64_t> Engine::RowCount(const Collection& collection, const std::string& partition) const {
   if (partition.empty()) return collection.live_rows(-1);

@@ -124,6 +124,9 @@ using WriteCallback = std::function<void(Result<WriteResult>)>;
 struct ReadView {
   std::shared_ptr<const CollectionInfo> info;
   Timestamp timestamp = 0;
+  /// Views of a collection with the same `info`, partitions and version show the same rows. 0 = not known (a write is
+  /// on its way, rows outlive their time).
+  Timestamp data_version = 0;
   std::vector<std::shared_ptr<const segment::Segment>> segments;
   std::vector<int64_t> partition_ids;  ///< rows of these partitions only; empty = all
   Timestamp expired = 0;               ///< rows inserted at or before this have outlived `collection.ttl.seconds`
@@ -318,6 +321,8 @@ class Engine {
   /// As above without the load check (delete by filter on a released collection is refused by the caller, internal
   /// jobs are not).
   [[nodiscard]] ReadView ViewAll(const Collection& collection) const;
+  /// What large consumers of memory are counted in.
+  [[nodiscard]] const std::shared_ptr<MemoryBudget>& memory_budget() const;
   /// Exact number of live rows; empty partition = all.
   [[nodiscard]] Result<int64_t> RowCount(const Collection& collection, const std::string& partition) const;
   [[nodiscard]] std::vector<SegmentInfo> ListSegments(const Collection& collection) const;

@@ -419,6 +419,7 @@ void Engine::Impl::ProcessData(std::span<std::unique_ptr<Operation>> group) {
       collection.oldest_log_offset.store(offset, std::memory_order_relaxed);
     }
     collection.newest_log_offset = offset;
+    collection.last_change.store(operation->timestamp, std::memory_order_release);
     if (operation->kind == Operation::Kind::kWrite) {
       ApplyWrite(*operation);
     } else {
