@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "api/exchange.h"
+#include "api/read_options.h"
 #include "api/result_cache.h"
 #include "api/search_leases.h"
 #include "api/service.h"
@@ -199,6 +200,9 @@ class Handlers {
   Status GetCompactionState(const wire::GetCompactionStateRequest&, wire::GetCompactionStateResponse*, const RpcCall&);
   Status GetCompactionStateWithPlans(const wire::GetCompactionPlansRequest&, wire::GetCompactionPlansResponse*,
                                      const RpcCall&);
+
+  /// Bounds of limit and offset in reads of a collection.
+  [[nodiscard]] PageLimits PageLimitsOf(const engine::CollectionInfo& info) const;
 
   engine::Engine& engine_;
   ThreadPool& compute_;

@@ -205,7 +205,7 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
     }
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
-    const PageLimits limits{options_.max_topk, options_.max_result_window};
+    const PageLimits limits = PageLimitsOf(*plan->info);
     QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, limits));
     plan->limit = page.limit;
     plan->request.limit = static_cast<size_t>(page.limit);

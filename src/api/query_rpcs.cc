@@ -249,7 +249,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
     }
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
-    QUIVER_ASSIGN_OR_RETURN(plan->page, ReadQueryPage(params, {options_.max_topk, options_.max_result_window}));
+    QUIVER_ASSIGN_OR_RETURN(plan->page, ReadQueryPage(params, PageLimitsOf(*plan->info)));
     QUIVER_RETURN_IF_ERROR(ReadGroupBy(params, schema, plan.get()));
     QUIVER_RETURN_IF_ERROR(ReadOutput(request, schema, plan.get()));
     QUIVER_ASSIGN_OR_RETURN(plan->order, ReadOrderBy(params, schema));

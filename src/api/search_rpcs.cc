@@ -243,7 +243,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");
     }
     plan->partitions.assign(request.partition_names().begin(), request.partition_names().end());
-    QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, {options_.max_topk, options_.max_result_window}));
+    QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, PageLimitsOf(*plan->info)));
     plan->request.offset = static_cast<size_t>(page.offset);
     plan->explanation = ReadExplain(params, request.expr_template_values());
     query::Step parsing(plan->explanation.get(), "parse");

@@ -11,6 +11,7 @@
 #include "api/handlers.h"
 #include "api/protobuf_log.h"
 #include "milvus.pb.h"
+#include "schema/limits.h"
 
 namespace quiver::api {
 namespace {
@@ -161,6 +162,15 @@ Handlers::Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& cont
       options_(std::move(options)),
       leases_(engine.memory_budget()),
       results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)) {}
+
+PageLimits Handlers::PageLimitsOf(const engine::CollectionInfo& info) const {
+  PageLimits page{options_.max_topk, options_.max_result_window};
+  if (info.large_topk()) {
+    page.max_topk = std::max(page.max_topk, limits::kLargeTopK);
+    page.max_window = std::max(page.max_window, limits::kLargeTopK);
+  }
+  return page;
+}
 
 std::vector<Method> Handlers::Methods(Handlers* handlers) {
   std::vector<Method> methods;

@@ -207,6 +207,10 @@ int64_t CollectionInfo::ttl_seconds() const { return SecondsOf(properties, kTtlP
 int64_t CollectionInfo::retention_seconds(int64_t fallback) const {
   return SecondsOf(properties, kRetentionProperty, fallback);
 }
+bool CollectionInfo::large_topk() const {
+  const std::string* mode = FindValue(properties, "query_mode");
+  return mode != nullptr && *mode == "large_topk";
+}
 segment::RowExpiry CollectionInfo::row_expiry() const {
   const std::string* name = FindValue(properties, kTtlFieldProperty);
   const FieldSchema* field = name == nullptr ? nullptr : schema->Find(*name);

@@ -103,6 +103,8 @@ struct CollectionInfo {
   /// Seconds for which dead versions of rows stay readable; `fallback` where the collection does not say.
   [[nodiscard]] int64_t retention_seconds(int64_t fallback) const;
   [[nodiscard]] bool unique_insert() const;
+  /// Whether searches may ask for as many hits as kLargeTopK (property query_mode).
+  [[nodiscard]] bool large_topk() const;
   /// How rows end by a field of their own (`moment` is 0); field_id 0 where the collection has none.
   [[nodiscard]] segment::RowExpiry row_expiry() const;
 };

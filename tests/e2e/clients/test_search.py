@@ -378,3 +378,23 @@ def test_one_hundred_thousand_rows(client, collections, name):
         order, _ = ranking(data, query, lambda i: i % 1000 == 7)
         assert ids(client.search(name, data=[query.tolist()], filter="x == 7", limit=10)) == order[:10]
     assert len(client.search(name, data=[data[0].tolist()], limit=16384)[0]) == 16384
+
+
+def test_a_collection_for_large_topk_gives_more_than_the_usual_window(client, collections):
+    rows, dim = 20_000, 4
+    collections.create("large", dim=dim, properties={"query_mode": "large_topk"})
+    data = np.random.default_rng(3).standard_normal((rows, dim), dtype=np.float32)
+    for at in range(0, rows, 5000):
+        client.insert("large", [{"id": i, "vector": data[i]} for i in range(at, at + 5000)])
+    distances = ((data - data[7]) ** 2).sum(axis=1)
+    hits = client.search("large", [data[7]], limit=rows)[0]
+    assert sorted(hit["id"] for hit in hits) == list(range(rows))
+    np.testing.assert_allclose([hit["distance"] for hit in hits], np.sort(distances), rtol=1e-4, atol=1e-5)
+    page = client.search("large", [data[7]], limit=1000, offset=18_000)[0]
+    assert [hit["id"] for hit in page] == [hit["id"] for hit in hits[18_000:19_000]]
+    assert len(client.query("large", filter="id >= 0", limit=18_000)) == 18_000
+    with refused(r"topk [1000001] is invalid, it should be in range [1, 1000000], but got 1000001"):
+        client.search("large", [data[7]], limit=1_000_001)
+    client.alter_collection_properties("large", {"query_mode": ""})
+    with refused("topk [16385] is invalid, it should be in range [1, 16384], but got 16385"):
+        client.search("large", [data[7]], limit=16_385)
