@@ -1,0 +1,37 @@
+// File: simd/product_kernels.h
+// Kernels of product codes (src/codec/pq.h): sums of lookups, one for each code of a row, for blocks of 32 rows.
+//
+//   simd::Products().sum_nibbles(lookup, groups, blocks, block_bytes, count, nullptr, sums);
+//
+// The level is that of simd::Kernels(); the contract and the thread rule of simd/kernels.h hold here too: no alignment
+// needed, nothing read outside what is given, nothing allocated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "simd/kernels.h"
+
+namespace quiver::simd {
+
+struct ProductKernels {
+  static constexpr size_t kBlock = 32;  ///< rows of a block
+
+  /// Codes of four bits: sums[b * kBlock + r] = the sum over the groups of lookup[group][code of row r of block b],
+  /// with 16 bytes for each group. Byte j of a group's 16 holds row j (low half) and row j + 16 (high half). `groups`
+  /// is even; sums fit 16 bits, or are meaningless. Blocks whose alive[b] is 0 are not read and get no sums; alive ==
+  /// nullptr: all.
+  void (*sum_nibbles)(const uint8_t* lookup, size_t groups, const std::byte* blocks, size_t block_bytes, size_t count,
+                      const uint32_t* alive, uint16_t* sums) = nullptr;
+  /// Codes of eight bits: the same with 256 floats for each group, added up in the order of groups, so with the same
+  /// bits on every level. The code of row r and group g is byte g * kBlock + r of its block.
+  void (*sum_bytes)(const float* lookup, size_t groups, const std::byte* blocks, size_t block_bytes, size_t count,
+                    const uint32_t* alive, float* sums) = nullptr;
+};
+
+/// The kernels of the level in use.
+const ProductKernels& Products();
+/// Those of one level, or nullptr where the build or the processor lacks it.
+const ProductKernels* ProductsFor(Level level);
+
+}  // namespace quiver::simd
