@@ -36,6 +36,7 @@ constexpr std::string_view kUsage =
     "\n"
     "Builds, searches, measures and tunes vector indexes over files of vectors, on this machine, without a server.\n"
     "BASE and QUERIES are .fvecs, .bvecs, .npy (2-D; f4, f2, i1, u1) or .fbin files, ROWS .ivecs or .npy of integers.\n"
+    "All of them may be one .hdf5 file: its data sets train, test and neighbors are read, or NAME of FILE.hdf5:NAME.\n"
     "\n"
     "  --type NAME        as CreateIndex takes it: HNSW (default), HNSW_SQ, IVF_FLAT, IVF_SQ8, IVF_RABITQ, DISKANN,\n"
     "                     AUTOINDEX\n"
@@ -143,7 +144,7 @@ struct Data {
 
 Result<Data> ReadData(const Arguments& arguments) {
   QUIVER_ASSIGN_OR_RETURN(VectorFile base, ReadVectorFile(arguments.files[0], arguments.rows));
-  QUIVER_ASSIGN_OR_RETURN(VectorFile queries, ReadVectorFile(arguments.files[1]));
+  QUIVER_ASSIGN_OR_RETURN(VectorFile queries, ReadVectorFile(arguments.files[1], 0, "test"));
   if (base.dim != queries.dim || base.type != queries.type) {
     return InvalidParameter("{} holds {} of {} dimensions, {} {} of {}", arguments.files[0], DataTypeName(base.type),
                             base.dim, arguments.files[1], DataTypeName(queries.type), queries.dim);

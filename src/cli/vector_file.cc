@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "cli/hdf5_file.h"
 #include "io/file_system.h"
 
 namespace quiver::cli {
@@ -31,16 +32,7 @@ Status Damaged(const std::string& path, std::string_view what) {
   return Error(StatusCode::kInvalidParameter, "{}: {}", path, what);
 }
 
-/// An array as a file holds it, before its type is known to fit.
-struct Array {
-  std::string descriptor;  ///< NumPy's: "<f4"
-  size_t rows = 0;
-  size_t columns = 0;
-  size_t value_bytes = 0;
-  std::string bytes;
-};
-
-Status CheckShape(const std::string& path, const Array& array) {
+Status CheckShape(const std::string& path, const NumberArray& array) {
   if (array.columns < 1 || array.columns > kMaxDim) {
     return Damaged(path, fmt::format("rows of {} values; from 1 to {} can be read", array.columns, kMaxDim));
   }
@@ -48,8 +40,8 @@ Status CheckShape(const std::string& path, const Array& array) {
 }
 
 /// Rows that each carry their length in front of them (.fvecs and kin).
-Result<Array> ReadCounted(const std::string& path, std::string_view file, size_t value_bytes, size_t most_rows) {
-  Array array{.value_bytes = value_bytes};
+Result<NumberArray> ReadCounted(const std::string& path, std::string_view file, size_t value_bytes, size_t most_rows) {
+  NumberArray array{.value_bytes = value_bytes};
   if (file.empty()) return array;
   if (file.size() < 4) return Damaged(path, "ends within the first row");
   array.columns = Load<uint32_t>(file, 0);
@@ -82,14 +74,14 @@ std::string_view HeaderValue(std::string_view header, std::string_view key) {
   return rest.substr(0, rest.find_first_of(",}"));
 }
 
-Result<Array> ReadNumpy(const std::string& path, std::string_view file, size_t most_rows) {
+Result<NumberArray> ReadNumpy(const std::string& path, std::string_view file, size_t most_rows) {
   if (file.size() < 12 || !file.starts_with("\x93NUMPY")) return Damaged(path, "is not a .npy file");
   const bool short_header = file[6] == 1;
   const size_t start = short_header ? 10 : 12;
   const size_t length = short_header ? Load<uint16_t>(file, 8) : Load<uint32_t>(file, 8);
   if (length > file.size() - start) return Damaged(path, "its header is cut short");
   const std::string_view header = file.substr(start, length);
-  Array array{.descriptor = std::string(HeaderValue(header, "descr"))};
+  NumberArray array{.descriptor = std::string(HeaderValue(header, "descr"))};
   if (HeaderValue(header, "fortran_order") != "False") {
     return Damaged(path, "is in Fortran order; save it with numpy.ascontiguousarray");
   }
@@ -128,9 +120,9 @@ std::string_view TextOf(const io::MappedFile& file) {
   return {reinterpret_cast<const char*>(file.data()), file.size()};
 }
 
-Result<Array> ReadFbin(const std::string& path, std::string_view file, size_t most_rows) {
+Result<NumberArray> ReadFbin(const std::string& path, std::string_view file, size_t most_rows) {
   if (file.size() < 8) return Damaged(path, "ends within its header");
-  Array array{
+  NumberArray array{
       .descriptor = "f4", .rows = Load<uint32_t>(file, 0), .columns = Load<uint32_t>(file, 4), .value_bytes = 4};
   QUIVER_RETURN_IF_ERROR(CheckShape(path, array));
   if ((file.size() - 8) / (array.columns * 4) < array.rows) return Damaged(path, "is cut short");
@@ -139,7 +131,16 @@ Result<Array> ReadFbin(const std::string& path, std::string_view file, size_t mo
   return array;
 }
 
-Result<Array> ReadArray(const std::string& path, size_t most_rows) {
+Result<NumberArray> ReadArray(const std::string& path, size_t most_rows, std::string_view hdf5_name) {
+  if (const size_t end = path.rfind(".hdf5"); end != std::string::npos) {
+    const std::string_view rest = std::string_view(path).substr(end + 5);
+    if (rest.empty() || rest.front() == ':') {
+      const std::string name(rest.size() > 1 ? rest.substr(1) : hdf5_name);
+      QUIVER_ASSIGN_OR_RETURN(NumberArray array, ReadHdf5(path.substr(0, end + 5), name, most_rows));
+      QUIVER_RETURN_IF_ERROR(CheckShape(path, array));
+      return array;
+    }
+  }
   const std::string_view ending = EndingOf(path);
   QUIVER_ASSIGN_OR_RETURN(const auto mapped, Map(path));
   const std::string_view file = TextOf(*mapped);
@@ -149,11 +150,12 @@ Result<Array> ReadArray(const std::string& path, size_t most_rows) {
       {{".fvecs", "f4"}, {".bvecs", "u1"}, {".ivecs", "i4"}}};
   for (const auto& [name, descriptor] : kCounted) {
     if (ending != name) continue;
-    QUIVER_ASSIGN_OR_RETURN(Array array, ReadCounted(path, file, static_cast<size_t>(descriptor[1] - '0'), most_rows));
+    QUIVER_ASSIGN_OR_RETURN(NumberArray array,
+                            ReadCounted(path, file, static_cast<size_t>(descriptor[1] - '0'), most_rows));
     array.descriptor = descriptor;
     return array;
   }
-  return Damaged(path, "files of .fvecs, .bvecs, .ivecs, .npy and .fbin can be read");
+  return Damaged(path, "files of .fvecs, .bvecs, .ivecs, .npy, .fbin and .hdf5 can be read");
 }
 
 }  // namespace
@@ -167,8 +169,8 @@ ColumnView VectorFile::View() const {
   return view;
 }
 
-Result<VectorFile> ReadVectorFile(const std::string& path, size_t most_rows) {
-  QUIVER_ASSIGN_OR_RETURN(Array array, ReadArray(path, most_rows));
+Result<VectorFile> ReadVectorFile(const std::string& path, size_t most_rows, std::string_view hdf5_name) {
+  QUIVER_ASSIGN_OR_RETURN(NumberArray array, ReadArray(path, most_rows, hdf5_name));
   VectorFile file{.rows = array.rows, .dim = array.columns};
   if (array.descriptor == "f4") {
     file.bytes = std::move(array.bytes);
@@ -195,7 +197,7 @@ Result<VectorFile> ReadVectorFile(const std::string& path, size_t most_rows) {
 }
 
 Result<RowFile> ReadRowFile(const std::string& path) {
-  QUIVER_ASSIGN_OR_RETURN(const Array array, ReadArray(path, 0));
+  QUIVER_ASSIGN_OR_RETURN(const NumberArray array, ReadArray(path, 0, "neighbors"));
   RowFile file{.rows = array.rows, .width = array.columns, .ids = {}};
   file.ids.reserve(array.rows * array.columns);
   for (size_t i = 0; i < array.rows * array.columns; ++i) {

@@ -1,6 +1,8 @@
 // File: cli/vector_file.h
 // Files of vectors as the field exchanges them: .fvecs, .bvecs, .ivecs (http://corpus-texmex.irisa.fr), .npy
-// (NumPy format 1 to 3, C order) and .fbin (u32 rows, u32 dim, f32 values). Thread rule: immutable once read.
+// (NumPy format 1 to 3, C order), .fbin (u32 rows, u32 dim, f32 values) and .hdf5 (as ann-benchmarks publishes its
+// sets: "train", "test" and "neighbors" in one file). Thread rule: immutable once read; .hdf5 is read by one thread at
+// a time.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +28,13 @@ struct VectorFile {
 };
 
 /// Reads vectors by the file's ending. Unsigned bytes of .bvecs and .npy become f32. `most_rows` = 0 reads all.
-/// Errors name the file and what is wrong with it: an ending that is not known, a dimension that changes, a length that
-/// is no whole number of rows, values that are not finite, Fortran order.
-Result<VectorFile> ReadVectorFile(const std::string& path, size_t most_rows = 0);
+/// Of .hdf5 the data set `hdf5_name` is read, or the one that stands behind the path as "FILE.hdf5:NAME"; doubles and
+/// half floats in it become f32. Errors name the file and what is wrong with it: an ending that is not known, a
+/// dimension that changes, a length that is no whole number of rows, values that are not finite, Fortran order.
+Result<VectorFile> ReadVectorFile(const std::string& path, size_t most_rows = 0, std::string_view hdf5_name = "train");
 
-/// Row numbers, `width` for each query: the neighbours of a benchmark (.ivecs, or .npy of i4, u4 or i8).
+/// Row numbers, `width` for each query: the neighbours of a benchmark (.ivecs, .npy of i4, u4 or i8, or "neighbors" of
+/// .hdf5).
 struct RowFile {
   size_t rows = 0;
   size_t width = 0;
