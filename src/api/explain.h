@@ -19,6 +19,10 @@ class TemplateValue;
 
 namespace quiver::api {
 
+/// Whether a request asks for an explanation, as ReadExplain.
+bool WantsExplanation(const KeyValues& params,
+                      const google::protobuf::Map<std::string, wire::schema::TemplateValue>& templates);
+
 /// An explanation to be filled where the request asks for one: `explain` among its parameters or, for SDKs that do not
 /// forward that, the template value `__explain`. nullptr otherwise.
 std::unique_ptr<query::Explanation> ReadExplain(
@@ -26,6 +30,8 @@ std::unique_ptr<query::Explanation> ReadExplain(
 
 /// Writes an explanation as JSON into `extra_info` under "explain"; `arrival` is when the request came.
 void EncodeExplanation(query::Explanation& explanation, std::chrono::steady_clock::time_point arrival,
+                       wire::common::Status* status);
+void EncodeExplanation(query::HybridExplanation& explanation, std::chrono::steady_clock::time_point arrival,
                        wire::common::Status* status);
 
 }  // namespace quiver::api

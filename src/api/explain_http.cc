@@ -1,4 +1,4 @@
-// POST /explain: a query or a search as JSON, answered with its explanation.
+// POST /explain: a query, a search or a hybrid search as JSON, answered with its explanation.
 
 #include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
@@ -79,6 +79,8 @@ void AddParameter(const char* key, std::string value, Request* request) {
   wire::common::KeyValuePair* pair = nullptr;
   if constexpr (std::is_same_v<Request, wire::SearchRequest>) {
     pair = request->add_search_params();
+  } else if constexpr (std::is_same_v<Request, wire::HybridSearchRequest>) {
+    pair = request->add_rank_params();
   } else {
     pair = request->add_query_params();
   }
@@ -105,6 +107,8 @@ Result<bool> ReadMember(const std::string& key, const Value& value, Request* req
   } else if (key == "filter" && value.IsString()) {
     if constexpr (std::is_same_v<Request, wire::SearchRequest>) {
       request->set_dsl(TextOf(value));
+    } else if constexpr (std::is_same_v<Request, wire::HybridSearchRequest>) {
+      return false;  // each search has its own
     } else {
       request->set_expr(TextOf(value));
     }
@@ -165,6 +169,25 @@ Status ReadSearchBody(const Value& body, wire::SearchRequest* request) {
   return Status::Ok();
 }
 
+Status ReadHybridBody(const Value& body, wire::HybridSearchRequest* request) {
+  bool limited = false;
+  for (const auto& [name, value] : body.GetObject()) {
+    const std::string key(name.GetString(), name.GetStringLength());
+    limited = limited || key == "limit";
+    if (key == "searches" && value.IsArray()) {
+      for (const Value& search : value.GetArray()) {
+        if (!search.IsObject()) return InvalidParameter("searches must be a list of objects: invalid parameter");
+        QUIVER_RETURN_IF_ERROR(ReadSearchBody(search, request->add_requests()));
+      }
+    } else {
+      QUIVER_ASSIGN_OR_RETURN(const bool known, ReadMember(key, value, request));
+      if (!known) return UnknownMember(key);
+    }
+  }
+  if (!limited) AddParameter("limit", "10", request);
+  return Status::Ok();
+}
+
 Status ReadQueryBody(const Value& body, wire::QueryRequest* request) {
   for (const auto& [name, value] : body.GetObject()) {
     const std::string key(name.GetString(), name.GetStringLength());
@@ -204,7 +227,10 @@ void Handlers::Explain(const std::shared_ptr<HttpCall>& call) {
   if (body.HasParseError() || !body.IsObject()) {
     return call->Finish(Refusal(InvalidParameter("the body is no JSON object: invalid parameter")));
   }
-  if (body.HasMember("vector") || body.HasMember("like")) {
+  if (body.HasMember("searches")) {
+    const auto hybrid = OpenExchange<wire::HybridSearchRequest, wire::SearchResults>(call, body, ReadHybridBody);
+    if (hybrid != nullptr) HybridSearch(hybrid);
+  } else if (body.HasMember("vector") || body.HasMember("like")) {
     const auto search = OpenExchange<wire::SearchRequest, wire::SearchResults>(call, body, ReadSearchBody);
     if (search != nullptr) Search(search);
   } else {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/explain.h"
 #include "api/handlers.h"
 #include "api/read_options.h"
 #include "api/schema_codec.h"
@@ -40,6 +41,7 @@ struct HybridPlan {
   OutputFields output;
   int64_t limit = 0;
   int round_decimal = -1;
+  std::unique_ptr<query::HybridExplanation> explanation;  ///< nullptr: not asked for
 };
 
 /// The ranker's parameters as one flat list with the strategy under "strategy", whichever of both forms the client
@@ -161,9 +163,13 @@ Status RunHybrid(engine::Engine& engine, ResultCache& results, ThreadPool* paral
                  HybridPlan* plan) {
   const wire::HybridSearchRequest& request = exchange.request();
   const auto deadline = std::min(exchange.call().deadline(), std::chrono::steady_clock::now() + kMaxGuaranteeWait);
+  plan->request.explanation = plan->explanation.get();
+  query::Step opening(plan->explanation.get(), "open view");
   QUIVER_ASSIGN_OR_RETURN(plan->request.view, engine.OpenView(*plan->collection, plan->partitions,
                                                               request.guarantee_timestamp(), deadline, plan->travel));
-  const bool keep = std::all_of(plan->searches.begin(), plan->searches.end(),
+  opening.End();
+  const bool keep = plan->explanation == nullptr &&
+                    std::all_of(plan->searches.begin(), plan->searches.end(),
                                 [](const SearchPlan& search) { return search.keep_result; });
   const std::string cached_as = keep ? ResultCache::NameOf(request) : std::string();
   if (results.Answered(cached_as, plan->request.view, exchange.response())) return Status::Ok();
@@ -178,6 +184,9 @@ Status RunHybrid(engine::Engine& engine, ResultCache& results, ThreadPool* paral
                 exchange.response()->mutable_results());
   exchange.response()->set_collection_name(request.collection_name());
   results.Keep(cached_as, plan->request.view, *exchange.response());
+  if (plan->explanation != nullptr) {
+    EncodeExplanation(*plan->explanation, exchange.call().arrival(), exchange.response()->mutable_status());
+  }
   return Status::Ok();
 }
 
@@ -200,6 +209,10 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
     QUIVER_ASSIGN_OR_RETURN(const KeyValues params, FlattenParams(DecodeKeyValues(request.rank_params())));
     QUIVER_ASSIGN_OR_RETURN(plan->travel, ReadTravelTimestamp(request.travel_timestamp(), params,
                                                               request.requests(0).expr_template_values()));
+    if (WantsExplanation(params, request.requests(0).expr_template_values())) {
+      plan->explanation = std::make_unique<query::HybridExplanation>();
+    }
+    query::Step parsing(plan->explanation.get(), "parse");
     if (schema.partition_key() != nullptr && request.partition_names_size() > 0) {
       return InvalidParameter(
           "not support manually specifying the partition names if partition key mode is used: invalid parameter");

@@ -25,7 +25,9 @@ using rapidjson::Value;
 constexpr std::string_view kUsage =
     "usage: quiver explain --collection NAME [--filter EXPRESSION] [arguments]\n"
     "\n"
-    "Asks a running server how it answers a query, or a search where --like or --vector is given.\n"
+    "Asks a running server how it answers a query, a search where --like or --vector is given, or a hybrid search "
+    "where\n"
+    "there are several --search.\n"
     "\n"
     "  --url HOST:PORT         the client port of the server; 127.0.0.1:19530\n"
     "  --db NAME               default\n"
@@ -34,6 +36,9 @@ constexpr std::string_view kUsage =
     "  --like KEY              search for what is near the row with this primary key\n"
     "  --vector N,N,...        search for what is near this vector\n"
     "  --vector-field NAME     where the collection has several\n"
+    "  --search JSON           one search of a hybrid one, such as {\"vector\": [1, 2], \"vector_field\": \"v\", "
+    "\"limit\": 5};\n"
+    "                          repeated; the ranker is told by --param strategy=rrf, --param params={\"k\":60}\n"
     "  --limit N, --offset N   as in the request; searches take 10 rows unless told otherwise\n"
     "  --param NAME=VALUE      a further parameter of the request, such as ef=64; may be repeated\n"
     "  --json                  the answer as the server sends it\n";
@@ -78,6 +83,7 @@ Status ReadArguments(const std::vector<std::string>& arguments, Question& questi
   auto& allocator = question.body.GetAllocator();
   Value partitions(rapidjson::kArrayType);
   Value params(rapidjson::kObjectType);
+  Value searches(rapidjson::kArrayType);
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& name = arguments[i];
     if (name == "--json" || name == "--help" || name == "-h") {
@@ -101,6 +107,11 @@ Status ReadArguments(const std::vector<std::string>& arguments, Question& questi
       question.Set("like", number ? Value(*number) : question.TextValue(value));
     } else if (name == "--vector") {
       QUIVER_RETURN_IF_ERROR(ReadVector(value, question));
+    } else if (name == "--search") {
+      rapidjson::Document search(&allocator);
+      search.Parse(value.c_str());
+      if (search.HasParseError() || !search.IsObject()) return InvalidParameter("--search takes JSON: {}", value);
+      searches.PushBack(Value(std::move(static_cast<Value&>(search))), allocator);
     } else if (name == "--partition") {
       partitions.PushBack(question.TextValue(value), allocator);
     } else if (name == "--param") {
@@ -126,6 +137,7 @@ Status ReadArguments(const std::vector<std::string>& arguments, Question& questi
   }
   if (!question.help && !question.body.HasMember("collection")) return InvalidParameter("--collection is missing");
   if (!partitions.Empty()) question.Set("partitions", std::move(partitions));
+  if (!searches.Empty()) question.Set("searches", std::move(searches));
   if (!params.ObjectEmpty()) question.Set("params", std::move(params));
   return Status::Ok();
 }
@@ -271,6 +283,14 @@ void PrintSegment(const Value& segment) {
   fmt::print("\n");
 }
 
+void PrintSteps(const Value& told) {
+  fmt::print("steps, us:");
+  for (const Value& step : told["steps"].GetArray()) {
+    fmt::print(" {} {:.1f}", TextOf(step, "step"), MicrosecondsOf(step));
+  }
+  fmt::print("\n");
+}
+
 void Print(const Value& told) {
   fmt::print("{}: {} rows, {} visible, {} match (expected {}), {} returned\n", TextOf(told, "collection"),
              CountOf(told, "rows"), CountOf(told, "visible_rows"), CountOf(told, "matches"),
@@ -282,11 +302,21 @@ void Print(const Value& told) {
   }
   fmt::print("\nsegments\n");
   for (const Value& segment : told["segments"].GetArray()) PrintSegment(segment);
-  fmt::print("\nsteps, us:");
-  for (const Value& step : told["steps"].GetArray()) {
-    fmt::print(" {} {:.1f}", TextOf(step, "step"), MicrosecondsOf(step));
-  }
   fmt::print("\n");
+  PrintSteps(told);
+}
+
+void PrintHybrid(const Value& told) {
+  size_t number = 0;
+  for (const Value& search : told["searches"].GetArray()) {
+    fmt::print("search {} of {}, by {}\n", ++number, told["searches"].Size(), TextOf(search, "vector_field"));
+    Print(search);
+    fmt::print("\n");
+  }
+  const Value& ranker = told["ranker"];
+  fmt::print("ranker: {}, {} rows given, {} ranked, {} returned\n", TextOf(ranker, "strategy"),
+             CountOf(ranker, "rows_given"), CountOf(ranker, "rows_ranked"), CountOf(told, "results"));
+  PrintSteps(told);
 }
 
 }  // namespace
@@ -303,7 +333,8 @@ int Explain(const std::vector<std::string>& arguments) {
   const auto answer = Ask(question);
   rapidjson::Document told;
   if (answer.ok()) told.Parse(answer->c_str());
-  if (!answer.ok() || told.HasParseError() || !told.IsObject() || !told.HasMember("segments")) {
+  if (!answer.ok() || told.HasParseError() || !told.IsObject() ||
+      !(told.HasMember("segments") || told.HasMember("searches"))) {
     fmt::print(stderr, "quiver explain: {}\n",
                answer.ok() && told.IsObject() && told.HasMember("message") ? std::string(TextOf(told, "message"))
                : answer.ok()                                               ? "the server sent no explanation"
@@ -312,6 +343,8 @@ int Explain(const std::vector<std::string>& arguments) {
   }
   if (question.json) {
     fmt::print("{}\n", JsonText<rapidjson::PrettyWriter<rapidjson::StringBuffer>>(told));
+  } else if (told.HasMember("searches")) {
+    PrintHybrid(told);
   } else {
     Print(told);
   }

@@ -266,23 +266,34 @@ void Explanation::Begin(const engine::ReadView& read_view, const std::shared_ptr
 }
 
 void Step::End() {
-  if (explanation_ == nullptr) return;
+  if (steps_ == nullptr) return;
   const auto took = std::chrono::steady_clock::now() - begin_;
   const auto nanoseconds = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
-  auto& steps = explanation_->steps;
+  StepTimes& steps = *steps_;
   const auto known = std::find_if(steps.begin(), steps.end(), [&](const auto& step) { return step.first == name_; });
   if (known != steps.end()) {
     known->second += nanoseconds;
   } else {
     steps.emplace_back(name_, nanoseconds);
   }
-  explanation_ = nullptr;
+  steps_ = nullptr;
 }
 
-std::string ToJson(const Explanation& explanation) {
-  rapidjson::StringBuffer buffer;
-  JsonWriter json(buffer);
-  json.SetMaxDecimalPlaces(3);
+namespace {
+
+void WriteSteps(JsonWriter& json, const StepTimes& steps) {
+  json.Key("steps");
+  json.StartArray();
+  for (const auto& [name, nanoseconds] : steps) {
+    json.StartObject();
+    Text(json, "step", name);
+    Microseconds(json, "microseconds", static_cast<double>(nanoseconds));
+    json.EndObject();
+  }
+  json.EndArray();
+}
+
+void WriteExplanation(JsonWriter& json, const Explanation& explanation) {
   const engine::CollectionInfo& info = *explanation.view.info;
   double estimated = 0;
   uint64_t matches = 0, rows = 0, visible = 0;
@@ -327,15 +338,69 @@ std::string ToJson(const Explanation& explanation) {
     json.EndObject();
   }
   json.EndArray();
-  json.Key("steps");
-  json.StartArray();
-  for (const auto& [name, nanoseconds] : explanation.steps) {
-    json.StartObject();
-    Text(json, "step", name);
-    Microseconds(json, "microseconds", static_cast<double>(nanoseconds));
-    json.EndObject();
+  WriteSteps(json, explanation.steps);
+  json.EndObject();
+}
+
+void WriteRanker(JsonWriter& json, const HybridExplanation& explanation) {
+  const Fusion& fusion = explanation.fusion;
+  json.Key("ranker");
+  json.StartObject();
+  if (fusion.kind == Fusion::Kind::kRrf) {
+    Text(json, "strategy", "rrf");
+    json.Key("k");
+    json.Double(fusion.k);
+  } else {
+    Text(json, "strategy", "weighted");
+    json.Key("weights");
+    json.StartArray();
+    for (const double weight : fusion.weights) json.Double(weight);
+    json.EndArray();
+    json.Key("norm_score");
+    json.Bool(fusion.normalize);
   }
+  uint64_t given = 0;
+  for (const Explanation& search : explanation.searches) given += search.results;
+  Number(json, "rows_given", given);
+  Number(json, "rows_ranked", explanation.fused);
+  json.EndObject();
+}
+
+}  // namespace
+
+void HybridExplanation::Begin(const engine::ReadView& view, const std::vector<SearchRequest>& requests,
+                              const Fusion& ranker) {
+  searches.clear();
+  fusion = ranker;
+  fused = 0;
+  for (const SearchRequest& request : requests) {
+    Explanation& search = searches.emplace_back();
+    search.Begin(view, request.filter);
+    search.queries = request.queries.size();
+    search.field_id = request.field_id;
+  }
+}
+
+std::string ToJson(const Explanation& explanation) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.SetMaxDecimalPlaces(3);
+  WriteExplanation(json, explanation);
+  return {buffer.GetString(), buffer.GetSize()};
+}
+
+std::string ToJson(const HybridExplanation& explanation) {
+  rapidjson::StringBuffer buffer;
+  JsonWriter json(buffer);
+  json.SetMaxDecimalPlaces(3);
+  json.StartObject();
+  Number(json, "results", explanation.results);
+  json.Key("searches");
+  json.StartArray();
+  for (const Explanation& search : explanation.searches) WriteExplanation(json, search);
   json.EndArray();
+  WriteRanker(json, explanation);
+  WriteSteps(json, explanation.steps);
   json.EndObject();
   return {buffer.GetString(), buffer.GetSize()};
 }

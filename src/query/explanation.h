@@ -25,6 +25,8 @@
 #include "expr/filter.h"
 #include "expr/filter_trace.h"
 #include "index/vector_index.h"
+#include "query/fusion.h"
+#include "query/search.h"
 
 namespace quiver::query {
 
@@ -86,9 +88,11 @@ struct SegmentExplanation {
   void Add(const index::IndexCounters& now, const index::IndexCounters& before = {});
 };
 
+/// Steps in the order in which they ran, with their time in nanoseconds.
+using StepTimes = std::vector<std::pair<std::string, uint64_t>>;
+
 struct Explanation {
-  /// Steps of the request in the order in which they ran, with their time.
-  std::vector<std::pair<std::string, uint64_t>> steps;
+  StepTimes steps;  ///< of the request
   engine::ReadView view;
   std::shared_ptr<const expr::Filter> filter;
   std::deque<SegmentExplanation> segments;  ///< of the view
@@ -109,11 +113,25 @@ inline SegmentExplanation* PartOf(Explanation* explanation, size_t segment) {
   return explanation == nullptr ? nullptr : &explanation->segments[segment];
 }
 
+/// A hybrid search: what each of its searches did, and how their rows were ranked.
+struct HybridExplanation {
+  StepTimes steps;                   ///< of the request; "search" is all searches
+  std::deque<Explanation> searches;  ///< as many as the request has; results: rows given to the ranker
+  Fusion fusion;
+  uint64_t fused = 0;  ///< different rows that the ranker scored, over all queries
+  uint64_t results = 0;
+
+  /// Begins anew, for searches of one view.
+  void Begin(const engine::ReadView& view, const std::vector<SearchRequest>& requests, const Fusion& ranker);
+};
+
 /// Names a step of an explanation while it runs; does nothing where there is none.
 class Step {
  public:
-  Step(Explanation* explanation, const char* name) : explanation_(explanation), name_(name) {
-    if (explanation_ != nullptr) begin_ = std::chrono::steady_clock::now();
+  template <typename Explained>  // Explanation or HybridExplanation
+  Step(Explained* explanation, const char* name)
+      : steps_(explanation == nullptr ? nullptr : &explanation->steps), name_(name) {
+    if (steps_ != nullptr) begin_ = std::chrono::steady_clock::now();
   }
   Step(const Step&) = delete;
   Step& operator=(const Step&) = delete;
@@ -122,12 +140,13 @@ class Step {
   void End();
 
  private:
-  Explanation* explanation_;
+  StepTimes* steps_;
   const char* name_;
   std::chrono::steady_clock::time_point begin_;
 };
 
 /// The explanation as JSON; docs/operations.md describes it.
 std::string ToJson(const Explanation& explanation);
+std::string ToJson(const HybridExplanation& explanation);
 
 }  // namespace quiver::query

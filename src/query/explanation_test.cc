@@ -11,6 +11,7 @@
 #include "base/thread_pool.h"
 #include "engine/test_engine.h"
 #include "query/aggregate.h"
+#include "query/hybrid_search.h"
 #include "query/search.h"
 #include "query/search_cursor.h"
 
@@ -306,6 +307,63 @@ TEST_F(ExplanationTest, WithoutAnIndexVectorsAreScanned) {
   EXPECT_EQ(Sealed(all)["search"]["exact_distances"].GetUint64(), static_cast<uint64_t>(kSealed));
   const Document some = ExplainSearch(kVector, MetricType::kL2, {BytesOf(query), BytesOf(query)}, "number < 700");
   EXPECT_EQ(Sealed(some)["search"]["exact_distances"].GetUint64(), 1400U);
+}
+
+TEST_F(ExplanationTest, HybridSearchesTellEachSearchAndTheRanker) {
+  Start();
+  const Vector query = MakeVector(-5);
+  const std::string sparse = MakeSparse(9);
+  HybridRequest request{.view = engine_->ViewAll(*Docs())};
+  request.limit = 5;
+  request.output_fields = {kPk};
+  request.searches.push_back({.field_id = kVector, .metric = MetricType::kL2, .queries = {BytesOf(query)}, .limit = 7});
+  request.searches.back().filter = Compile("number < 700");
+  request.searches.push_back({.field_id = kSparse, .metric = MetricType::kIp, .queries = {sparse}, .limit = 9});
+  for (const bool weighted : {false, true}) {
+    request.fusion = {.k = 30};
+    if (weighted) request.fusion = {.kind = Fusion::Kind::kWeighted, .weights = {0.25, 0.75}, .normalize = true};
+    request.explanation = nullptr;
+    const auto plain = HybridSearch(request, nullptr);
+    HybridExplanation explanation;
+    request.explanation = &explanation;
+    const auto explained = HybridSearch(request, nullptr);
+    ASSERT_TRUE(plain.ok() && explained.ok());
+    EXPECT_EQ(KeysOf(plain->primary_keys), KeysOf(explained->primary_keys));
+    EXPECT_EQ(plain->scores, explained->scores);
+
+    Document told;
+    told.Parse(ToJson(explanation).c_str());
+    ASSERT_FALSE(told.HasParseError());
+    EXPECT_EQ(told["results"].GetUint64(), 5U);
+    ASSERT_EQ(told["searches"].Size(), 2U);
+    uint64_t given = 0;
+    for (const Value& search : told["searches"].GetArray()) {
+      Document one;
+      one.CopyFrom(search, one.GetAllocator());
+      CheckSums(one);
+      given += search["results"].GetUint64();
+    }
+    EXPECT_EQ(given, 16U);
+    EXPECT_STREQ(told["searches"][0]["vector_field"].GetString(), "vector");
+    EXPECT_STREQ(told["searches"][1]["vector_field"].GetString(), "sparse");
+    EXPECT_EQ(told["searches"][0]["matches"].GetUint64(), 700U);
+    EXPECT_STREQ(told["searches"][0]["filter"]["value"].GetString(), "700");
+    EXPECT_EQ(told["searches"][1]["matches"].GetUint64(), static_cast<uint64_t>(kRows));
+    const Value& ranker = told["ranker"];
+    EXPECT_EQ(ranker["rows_given"].GetUint64(), given);
+    EXPECT_LE(ranker["rows_ranked"].GetUint64(), given);
+    EXPECT_GE(ranker["rows_ranked"].GetUint64(), 9U);
+    EXPECT_STREQ(ranker["strategy"].GetString(), weighted ? "weighted" : "rrf");
+    if (weighted) {
+      EXPECT_EQ(ranker["weights"][1].GetDouble(), 0.75);
+      EXPECT_TRUE(ranker["norm_score"].GetBool());
+    } else {
+      EXPECT_EQ(ranker["k"].GetDouble(), 30);
+    }
+    std::vector<std::string> steps;
+    for (const Value& step : told["steps"].GetArray()) steps.emplace_back(step["step"].GetString());
+    EXPECT_EQ(steps, (std::vector<std::string>{"search", "rank", "output"}));
+  }
 }
 
 TEST_F(ExplanationTest, TheGraphTellsItsPlanAndWhatTheOthersWouldCost) {

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "query/explanation.h"
 #include "query/ranking.h"
 #include "query/sound_view.h"
 
@@ -45,16 +46,25 @@ Result<std::vector<Hit>> GroupFused(const HybridRequest& request, const std::vec
 Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* parallel) {
   const size_t nq = request.searches.front().queries.size();
   std::vector<std::vector<RankedList>> lists(nq);
-  for (SearchRequest search : request.searches) {
+  HybridExplanation* const explanation = request.explanation;
+  if (explanation != nullptr) explanation->Begin(request.view, request.searches, request.fusion);
+  Step searching(explanation, "search");
+  for (size_t i = 0; i < request.searches.size(); ++i) {
+    SearchRequest search = request.searches[i];
     search.view = request.view;
+    if (explanation != nullptr) search.explanation = &explanation->searches[i];
     QUIVER_ASSIGN_OR_RETURN(std::vector<std::vector<Hit>> pages, RankQueries(search, parallel));
     for (size_t query = 0; query < nq; ++query) {
+      if (search.explanation != nullptr) search.explanation->results += pages[query].size();
       lists[query].push_back({.metric = search.metric, .hits = std::move(pages[query])});
     }
   }
+  searching.End();
+  Step ranking(explanation, "rank");
   std::vector<std::vector<Hit>> pages;
   for (const std::vector<RankedList>& ranked : lists) {
     std::vector<Hit> fused = Fuse(ranked, request.fusion);
+    if (explanation != nullptr) explanation->fused += fused.size();
     QUIVER_RETURN_IF_ERROR(OrderTies(request.view, fused));
     if (request.group) {
       QUIVER_ASSIGN_OR_RETURN(fused, GroupFused(request, fused));
@@ -63,8 +73,13 @@ Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* para
     }
     pages.push_back(std::move(fused));
   }
-  return MakeResult(request.view, pages, request.output_fields,
-                    request.group ? request.group->fields : std::vector<int64_t>());
+  ranking.End();
+  const Step output(explanation, "output");
+  QUIVER_ASSIGN_OR_RETURN(SearchResult result,
+                          MakeResult(request.view, pages, request.output_fields,
+                                     request.group ? request.group->fields : std::vector<int64_t>()));
+  if (explanation != nullptr) explanation->results = result.scores.size();
+  return result;
 }
 
 }  // namespace

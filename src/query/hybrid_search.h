@@ -13,6 +13,8 @@
 
 namespace quiver::query {
 
+struct HybridExplanation;  // query/explanation.h
+
 /// What orders groups: the best, the sum or the mean of the fused scores of their rows.
 enum class GroupScorer : uint8_t { kMax, kSum, kAvg };
 
@@ -26,6 +28,7 @@ struct HybridRequest {
   std::optional<Grouping> group;  ///< of the fused list; searches group for themselves
   GroupScorer group_scorer = GroupScorer::kMax;
   std::vector<int64_t> output_fields;
+  HybridExplanation* explanation = nullptr;  ///< filled where it is given; that of a search is not
 };
 
 /// Rows by fused score, larger first, ties by primary key; of groups, groups one after another. Errors as of Search.

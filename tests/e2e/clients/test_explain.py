@@ -69,11 +69,15 @@ def explained_query(client, expression, **params):
     return reply, json.loads(reply.status.extra_info["explain"])
 
 
-def check_sums(told):
+def check_rows(told):
     for key in ("rows", "visible_rows", "matches"):
         assert sum(segment[key] for segment in told["segments"]) == told[key], key
     assert told["rows"] == ROWS + GROWING
     assert told["visible_rows"] == ROWS + GROWING - 3
+
+
+def check_sums(told):
+    check_rows(told)
     assert {step["step"] for step in told["steps"]} >= {"parse", "open view", "total"}
 
 
@@ -138,6 +142,45 @@ def test_a_search_tells_its_plan_for_each_segment(client, expression):
         else:
             assert search["plan"] == "flat scan" and search["why"] == "few rows match"
             assert search["exact_distances"] == segment["matches"]
+
+
+def hybrid_parts():
+    return [search_request(NAME, [VECTORS[7].tobytes()], common_pb2.PlaceholderType.FloatVector,
+                           params=json.dumps({"ef": 64}), topk=10, dsl=expression)
+            for expression in ("number < 500", "tag == 'tag3'")]
+
+
+def test_a_hybrid_search_tells_its_searches_and_the_ranker(client, server):
+    params = {"strategy": "rrf", "params": json.dumps({"k": 30}), "limit": "5"}
+    def ask(**more):
+        pairs = [common_pb2.KeyValuePair(key=k, value=v) for k, v in {**params, **more}.items()]
+        return succeeded(stub(client).HybridSearch(milvus_pb2.HybridSearchRequest(
+            collection_name=NAME, requests=hybrid_parts(), rank_params=pairs)))
+
+    reply = ask(explain="true")
+    told = json.loads(reply.status.extra_info["explain"])
+    plain = ask()
+    assert "explain" not in plain.status.extra_info
+    assert list(plain.results.ids.int_id.data) == list(reply.results.ids.int_id.data)
+    assert told["results"] == 5
+    for search, expression in zip(told["searches"], ("number < 500", "tag == 'tag3'"), strict=True):
+        check_rows(search)
+        assert search["matches"] == count(client, NAME, expression) and search["results"] == 10
+    ranker = told["ranker"]
+    assert ranker["strategy"] == "rrf" and ranker["k"] == 30 and ranker["rows_given"] == 20
+    assert 10 <= ranker["rows_ranked"] <= 20
+    assert [step["step"] for step in told["steps"]] == ["parse", "open view", "search", "rank", "output", "total"]
+
+    searches = [{"vector": VECTORS[7].tolist(), "filter": "number < 500", "limit": 4},
+                {"vector": VECTORS[9].tolist(), "limit": 6}]
+    told = post(server, {"collection": NAME, "searches": searches, "limit": 3,
+                         "params": {"strategy": "weighted", "weights": [0.5, 0.5]}})
+    assert told["results"] == 3 and told["ranker"]["weights"] == [0.5, 0.5] and told["ranker"]["rows_given"] == 10
+    shown = subprocess.run([server.binary, "explain", "--url", server.uri, "--collection", NAME, "--limit", "3",
+                            "--search", json.dumps(searches[0]), "--search", json.dumps(searches[1])],
+                           capture_output=True, text=True, timeout=30, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "search 2 of 2, by vector" in shown.stdout and "ranker: rrf, 10 rows given" in shown.stdout
 
 
 def test_sdk_calls_may_ask_by_a_template_value(client):
