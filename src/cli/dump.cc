@@ -10,9 +10,12 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "engine/log_record.h"
 #include "index/scalar_index.h"
+#include "index/scalar_layout.h"
 #include "index/tuning.h"
 #include "index/vector_index.h"
 #include "io/file_system.h"
@@ -145,6 +148,31 @@ std::string ValueText(const ColumnView& view, size_t row) {
   }
 }
 
+/// The most frequent values of a column that is kept as codes of a dictionary, counted; nothing of others.
+Status DumpFrequentTexts(Tree& tree, const storage::SegmentFile& file, const storage::SegmentColumn& column) {
+  constexpr size_t kMostShown = 10;
+  if (column.type != DataType::kVarChar) return Status::Ok();
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView view, file.View(column.field_id, 0, file.rows()));
+  if (view.dictionary == nullptr) return Status::Ok();
+  std::vector<std::pair<uint64_t, uint32_t>> counts(view.dictionary->size);
+  for (uint32_t code = 0; code < counts.size(); ++code) counts[code].second = code;
+  for (size_t row = 0; row < view.rows; ++row) {
+    if (view.IsNull(row)) continue;
+    ++counts[view.codes8 != nullptr ? view.codes8[row] : view.codes16[row]].first;
+  }
+  std::sort(counts.begin(), counts.end(),
+            [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
+  tree.OpenList("most_frequent");
+  for (size_t i = 0; i < std::min(counts.size(), kMostShown) && counts[i].first > 0; ++i) {
+    tree.Open("");
+    tree.Text("value", view.dictionary->Entry(counts[i].second));
+    tree.Count("rows", counts[i].first);
+    tree.Close();
+  }
+  tree.Close();
+  return Status::Ok();
+}
+
 Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
   QUIVER_ASSIGN_OR_RETURN(const auto file, storage::SegmentFile::Open(io::PosixFileSystem(), path));
   tree.Text("kind", "segment file");
@@ -174,6 +202,10 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
     tree.Count("width", column.width);
     tree.Count("nulls", column.null_count);
     tree.Count("bytes", column.byte_size);
+    if (column.summary) tree.Count("distinct", column.summary->distinct);
+    if (const Status counted = DumpFrequentTexts(tree, *file, column); !counted.ok()) {
+      tree.Text("most_frequent", counted.message());
+    }
     const auto pages = file->page_statistics(column.field_id);
     if (!pages.ok()) {
       tree.Text("statistics", pages.status().message());
@@ -268,6 +300,7 @@ Status DumpIndex(Tree& tree, const std::string& path) {
     QUIVER_RETURN_IF_ERROR(scalar->EnsureSound());
     const index::ScalarRecipe& of = scalar->recipe();
     tree.Text("kind", "scalar index file");
+    tree.Text("structure", index::ScalarStructureName(of.structure));
     tree.Number("field", of.field_id);
     tree.Text("type", DataTypeName(of.type));
     tree.Text("values", DataTypeName(of.value_type));
@@ -277,6 +310,19 @@ Status DumpIndex(Tree& tree, const std::string& path) {
     tree.Count("distinct", scalar->value_count());
     tree.Count("nulls", scalar->null_rows().size());
     tree.Count("bytes", bytes.size());
+    constexpr uint64_t kPageBytes = 4096;
+    QUIVER_ASSIGN_OR_RETURN(const auto sections, index::ScalarSections(*scalar, bytes, path));
+    tree.OpenList("sections");
+    for (const index::ScalarSection& section : sections) {
+      tree.Open("");
+      tree.Text("name", section.name);
+      tree.Count("offset", section.offset);
+      tree.Count("bytes", section.bytes);
+      tree.Count("pages", (section.bytes + kPageBytes - 1) / kPageBytes);
+      tree.Count("entries", section.entries);
+      tree.Close();
+    }
+    tree.Close();
     return Status::Ok();
   }
   QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));

@@ -15,15 +15,12 @@
 #include "index/internal/grams.h"
 #include "index/internal/postings.h"
 #include "index/internal/postings_index.h"
+#include "index/internal/scalar_file.h"
 #include "index/internal/section_file.h"
 
 namespace quiver::index {
 
 namespace {
-
-/// Rows of the segment, then the structure.
-constexpr size_t kHeadSize = 5;
-constexpr SectionFileKind kKind{.magic = std::string_view("QUIVSIX\0", 8), .version = 1, .head_size = kHeadSize};
 
 constexpr uint32_t kRecipeSection = 1;
 constexpr uint32_t kNullsSection = 10;
@@ -242,7 +239,7 @@ Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnVie
   ByteWriter head;
   head.Value(static_cast<uint32_t>(column.rows));
   head.Value(static_cast<uint8_t>(recipe.structure));
-  SectionFileWriter writer(kKind, head.Take());
+  SectionFileWriter writer(kScalarFileKind, head.Take());
   Remarks remarks;
   switch (recipe.structure) {
     case ScalarStructure::kGrams: {
@@ -261,7 +258,7 @@ Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnVie
 }
 
 Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std::string_view name) {
-  QUIVER_ASSIGN_OR_RETURN(SectionFile file, SectionFile::Open(kKind, bytes, name));
+  QUIVER_ASSIGN_OR_RETURN(SectionFile file, SectionFile::Open(kScalarFileKind, bytes, name));
   ByteReader head(file.head());
   const auto rows = head.Value<uint32_t>();
   const auto structure = static_cast<ScalarStructure>(head.Value<uint8_t>());
@@ -284,7 +281,7 @@ Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std
   return MakePostingsIndex(std::move(base), recipe.second, postings);
 }
 
-bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kKind.magic); }
+bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kScalarFileKind.magic); }
 
 uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column) {
   switch (recipe.structure) {

@@ -1,6 +1,8 @@
 """Scalar indexes: every published name over every type that has it; the same answers with, without and after a restart."""
 
+import json
 import re
+import subprocess
 import time
 
 from pymilvus import DataType, MilvusClient
@@ -175,6 +177,34 @@ def check_answers(client):
         assert len(hits[0]) == min(5, len(expected)) and all(hit["id"] in allowed for hit in hits[0]), text
 
 
+def check_files(server):
+    """What `quiver dump` tells of the index files agrees with itself."""
+    for path in (server.data / "objects" / "segment").rglob("*.seg"):
+        shown = json.loads(subprocess.run([server.binary, "dump", str(path), "--json"], capture_output=True, text=True,
+                                          timeout=30, check=True).stdout)
+        # Of the segment's rows, in whichever order they were sealed, 30 words are about equally many.
+        words = [column for column in shown["columns"] if column.get("distinct") == 30]
+        assert len(words) == 1
+        assert all(re.fullmatch(r"w\d+", one["value"]) for one in words[0]["most_frequent"])
+        assert 0 < sum(one["rows"] for one in words[0]["most_frequent"]) < shown["rows"]
+    structures = set()
+    for path in (server.data / "objects" / "index").rglob("*.idx"):
+        shown = json.loads(subprocess.run([server.binary, "dump", str(path), "--json"], capture_output=True, text=True,
+                                          timeout=30, check=True).stdout)
+        if shown["kind"] != "scalar index file":
+            continue
+        structures.add(shown["structure"])
+        parts = {part["name"]: part for part in shown["sections"]}
+        assert all(part["offset"] + part["bytes"] <= shown["bytes"] for part in parts.values())
+        assert all(part["pages"] == -(-part["bytes"] // 4096) for part in parts.values())
+        if shown["structure"] == "boxes":
+            assert parts["boxes"]["entries"] == parts["rows of boxes"]["entries"] == shown["distinct"]
+        else:
+            assert parts["values"]["entries"] == shown["distinct"]
+        assert parts.get("null rows", {"entries": 0})["entries"] == shown["nulls"]
+    assert structures == {"postings", "grams", "boxes"}
+
+
 def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
     with ServerProcess(data=tmp_path / "data", arguments=["--segment.flush-min-bytes", "0"]) as server:
         client = MilvusClient(uri=server.uri)
@@ -197,6 +227,7 @@ def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
         check_answers(client)
 
         server.stop()
+        check_files(server)
         server.start()
         client = MilvusClient(uri=server.uri)
         client.load_collection("scalars")
