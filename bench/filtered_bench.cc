@@ -11,6 +11,7 @@
 //                                        and works out the exact answers among them. FILE receives them for other
 //                                        engines: u64 words per mask, u64 masks, u64 K, the masks, the answers (u32,
 //                                        queries x K)
+//     filter mask MASK [FILE]            the same for the rows whose bits are set in the file MASK (u64 words)
 //     search KEY VALUE [KEY VALUE ...]   searches all queries once under the filter; keys: ef, nprobe, recall (in
 //                                        1/1000)
 //     scan                               the same by exact scores of all rows that match
@@ -23,6 +24,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -93,9 +95,42 @@ class Runner {
 
   Status SetFilter(std::istream& in) {
     std::string kind, path;
-    uint64_t share = 0;
-    in >> kind >> share >> path;
+    in >> kind;
     words_ = (base_.rows + 63) / 64;
+    if (kind == "mask") {
+      std::string mask;
+      in >> mask >> path;
+      QUIVER_RETURN_IF_ERROR(ReadMask(mask));
+    } else {
+      uint64_t share = 0;
+      in >> share >> path;
+      QUIVER_RETURN_IF_ERROR(ChooseRows(kind, share));
+    }
+    truth_.clear();
+    for (size_t q = 0; q < queries_.rows; q += masks_per_query_ ? 1 : queries_.rows) {
+      QUIVER_ASSIGN_OR_RETURN(
+          const std::vector<uint32_t> some,
+          ExactRows(base_, queries_, q, masks_per_query_ ? 1 : queries_.rows, k_, metric_, MaskOf(q)));
+      truth_.insert(truth_.end(), some.begin(), some.end());
+    }
+    return path.empty() ? Status::Ok() : WriteFilter(path);
+  }
+
+  Status ReadMask(const std::string& path) {
+    masks_per_query_ = false;
+    masks_.assign(words_, 0);
+    std::ifstream in(path, std::ios::binary);
+    if (!in.read(reinterpret_cast<char*>(masks_.data()), static_cast<std::streamsize>(words_ * 8))) {
+      return Error(StatusCode::kIo, "cannot read {}", path);
+    }
+    if (base_.rows % 64 != 0) masks_.back() &= (uint64_t{1} << (base_.rows % 64)) - 1;
+    kept_ = 0;
+    for (const uint64_t word : masks_) kept_ += static_cast<uint64_t>(std::popcount(word));
+    return kept_ > 0 ? Status::Ok() : Error(StatusCode::kInvalidParameter, "{} keeps no row", path);
+  }
+
+  /// Rows of a share in 1/1000000.
+  Status ChooseRows(const std::string& kind, uint64_t share) {
     kept_ = std::max<uint64_t>(
         1, static_cast<uint64_t>(static_cast<double>(base_.rows) * static_cast<double>(share) / kWhole));
     masks_per_query_ = kind != "random";
@@ -121,14 +156,7 @@ class Runner {
     } else {
       return Error(StatusCode::kInvalidParameter, "unknown kind of filter: {}", kind);
     }
-    truth_.clear();
-    for (size_t q = 0; q < queries_.rows; q += masks_per_query_ ? 1 : queries_.rows) {
-      QUIVER_ASSIGN_OR_RETURN(
-          const std::vector<uint32_t> some,
-          ExactRows(base_, queries_, q, masks_per_query_ ? 1 : queries_.rows, k_, metric_, MaskOf(q)));
-      truth_.insert(truth_.end(), some.begin(), some.end());
-    }
-    return path.empty() ? Status::Ok() : WriteFilter(path);
+    return Status::Ok();
   }
 
   Status WriteFilter(const std::string& path) const {
