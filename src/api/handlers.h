@@ -16,6 +16,7 @@
 
 #include "api/exchange.h"
 #include "api/read_options.h"
+#include "api/request_cost.h"
 #include "api/result_cache.h"
 #include "api/search_leases.h"
 #include "api/service.h"
@@ -89,9 +90,11 @@ class Handlers {
 
   /// Checks the name, then finds the collection by name or alias.
   Result<std::shared_ptr<engine::Collection>> Find(const std::string& db, const std::string& name) const;
-  /// Runs `work` on the compute pool; answers "overloaded" where it takes no more.
+  /// Runs `work(pool)` on the compute pool, or, where it is expected to read more than kBulkBytes, on the bulk pool,
+  /// whose threads give way to those of the compute pool: so no quick request waits for a slow one to end. Answers
+  /// "overloaded" where that pool takes no more.
   template <typename ExchangePtr, typename Work>
-  void OnCompute(const ExchangePtr& exchange, Work work);
+  void OnCompute(const ExchangePtr& exchange, uint64_t bytes, Work work);
 
   // database_rpcs.cc
   Status CreateDatabase(const wire::CreateDatabaseRequest&, wire::common::Status*, const RpcCall&);
@@ -208,10 +211,12 @@ class Handlers {
   ThreadPool& compute_;
   ThreadPool& control_;
   const ServiceOptions options_;
+  metrics::Counter& bulk_requests_;
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   ViewLeases views_;
   SearchLeases leases_;
   ResultCache results_;
+  ThreadPool bulk_;  // last: its threads end before what they use
 };
 
 // Implementation of the templates -------------------------------------------------------------------------------------
@@ -269,8 +274,11 @@ Method Handlers::Async(const char* name, Lane lane, Handlers* self, AsyncHandler
 }
 
 template <typename ExchangePtr, typename Work>
-void Handlers::OnCompute(const ExchangePtr& exchange, Work work) {
-  if (!compute_.Submit(std::move(work))) {
+void Handlers::OnCompute(const ExchangePtr& exchange, uint64_t bytes, Work work) {
+  const bool bulk = bytes > kBulkBytes;
+  ThreadPool* pool = bulk ? &bulk_ : &compute_;
+  if (bulk) bulk_requests_.Add();
+  if (!pool->Submit([work = std::move(work), pool] { work(pool); })) {
     exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
 }

@@ -244,16 +244,18 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
   };
   if (const Status status = prepare(); !status.ok()) return exchange->Finish(status);
 
-  const auto run = [this, exchange, plan] {
-    exchange->Finish(RunHybrid(engine_, results_, &compute_, *exchange, plan.get()));
+  const auto run = [this, exchange, plan](ThreadPool* parallel) {
+    exchange->Finish(RunHybrid(engine_, results_, parallel, *exchange, plan.get()));
   };
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
   if (TimestampMs(request.guarantee_timestamp()) > now.count()) {
-    if (control_.Submit(run)) return;
+    if (control_.Submit([run, this] { run(&bulk_); })) return;
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
-  OnCompute(exchange, run);
+  uint64_t bytes = 0;
+  for (const SearchPlan& search : plan->searches) bytes += SearchBytes(search);
+  OnCompute(exchange, bytes, run);
 }
 
 void Handlers::AddHybridMethods(Handlers* self, std::vector<Method>* out) {

@@ -283,11 +283,11 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
   if (TimestampMs(request.guarantee_timestamp()) > now.count()) {
-    if (control_.Submit([run, this] { run(&compute_); })) return;
+    if (control_.Submit([run, this] { run(&bulk_); })) return;
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
   if (plan->collection->live_rows(-1) <= kInlineRows) return run(nullptr);
-  OnCompute(exchange, [run, this] { run(&compute_); });
+  OnCompute(exchange, FilterBytes(*plan->collection, plan->filter.get()), run);
 }
 
 void Handlers::AddQueryMethods(Handlers* self, std::vector<Method>* out) {

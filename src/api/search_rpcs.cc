@@ -259,18 +259,16 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
     exchange->Finish(RunSearch(engine_, leases_, views_, results_, parallel, *exchange, plan.get()));
   };
-  const auto rows = static_cast<uint64_t>(std::max<int64_t>(plan->collection->live_rows(-1), 0));
-  const uint64_t row_bytes = std::max<uint64_t>(FixedWidth(plan->field->type, plan->field->dim), 256);
-  const uint64_t scan_bytes = rows * row_bytes * std::max<uint64_t>(plan->queries.size(), 1);
+  const uint64_t bytes = SearchBytes(*plan);
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
   const bool must_wait = TimestampMs(request.guarantee_timestamp()) > now.count();
   if (must_wait) {
-    if (control_.Submit([run, this] { run(&compute_); })) return;
+    if (control_.Submit([run, this] { run(&bulk_); })) return;
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
-  if (scan_bytes <= kInlineScanBytes) return run(nullptr);
-  OnCompute(exchange, [run, this] { run(&compute_); });
+  if (bytes <= kInlineScanBytes) return run(nullptr);
+  OnCompute(exchange, bytes, run);
 }
 
 void Handlers::AddSearchMethods(Handlers* self, std::vector<Method>* out) {

@@ -155,13 +155,21 @@ std::vector<std::string> Service::ServedMethods() {
 
 // Handlers: what all areas share --------------------------------------------------------------------------------------
 
+namespace {
+/// A third of the processor time of a thread that does not give way, where both want it.
+constexpr int kBulkNice = 5;
+}  // namespace
+
 Handlers::Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& control, ServiceOptions options)
     : engine_(engine),
       compute_(compute),
       control_(control),
       options_(std::move(options)),
+      bulk_requests_(metrics::Registry::Global().GetCounter("quiver_bulk_requests_total",
+                                                            "Reads that were expected to take long, and gave way.")),
       leases_(engine.memory_budget()),
-      results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)) {}
+      results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)),
+      bulk_({.name = "bulk", .threads = compute.thread_count(), .max_queue = compute.max_queue(), .nice = kBulkNice}) {}
 
 PageLimits Handlers::PageLimitsOf(const engine::CollectionInfo& info) const {
   PageLimits page{options_.max_topk, options_.max_result_window};

@@ -117,7 +117,7 @@ void Handlers::Upsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::
   if (!prepared.ok()) return exchange->Finish(prepared.status());
   auto write = std::make_shared<engine::WriteRequest>(*std::move(prepared));
   if (!partial || write->collection->live_rows(-1) <= kInlineFilterRows) return RunUpsert(exchange, write);
-  OnCompute(exchange, [this, exchange, write] { RunUpsert(exchange, write); });
+  OnCompute(exchange, 0, [this, exchange, write](ThreadPool*) { RunUpsert(exchange, write); });
 }
 
 void Handlers::RunUpsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wire::MutationResult>>& exchange,
@@ -137,7 +137,7 @@ void Handlers::RunUpsert(const std::shared_ptr<Exchange<wire::UpsertRequest, wir
   engine_.Upsert(std::move(write), [this, exchange, sent](Result<engine::WriteResult> result) {
     if (result.status().code() == StatusCode::kConflict && !exchange->abandoned()) {
       // Somebody else's write came between reading and writing, so somebody made progress: read again.
-      return OnCompute(exchange, [this, exchange, sent] { RunUpsert(exchange, sent); });
+      return OnCompute(exchange, 0, [this, exchange, sent](ThreadPool*) { RunUpsert(exchange, sent); });
     }
     if (!result.ok()) return exchange->Finish(result.status());
     EncodeWrite(*result, exchange->request().num_rows(), exchange->response());
@@ -198,7 +198,7 @@ void Handlers::Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::
     return remove(std::move(column), std::nullopt, given);
   }
 
-  const auto by_filter = [this, exchange, collection, filter, remove] {
+  const auto by_filter = [this, exchange, collection, filter, remove](ThreadPool*) {
     std::vector<std::string> partitions;
     if (!exchange->request().partition_name().empty()) partitions.push_back(exchange->request().partition_name());
     const auto view = engine_.OpenView(*collection, partitions, 0, exchange->call().deadline());
@@ -207,8 +207,8 @@ void Handlers::Delete(const std::shared_ptr<Exchange<wire::DeleteRequest, wire::
     if (!keys.ok()) return exchange->Finish(keys.status());
     remove(*std::move(keys), view->timestamp, std::nullopt);
   };
-  if (collection->live_rows(-1) <= kInlineFilterRows) return by_filter();
-  OnCompute(exchange, by_filter);
+  if (collection->live_rows(-1) <= kInlineFilterRows) return by_filter(nullptr);
+  OnCompute(exchange, FilterBytes(*collection, filter.get()), by_filter);
 }
 
 Status Handlers::Flush(const wire::FlushRequest& request, wire::FlushResponse* response, const RpcCall&) {

@@ -76,6 +76,7 @@ class ThreadPool {
   void Stop();
 
   [[nodiscard]] size_t thread_count() const { return threads_.size(); }
+  [[nodiscard]] size_t max_queue() const { return options_.max_queue; }
   /// Tasks that wait, for metrics.
   [[nodiscard]] size_t queue_length() const;
 

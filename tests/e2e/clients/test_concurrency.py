@@ -1,5 +1,6 @@
 """Many threads on one server: writers, readers, DDL; nothing lost, nothing seen twice, nobody stuck."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -147,3 +148,33 @@ def test_partial_updates_of_different_fields_both_last(client, collections, name
         list(pool.map(update, [field for field, *_ in fields]))
     row = client.get(name, ids=[1], output_fields=["f0", "f1", "f2", "f3"])[0]
     assert [row[field] for field, *_ in fields] == [30, 30, 30, 30]
+
+
+def test_a_quick_search_does_not_wait_for_a_slow_one(server, client, collections):
+    """The slow one scans 50,000 vectors for 16,384 queries, the quick ones 2,000 for one."""
+    collections.create("slow", dim=128)
+    collections.create("quick", dim=128)
+    data = vectors(50_000, 128, 7)
+    for begin in range(0, len(data), 5000):
+        client.insert("slow", [{"id": i, "vector": data[i]} for i in range(begin, begin + 5000)])
+    client.insert("quick", [{"id": i, "vector": data[i]} for i in range(2000)])
+
+    def started():
+        return int(re.search(r"^quiver_bulk_requests_total (\d+)", server.http("/metrics")[1], re.M).group(1))
+
+    def search_slowly():
+        one = MilvusClient(uri=server.uri)
+        found = one.search("slow", data=list(data[:16_384]), limit=1)
+        one.close()
+        return found
+
+    before = started()
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(search_slowly) for _ in range(3)]
+        while started() == before:
+            assert not any(search.done() for search in slow), "a scan of that size gives way"
+        for i in range(20):
+            assert client.search("quick", data=[data[i]], limit=1)[0][0]["id"] == i
+        assert not any(search.done() for search in slow), "the quick searches waited"
+        for search in slow:
+            assert [hits[0]["id"] for hits in search.result()] == list(range(16_384))

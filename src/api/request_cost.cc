@@ -1,0 +1,42 @@
+#include "api/request_cost.h"
+
+#include <algorithm>
+
+#include "segment/segment.h"
+
+namespace quiver::api {
+namespace {
+
+/// Of one query on the index of one segment.
+constexpr uint64_t kIndexedQueryBytes = 1 << 20;
+/// Of a row that is not a vector of fixed width.
+constexpr uint64_t kLeastRowBytes = 256;
+/// Of a row under a filter.
+constexpr uint64_t kFilteredRowBytes = 16;
+
+uint64_t LiveRows(const engine::Collection& collection) {
+  return static_cast<uint64_t>(std::max<int64_t>(collection.live_rows(-1), 0));
+}
+
+}  // namespace
+
+uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter) {
+  if (filter == nullptr || filter->always_true() || filter->primary_keys() != nullptr) return 0;
+  return LiveRows(collection) * kFilteredRowBytes;
+}
+
+uint64_t SearchBytes(const SearchPlan& plan) {
+  const uint64_t queries = std::max<uint64_t>(plan.queries.size(), 1);
+  const uint64_t row_bytes = std::max<uint64_t>(FixedWidth(plan.field->type, plan.field->dim), kLeastRowBytes);
+  uint64_t bytes = FilterBytes(*plan.collection, plan.request.filter.get());
+  engine::Timestamp floor = 0;
+  for (const auto& segment : plan.collection->segments(floor)) {
+    const uint64_t scan = segment->row_count() * row_bytes;
+    const bool indexed =
+        plan.request.index && segment->sealed() && segment->FindIndex(plan.request.index->index_id) != nullptr;
+    bytes += queries * (indexed ? std::min(scan, kIndexedQueryBytes) : scan);
+  }
+  return bytes;
+}
+
+}  // namespace quiver::api

@@ -1,0 +1,24 @@
+// File: api/request_cost.h
+// What a read is expected to read, before it runs: whether it goes to the threads that answer quickly, or to those for
+// requests that others should not wait for (Handlers::OnCompute). An estimate: nothing but the order of answers hangs
+// on it. Thread rule: pure functions.
+#pragma once
+
+#include <cstdint>
+
+#include "api/search_plan.h"
+#include "engine/collection.h"
+#include "expr/filter.h"
+
+namespace quiver::api {
+
+/// Requests above so many bytes are bulk: a scan of that much takes some five milliseconds.
+inline constexpr uint64_t kBulkBytes = 64 << 20;
+
+/// Bytes that a search reads: all vectors of segments without the index, a fixed sum for each query on one that has it.
+uint64_t SearchBytes(const SearchPlan& plan);
+
+/// Bytes that it takes to find the rows of a filter; nullptr = all rows, which costs nothing.
+uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter);
+
+}  // namespace quiver::api
