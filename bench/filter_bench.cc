@@ -226,21 +226,31 @@ int Export(const char* path, uint32_t rows) {
 }
 
 std::vector<std::unique_ptr<index::ScalarIndex>> BuildIndexes(const Table& table, std::vector<std::string>* files) {
-  std::vector<std::unique_ptr<index::ScalarIndex>> indexes;
-  files->reserve(table.columns.size());
+  std::vector<index::ScalarRecipe> recipes;
   for (const Column& column : table.columns) {
-    index::ScalarRecipe recipe{.field_id = column.field_id, .type = column.type, .value_type = column.type};
+    recipes.push_back({.field_id = column.field_id, .type = column.type, .value_type = column.type});
     if (column.type == DataType::kJson) {
-      recipe.value_type = DataType::kDouble;
-      recipe.path = {"rank"};
+      recipes.back().value_type = DataType::kDouble;
+      recipes.back().path = {"rank"};
     }
+  }
+  // What an index of type NGRAM is made of, for `like` with a run of text anywhere.
+  recipes.push_back({.field_id = table.IdOf("name"),
+                     .type = DataType::kVarChar,
+                     .value_type = DataType::kVarChar,
+                     .structure = index::ScalarStructure::kGrams});
+  std::vector<std::unique_ptr<index::ScalarIndex>> indexes;
+  files->reserve(recipes.size());
+  for (const index::ScalarRecipe& recipe : recipes) {
+    const Column& column = table.columns[static_cast<size_t>(recipe.field_id - kFirstUserFieldId)];
     const bench::Timer timer;
     auto bytes = index::BuildScalarIndex(recipe, ViewOf(column), {});
     if (!bytes.ok()) return {};
     files->push_back(*std::move(bytes));
     auto opened = index::OpenScalarIndex(files->back(), "bench");
     if (!opened.ok() || !(*opened)->EnsureSound().ok()) return {};
-    fmt::print("{{\"index\":\"{}\",\"values\":{},\"bytes\":{},{}}}\n", table.schema.FindById(column.field_id)->name,
+    fmt::print("{{\"index\":\"{}\",\"grams\":{},\"values\":{},\"bytes\":{},{}}}\n",
+               table.schema.FindById(recipe.field_id)->name, recipe.structure == index::ScalarStructure::kGrams,
                (*opened)->value_count(), files->back().size(), timer.Json());
     indexes.push_back(*std::move(opened));
   }

@@ -24,7 +24,7 @@ DUCKDB = ["duckdb==2.0.0"]
 SHOWN = {
     "point": "number == 4711 (all different)", "in10k": "number in [10,000 values]", "equal": "amount == 7",
     "range": "100 < number <= 10100", "stamp": "stamp range, rising with the rows", "category": "category == 3 (int8)",
-    "tag": "tag == 'tag-007' (200 texts)", "prefix": "name like 'n00007%'", "infix": "name like '%beef%'",
+    "tag": "tag == 'tag-007' (200 texts)", "prefix": "name like 'n00007%'", "infix": "name like '%beef%' (NGRAM)",
     "json": 'doc["rank"] == 5', "term": "amount == 7, most selective of the next two",
     "five": "... and category, price, name, JSON terms", "fiveplain": "... and category, price, tag, stamp terms",
 }
