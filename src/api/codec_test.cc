@@ -155,6 +155,28 @@ TEST(PlaceholderCodec, RefusesWithThePublishedTexts) {
   EXPECT_FALSE(DecodeQueryVectors(Group(104, {"123"}), VectorField(DataType::kSparseFloatVector, 0)).ok());
 }
 
+TEST(PlaceholderCodec, ListsOfVectorsAndSingleOnes) {
+  FieldSchema field = VectorField(DataType::kArrayOfVector, 2);
+  field.element_type = DataType::kFloatVector;
+  const auto lists =
+      DecodeQueryVectors(Group(301, {Floats({1, 2}), Floats({3, 4, 5, 6})}), field, MetricType::kMaxSimCosine);
+  ASSERT_TRUE(lists.ok()) << lists.status().message();
+  ASSERT_EQ(lists->size(), 2U);
+  EXPECT_EQ((*lists)[1], Floats({3, 4, 5, 6}));
+  EXPECT_TRUE(DecodeQueryVectors(Group(101, {Floats({1, 2})}), field, MetricType::kCosine).ok());
+  for (const std::vector<float>& values : {std::vector<float>{}, {1}, {1, 2, 3}}) {
+    EXPECT_THAT(DecodeQueryVectors(Group(301, {Floats(values)}), field, MetricType::kMaxSim).status().message(),
+                HasSubstr("vector dimension mismatch"));
+  }
+  EXPECT_THAT(DecodeQueryVectors(Group(101, {Floats({1, 2})}), field, MetricType::kMaxSim).status().message(),
+              HasSubstr("vector type must be the same"));
+  EXPECT_FALSE(DecodeQueryVectors(Group(301, {Floats({1, 2})}), field, MetricType::kIp).ok()) << "no list";
+  field.element_type = DataType::kFloat16Vector;
+  const auto halves = DecodeQueryVectors(Group(301, {Floats({1, 2, 2, 1})}), field, MetricType::kMaxSimIp);
+  ASSERT_TRUE(halves.ok()) << halves.status().message();
+  EXPECT_EQ((*halves)[0], std::string("\x00\x3c\x00\x40\x00\x40\x00\x3c", 8));
+}
+
 float HalfToFloat(uint16_t half) {
   const int exponent = half >> 10 & 0x1F;
   const float mantissa = static_cast<float>(half & 0x3FF);

@@ -370,10 +370,21 @@ Status TakeSparse(const RepeatedPtrField<std::string>& rows, const FieldSchema& 
   return Status::Ok();
 }
 
-Status TakeVectorBytes(const std::string& bytes, const FieldSchema& field, const RowMarks& marks, Column* column) {
+Status TakeVectorBytes(std::string_view bytes, const FieldSchema& field, const RowMarks& marks, Column* column) {
   QUIVER_RETURN_IF_ERROR(CheckVectorBytes(bytes.size(), column->width, field, marks));
   SpreadFixed(bytes.data(), marks, column);
   return Status::Ok();
+}
+
+/// The bytes of vectors that do not travel as floats.
+std::string_view VectorBytes(const VectorField& vectors) {
+  switch (vectors.data_case()) {
+    case VectorField::kFloat16Vector: return vectors.float16_vector();
+    case VectorField::kBfloat16Vector: return vectors.bfloat16_vector();
+    case VectorField::kBinaryVector: return vectors.binary_vector();
+    case VectorField::kInt8Vector: return vectors.int8_vector();
+    default: return {};
+  }
 }
 
 Status TakeVectors(const VectorField& vectors, const FieldSchema& field, const RowMarks& marks, Column* column) {
@@ -416,13 +427,54 @@ Status TakeVectors(const VectorField& vectors, const FieldSchema& field, const R
     default: return InvalidParameter("undefined data type:{}: invalid parameter", DataTypeName(field.type));
   }
   QUIVER_RETURN_IF_ERROR(CheckDimension(vectors, field));
-  switch (kind) {
-    case VectorField::kFloatVector: return TakeFloatVectors(vectors.float_vector().data(), field, marks, column);
-    case VectorField::kFloat16Vector: return TakeVectorBytes(vectors.float16_vector(), field, marks, column);
-    case VectorField::kBfloat16Vector: return TakeVectorBytes(vectors.bfloat16_vector(), field, marks, column);
-    case VectorField::kBinaryVector: return TakeVectorBytes(vectors.binary_vector(), field, marks, column);
-    default: return TakeVectorBytes(vectors.int8_vector(), field, marks, column);
+  if (kind == VectorField::kFloatVector) {
+    return TakeFloatVectors(vectors.float_vector().data(), field, marks, column);
   }
+  return TakeVectorBytes(VectorBytes(vectors), field, marks, column);
+}
+
+/// The vectors of one row of an array of vectors, in the form of the field: what clients may send for a vector field
+/// they may send here.
+Status TakeVectorList(const VectorField& vectors, const FieldSchema& element, size_t row, Column* column) {
+  const size_t width = FixedWidth(element.type, element.dim);
+  // An empty list may come without a form.
+  if (vectors.data_case() == VectorField::DATA_NOT_SET) {
+    column->Append(PackElements(0, {}));
+    return Status::Ok();
+  }
+  Column list = Column::Make(element.field_id, element.type, element.dim);
+  const bool floats = vectors.data_case() == VectorField::kFloatVector;
+  const size_t sent_bytes =
+      floats ? static_cast<size_t>(vectors.float_vector().data_size()) * sizeof(float) : VectorBytes(vectors).size();
+  const size_t sent_width = floats ? static_cast<size_t>(element.dim) * sizeof(float) : width;
+  const size_t count = sent_bytes / sent_width;
+  const RowMarks marks{.rows = count, .present = count, .valid = nullptr};
+  if (Status status = TakeVectors(vectors, element, marks, &list); !status.ok()) {
+    return Status(status.code(), fmt::format("{}: row {}", status.message(), row));
+  }
+  column->Append(PackElements(count, {reinterpret_cast<const char*>(list.fixed.data()), list.fixed.size()}));
+  return Status::Ok();
+}
+
+/// Reads arrays of vectors. Rows without a value have no entry, or, from some clients, an empty one.
+Status TakeVectorLists(const VectorField& vectors, const FieldSchema& field, const RowMarks& marks, Column* column) {
+  if (vectors.data_case() != VectorField::kVectorArray) return Mismatch(field, "array ", "need vector array");
+  const auto& lists = vectors.vector_array();
+  const auto sent = static_cast<size_t>(lists.data_size());
+  const bool all_sent = sent == marks.rows;
+  if (!all_sent) QUIVER_RETURN_IF_ERROR(CheckCount(field, marks, sent));
+  FieldSchema element = field;
+  element.type = field.element_type;
+  int next = 0;
+  for (size_t row = 0; row < marks.rows; ++row) {
+    if (!marks.has(row)) {
+      column->AppendNull();
+      next += all_sent ? 1 : 0;
+      continue;
+    }
+    QUIVER_RETURN_IF_ERROR(TakeVectorList(lists.data(next++), element, row, column));
+  }
+  return Status::Ok();
 }
 
 // Output --------------------------------------------------------------------------------------------------------------
@@ -517,7 +569,37 @@ void PutScalars(const Column& column, const FieldSchema& field, const TimeZone& 
   }
 }
 
+/// Writes dense vectors of `type` that lie back to back.
+void PutVectorBytes(DataType type, std::string_view bytes, VectorField* out) {
+  switch (type) {
+    case DataType::kFloatVector: {
+      auto* floats = out->mutable_float_vector()->mutable_data();
+      floats->Resize(static_cast<int>(bytes.size() / sizeof(float)), 0);
+      if (!bytes.empty()) std::memcpy(floats->mutable_data(), bytes.data(), bytes.size());
+      return;
+    }
+    case DataType::kFloat16Vector: return out->set_float16_vector(bytes.data(), bytes.size());
+    case DataType::kBFloat16Vector: return out->set_bfloat16_vector(bytes.data(), bytes.size());
+    case DataType::kBinaryVector: return out->set_binary_vector(bytes.data(), bytes.size());
+    default: return out->set_int8_vector(bytes.data(), bytes.size());
+  }
+}
+
 void PutVectors(const Column& column, const FieldSchema& field, VectorField* out) {
+  if (column.type == DataType::kArrayOfVector) {
+    out->set_dim(field.dim);
+    auto* lists = out->mutable_vector_array();
+    lists->set_dim(field.dim);
+    lists->set_element_type(static_cast<wire::schema::DataType>(field.element_type));
+    // As of arrays of scalars there is an entry for every row: clients find it by the row's number.
+    for (size_t row = 0; row < column.rows; ++row) {
+      VectorField* list = lists->add_data();
+      list->set_dim(field.dim);
+      PutVectorBytes(field.element_type, ArrayReader(column.Bytes(row), field.element_type, field.dim).elements(),
+                     list);
+    }
+    return;
+  }
   if (column.type == DataType::kSparseFloatVector) {
     auto* sparse = out->mutable_sparse_float_vector();
     int64_t dim = 0;
@@ -536,26 +618,13 @@ void PutVectors(const Column& column, const FieldSchema& field, VectorField* out
     return;
   }
   out->set_dim(field.dim);
-  std::string bytes;
-  if (column.valid.empty()) {
-    bytes.assign(reinterpret_cast<const char*>(column.fixed.data()), column.fixed.size());
-  } else {
-    for (size_t row = 0; row < column.rows; ++row) {
-      if (!column.IsNull(row)) bytes.append(column.Bytes(row));
-    }
+  const std::string_view all(reinterpret_cast<const char*>(column.fixed.data()), column.fixed.size());
+  if (column.valid.empty()) return PutVectorBytes(column.type, all, out);
+  std::string present;
+  for (size_t row = 0; row < column.rows; ++row) {
+    if (!column.IsNull(row)) present.append(column.Bytes(row));
   }
-  switch (column.type) {
-    case DataType::kFloatVector: {
-      auto* floats = out->mutable_float_vector()->mutable_data();
-      floats->Resize(static_cast<int>(bytes.size() / sizeof(float)), 0);
-      if (!bytes.empty()) std::memcpy(floats->mutable_data(), bytes.data(), bytes.size());
-      return;
-    }
-    case DataType::kFloat16Vector: return out->set_float16_vector(std::move(bytes));
-    case DataType::kBFloat16Vector: return out->set_bfloat16_vector(std::move(bytes));
-    case DataType::kBinaryVector: return out->set_binary_vector(std::move(bytes));
-    default: return out->set_int8_vector(std::move(bytes));
-  }
+  PutVectorBytes(column.type, present, out);
 }
 
 }  // namespace
@@ -580,7 +649,9 @@ Result<Column> DecodeColumn(const FieldData& data, const FieldSchema& field, siz
   if (marks.present == 0 && !HasData(data)) {
     for (size_t row = 0; row < num_rows; ++row) column.AppendNull();
   } else if (IsVector(field.type)) {
-    QUIVER_RETURN_IF_ERROR(TakeVectors(data.vectors(), field, marks, &column));
+    const bool lists = field.type == DataType::kArrayOfVector;
+    QUIVER_RETURN_IF_ERROR(lists ? TakeVectorLists(data.vectors(), field, marks, &column)
+                                 : TakeVectors(data.vectors(), field, marks, &column));
   } else {
     QUIVER_RETURN_IF_ERROR(TakeScalars(data.scalars(), field, marks, zone, &column));
   }

@@ -413,6 +413,51 @@ TEST(FieldDataCodec, StructArraysTravelBySubFields) {
   EXPECT_EQ(DecodeRows(columns, schema, 1).status().code(), StatusCode::kFieldNotFound);
 }
 
+TEST(FieldDataCodec, ListsOfVectors) {
+  for (const DataType type : {DataType::kFloatVector, DataType::kFloat16Vector, DataType::kBinaryVector}) {
+    FieldSchema field = MakeField("r[v]", DataType::kArrayOfVector);
+    field.struct_name = "r";
+    field.element_type = type;
+    field.dim = 8;
+    field.nullable = true;
+    const size_t width = FixedWidth(type, 8);
+    FieldData data;
+    for (const bool valid : {true, false, true}) data.add_valid_data(valid);
+    auto* lists = data.mutable_vectors()->mutable_vector_array();
+    lists->add_data()->set_dim(8);  // an empty list
+    auto* two = lists->add_data();
+    two->set_dim(8);
+    if (type == DataType::kBinaryVector) {
+      two->set_binary_vector("ab");
+    } else {
+      for (int i = 0; i < 16; ++i) two->mutable_float_vector()->add_data(static_cast<float>(i));
+    }
+    const auto column = DecodeColumn(data, field, 3);
+    ASSERT_TRUE(column.ok()) << column.status().ToString();
+    EXPECT_TRUE(column->IsNull(1));
+    EXPECT_EQ(ArrayReader(column->Bytes(0), type, 8).size(), 0U);
+    const ArrayReader list(column->Bytes(2), type, 8);
+    ASSERT_EQ(list.size(), 2U);
+    EXPECT_EQ(list.elements().size(), 2 * width);
+    EXPECT_EQ(list.Element(1), list.elements().substr(width));
+
+    FieldData out;
+    EncodeColumn(*column, field, &out, {});
+    const auto& sent = out.vectors().vector_array();
+    EXPECT_EQ(static_cast<int>(sent.element_type()), static_cast<int>(type));
+    EXPECT_EQ(sent.dim(), 8);
+    ASSERT_EQ(sent.data_size(), 3) << "an entry for every row";
+    const auto again = DecodeColumn(out, field, 3);
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    EXPECT_EQ(again->blob, column->blob);
+
+    two->set_dim(4);
+    EXPECT_THAT(DecodeColumn(data, field, 3).status().message(), HasSubstr("row 2"));
+    lists->mutable_data()->RemoveLast();
+    EXPECT_THAT(DecodeColumn(data, field, 3).status().message(), HasSubstr("the length of field is wrong"));
+  }
+}
+
 TEST(FieldDataCodec, IdsOfBothKinds) {
   Column keys = Column::Make(100, DataType::kInt64);
   keys.AppendValue<int64_t>(3);

@@ -1,5 +1,6 @@
 #include "api/placeholder_codec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -26,6 +27,11 @@ std::string_view KernelTypeName(int type) {
     case PlaceholderType::Int8Vector: return "VECTOR_INT8";
     case PlaceholderType::VarChar: return "VARCHAR";
     case PlaceholderType::Int64: return "INT64";
+    case PlaceholderType::EmbListBinaryVector:
+    case PlaceholderType::EmbListFloatVector:
+    case PlaceholderType::EmbListFloat16Vector:
+    case PlaceholderType::EmbListBFloat16Vector:
+    case PlaceholderType::EmbListInt8Vector: return "EMBEDDING_LIST";
     default: return "VECTOR_ARRAY";
   }
 }
@@ -87,7 +93,8 @@ void QueryVectors::Reserve(size_t count, size_t bytes) {
   bytes_.reserve(bytes);
 }
 
-Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, const FieldSchema& field) {
+Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, const FieldSchema& field,
+                                        MetricType metric) {
   wire::common::PlaceholderGroup group;
   if (!group.ParseFromArray(placeholder_group.data(), static_cast<int>(placeholder_group.size()))) {
     return InvalidParameter("the placeholder group cannot be decoded: invalid parameter");
@@ -97,16 +104,22 @@ Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, cons
                             group.placeholders_size());
   }
   const auto& placeholder = group.placeholders(0);
+  const bool lists = IsMaxSim(metric);
+  const DataType vector_type = field.type == DataType::kArrayOfVector ? field.element_type : field.type;
+  // The placeholders of lists have the numbers of their vectors and an offset.
+  constexpr int kListOffset = PlaceholderType::EmbListFloatVector - PlaceholderType::FloatVector;
   const auto type = static_cast<int>(placeholder.type());
-  const bool convert = type == PlaceholderType::FloatVector &&
-                       (field.type == DataType::kFloat16Vector || field.type == DataType::kBFloat16Vector);
-  if (type != static_cast<int>(field.type) && !convert) {
+  const int sent = lists ? type - kListOffset : type;
+  const bool convert = sent == PlaceholderType::FloatVector &&
+                       (vector_type == DataType::kFloat16Vector || vector_type == DataType::kBFloat16Vector);
+  if (sent != static_cast<int>(vector_type) && !convert) {
+    const int wanted = static_cast<int>(vector_type) + (lists ? kListOffset : 0);
     return InvalidParameter("vector type must be the same, field {} - type {}, search ph type {}: invalid parameter",
-                            field.name, KernelTypeName(static_cast<int>(field.type)), KernelTypeName(type));
+                            field.name, KernelTypeName(wanted), KernelTypeName(type));
   }
 
   QueryVectors out;
-  if (field.type == DataType::kSparseFloatVector) {
+  if (vector_type == DataType::kSparseFloatVector) {
     out.Reserve(static_cast<size_t>(placeholder.values_size()), 0);
     for (const std::string& row : placeholder.values()) {
       if (row.size() % 8 != 0) {
@@ -119,23 +132,24 @@ Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, cons
     return out;
   }
 
-  const auto dim = static_cast<size_t>(field.dim);
-  const size_t width = FixedWidth(field.type, field.dim);
-  const size_t sent_width = convert ? dim * sizeof(float) : width;
+  const size_t width = FixedWidth(vector_type, field.dim);
+  const size_t sent_width = convert ? static_cast<size_t>(field.dim) * sizeof(float) : width;
   out.Reserve(static_cast<size_t>(placeholder.values_size()), static_cast<size_t>(placeholder.values_size()) * width);
-  const bool has_floats = field.type != DataType::kBinaryVector && field.type != DataType::kInt8Vector;
-  std::string converted(convert ? width : 0, '\0');
+  const bool has_floats = vector_type != DataType::kBinaryVector && vector_type != DataType::kInt8Vector;
+  std::string converted;
   for (const std::string& value : placeholder.values()) {
-    if (value.size() != sent_width) {
+    const size_t vectors = lists ? std::max<size_t>(value.size() / sent_width, 1) : 1;
+    if (value.size() != vectors * sent_width) {
       return InvalidParameter("vector dimension mismatch, expected vector size(byte) {}, actual {}.: invalid parameter",
                               sent_width, value.size());
     }
     std::string_view vector = value;
     if (convert) {
-      ConvertFloats(value.data(), dim, field.type, converted.data());
+      converted.resize(vectors * width);
+      ConvertFloats(value.data(), value.size() / sizeof(float), vector_type, converted.data());
       vector = converted;
     }
-    if (has_floats) QUIVER_RETURN_IF_ERROR(CheckFinite(vector, field.type));
+    if (has_floats) QUIVER_RETURN_IF_ERROR(CheckFinite(vector, vector_type));
     out.Append(vector);
   }
   return out;

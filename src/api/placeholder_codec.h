@@ -12,7 +12,8 @@
 
 namespace quiver::api {
 
-/// Query vectors of one search as bytes of the field's type, back to back in one buffer.
+/// Query vectors of one search as bytes of the field's type, back to back in one buffer. Of a search by lists each
+/// query is a list, whose vectors lie back to back.
 class QueryVectors {
  public:
   [[nodiscard]] size_t size() const { return ends_.size(); }
@@ -35,7 +36,9 @@ class QueryVectors {
 };
 
 /// Decodes the query vectors for `field`: same type (float32 is converted for 16-bit float fields), same dimension,
-/// finite values, sparse rows sorted. Errors: kInvalidParameter in the published wording.
-Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, const FieldSchema& field);
+/// finite values, sparse rows sorted. Of an array of vectors `metric` decides whether they are single vectors or lists
+/// of at least one. Errors: kInvalidParameter in the published wording.
+Result<QueryVectors> DecodeQueryVectors(std::string_view placeholder_group, const FieldSchema& field,
+                                        MetricType metric = MetricType::kNone);
 
 }  // namespace quiver::api

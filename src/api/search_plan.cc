@@ -49,9 +49,9 @@ Result<IndexSpec> IndexOf(const engine::CollectionInfo& info, const FieldSchema&
   }
   IndexSpec spec;
   spec.index_type = "AUTOINDEX";
-  spec.metric = DefaultMetric(field.type);
+  spec.metric = DefaultMetric(field);
   if (const std::string* metric = FindValue(params, "metric_type"); metric != nullptr && !metric->empty()) {
-    QUIVER_RETURN_IF_ERROR(CheckMetric(field.type, *metric));
+    QUIVER_RETURN_IF_ERROR(CheckMetric(field, *metric));
     spec.metric = ParseMetricType(*metric);
   }
   return spec;
@@ -97,8 +97,19 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
     plan->request.index->exact = ReadFlag(params, "iterator");
   }
 
+  const bool elements = plan->field->type == DataType::kArrayOfVector && !IsMaxSim(spec.metric);
+  if (elements && request.has_ids()) {
+    return Error(StatusCode::kUnimplemented,
+                 "ids in search for the vectors of an array by metric type {} are not supported yet, field {}",
+                 MetricTypeName(spec.metric), plan->field->name);
+  }
+  if (elements && ReadFlag(params, "iterator")) {
+    return Error(StatusCode::kUnimplemented,
+                 "iterators over the vectors of an array by metric type {} are not supported yet, field {}",
+                 MetricTypeName(spec.metric), plan->field->name);
+  }
   if (!request.has_ids()) {
-    QUIVER_ASSIGN_OR_RETURN(plan->queries, DecodeQueryVectors(request.placeholder_group(), *plan->field));
+    QUIVER_ASSIGN_OR_RETURN(plan->queries, DecodeQueryVectors(request.placeholder_group(), *plan->field, spec.metric));
   }
   const auto queries = request.has_ids() ? request.ids().int_id().data_size() + request.ids().str_id().data_size()
                                          : static_cast<int64_t>(plan->queries.size());
@@ -163,6 +174,7 @@ void EncodeResults(const query::SearchResult& result, const engine::CollectionIn
   }
   // Older clients know one field only.
   if (out->group_by_field_values_size() == 1) *out->mutable_group_by_field_value() = out->group_by_field_values(0);
+  for (const uint32_t element : result.elements) out->mutable_element_indices()->add_data(element);
   out->set_primary_field_name(schema.primary().name);
 }
 

@@ -156,17 +156,21 @@ Result<QueryVectors> VectorsOfKeys(const wire::schema::IDs& ids, const FieldSche
   std::unordered_map<std::string_view, size_t> row_of;
   for (size_t row = 0; row < rows.rows; ++row) row_of.emplace(rows.columns[0].Bytes(row), row);
   QueryVectors vectors;
+  const bool lists = field.type == DataType::kArrayOfVector;
   for (size_t i = 0; i < count; ++i) {
     const int at = static_cast<int>(i);
     const int64_t number = ints ? ids.int_id().data(at) : 0;
     const std::string_view key = ints ? std::string_view(reinterpret_cast<const char*>(&number), sizeof(number))
                                       : std::string_view(ids.str_id().data(at));
     const auto found = row_of.find(key);
-    if (found == row_of.end() || rows.columns[1].IsNull(found->second)) {
+    const std::string_view value = found == row_of.end() ? std::string_view() : rows.columns[1].Bytes(found->second);
+    const bool none = found == row_of.end() || rows.columns[1].IsNull(found->second);
+    const std::string_view vector = lists ? ArrayReader(value, field.element_type, field.dim).elements() : value;
+    if (none || (lists && vector.empty())) {
       return InvalidParameter("no vector of primary key {} in field {}: invalid parameter",
                               ints ? std::to_string(number) : std::string(key), field.name);
     }
-    vectors.Append(rows.columns[1].Bytes(found->second));
+    vectors.Append(vector);
   }
   return vectors;
 }
@@ -267,7 +271,9 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     if (control_.Submit([run, this] { run(&bulk_); })) return;
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
-  if (bytes <= kInlineScanBytes) return run(nullptr);
+  // Of lists against lists a few rows are much work already.
+  const bool lists = plan->field->type == DataType::kArrayOfVector;
+  if (!lists && bytes <= kInlineScanBytes) return run(nullptr);
   OnCompute(exchange, bytes, run);
 }
 

@@ -138,6 +138,14 @@ FieldRef Analyzer::RefOf(const FieldSchema& field) {
   return ref;
 }
 
+FieldRef Analyzer::ArrayOf(const std::vector<const FieldSchema*>& sub_fields) {
+  const auto scalar = std::find_if(sub_fields.begin(), sub_fields.end(),
+                                   [](const FieldSchema* field) { return field->type == DataType::kArray; });
+  FieldRef ref = RefOf(scalar != sub_fields.end() ? **scalar : *sub_fields.front());
+  ref.type = DataType::kArray;  // vectors, too, begin with their number
+  return ref;
+}
+
 bool Analyzer::Resolve(const std::string& name, FieldRef* ref, const FieldSchema** found) {
   if (!element_struct_.empty()) {
     return Fail("only sub-fields $[name] can be used inside element_filter or MATCH_* expressions, got: {}", name);

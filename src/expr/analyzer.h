@@ -83,6 +83,8 @@ class Analyzer {
   // --- names ---------------------------------------------------------------------------------------------------------
 
   static FieldRef RefOf(const FieldSchema& field);
+  /// One of a struct array's sub-fields, to read as an array: for its lengths and nulls, which all of them share.
+  static FieldRef ArrayOf(const std::vector<const FieldSchema*>& sub_fields);
 
   /// Finds a field, or the dynamic field with `name` as the first key.
   bool Resolve(const std::string& name, FieldRef* ref, const FieldSchema** found = nullptr);

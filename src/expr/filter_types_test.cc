@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "expr/element_condition.h"
 #include "expr/filter.h"
 #include "expr/test_table.h"
 
@@ -307,6 +308,70 @@ TEST(FilterTypes, StructArrays) {
                  {"r is null", "2"},
                  {"r is not null", "0 1 3 4"},
              });
+}
+
+TEST(FilterTypes, ConditionsOfSingleElements) {
+  const CollectionSchema schema = RecordSchema();
+  const FieldSchema& number = *schema.Find("r[n]");
+  Column numbers = Column::Make(number.field_id, DataType::kArray, 0, DataType::kInt32);
+  const auto append = [&numbers](const std::vector<int32_t>& values) {
+    ArrayWriter writer(DataType::kInt32);
+    for (const int32_t value : values) writer.AppendValue(value);
+    numbers.Append(writer.Take());
+  };
+  append({5, 1, 7});
+  append({});
+  numbers.AppendNull();
+  append({9, 9});
+  std::vector<int32_t> many(4000);
+  for (size_t i = 0; i < many.size(); ++i) many[i] = i % 1000 == 999 ? 8 : 0;
+  append(many);  // together more than a chunk
+  append(many);
+  const auto condition_of = [&schema](const char* text) {
+    const auto filter = Filter::Compile(text, schema);
+    EXPECT_TRUE(filter.ok()) << filter.status().ToString();
+    return ElementCondition::Of(**filter, schema, "r");
+  };
+  EXPECT_EQ(condition_of("n > 3"), nullptr);
+  EXPECT_EQ(condition_of("MATCH_ANY(r, $[n] > 1)"), nullptr);
+  const auto condition = condition_of("n >= 0 && element_filter(r, $[n] > 4)");
+  ASSERT_NE(condition, nullptr);
+  ASSERT_EQ(condition->field_ids(), std::vector<int64_t>{number.field_id});
+  const ColumnView view = ViewOf(numbers);
+  RowElements found;
+  condition->Evaluate({&view, 1}, numbers.rows, nullptr, &found);
+  const auto of = [&found](size_t row) {
+    const auto span = found.Of(row);
+    return std::vector<uint16_t>(span.begin(), span.end());
+  };
+  const std::vector<uint16_t> of_many{999, 1999, 2999, 3999};
+  EXPECT_EQ(of(0), (std::vector<uint16_t>{0, 2}));
+  EXPECT_TRUE(of(1).empty());
+  EXPECT_TRUE(of(2).empty());
+  EXPECT_EQ(of(3), (std::vector<uint16_t>{0, 1}));
+  EXPECT_EQ(of(4), of_many);
+  EXPECT_EQ(of(5), of_many);
+  const uint64_t mask = 0b101001;
+  condition->Evaluate({&view, 1}, numbers.rows, &mask, &found);
+  EXPECT_EQ(of(0), (std::vector<uint16_t>{0, 2}));
+  EXPECT_EQ(of(3), (std::vector<uint16_t>{0, 1}));
+  EXPECT_TRUE(of(4).empty());
+  EXPECT_EQ(of(5), of_many);
+}
+
+TEST(FilterTypes, StructArraysOfVectorsAlone) {
+  FieldSchema vectors = TestField("r[v]", DataType::kArrayOfVector, true, DataType::kFloatVector);
+  vectors.struct_name = "r";
+  vectors.dim = 2;
+  CollectionSchema schema = SchemaOf({vectors, TestField("n", DataType::kInt64)});
+  schema.struct_arrays.push_back({.name = "r"});
+  for (const char* text : {"array_length(r) == 2", "r is null", "n > 1 and r is not null"}) {
+    EXPECT_TRUE(Filter::Compile(text, schema).ok()) << text;
+  }
+  for (const char* text : {"r[v] == 1", "r[0][v] == 1", "element_filter(r, $[v] > 1)", "array_contains(r[v], 1)",
+                           "r[v] is null", "array_length(r[v]) == 1"}) {
+    EXPECT_NE(ErrorOf(text, schema), "accepted") << text;
+  }
 }
 
 TEST(FilterTypes, StructArrayErrors) {

@@ -65,7 +65,7 @@ bool Analyzer::VisitIsNull(const Syntax& node, Operand* out) {
   if (child.kind == SyntaxKind::kPath) {
     if (!ResolvePath(child, &field)) return false;
   } else if (const auto subs = schema_.SubFields(child.name); !subs.empty()) {
-    field = RefOf(*subs.front());
+    field = ArrayOf(subs);
   } else if (!Resolve(child.name, &field)) {
     return false;
   }
@@ -148,7 +148,7 @@ bool Analyzer::VisitArrayLength(const Syntax& node, Operand* out) {
   Operand column;
   const Syntax& child = *node.children[0];
   if (const auto subs = schema_.SubFields(child.kind == SyntaxKind::kName ? child.name : ""); !subs.empty()) {
-    SetColumn(RefOf(*subs.front()), &column);
+    SetColumn(ArrayOf(subs), &column);
   } else if (!Visit(child, &column)) {
     return false;
   }
@@ -304,7 +304,7 @@ bool Analyzer::VisitStructMatch(const Syntax& node, Operand* out) {
     return Fail("the condition of {} must be a boolean expression: {}", node.name, tree_.TextOf(*node.children[1]));
   }
   if (Uses(*condition.predicate, IsSample)) return Fail("random sample expression cannot be used in {}", node.name);
-  PredicatePtr predicate = MakePredicate(Predicate::Kind::kElements, RefOf(*subs.front()));
+  PredicatePtr predicate = MakePredicate(Predicate::Kind::kElements, ArrayOf(subs));
   predicate->is_element_filter = node.function == Function::kElementFilter;
   predicate->count = node.option;
   switch (node.function) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "index/internal/flat_queries.h"
+#include "index/internal/flat_tile.h"
 
 namespace quiver::index {
 namespace {
@@ -23,10 +24,6 @@ constexpr size_t kSparseBlockRows = 1024;
 /// Rows of a block that are shared by a batch: small enough for the second-level cache at usual widths.
 constexpr size_t kBatchRows = 64;
 static_assert(kBatchRows % CodeKernels::kGroup == 0 && kBatchRows <= 64);
-/// Bytes of rows that one tile call keeps in the first-level cache.
-constexpr size_t kTileBytes = 20 * 1024;
-/// Queries of one tile call in the exact path of batches.
-constexpr size_t kTileQueries = 24;
 
 /// A run of rows that the mask keeps: consecutive from `first` (ids == nullptr), or listed.
 struct Block {
@@ -63,12 +60,6 @@ FlatScratch& FlatScratch::operator=(FlatScratch&&) noexcept = default;
 FlatScratch::~FlatScratch() = default;
 
 namespace {
-
-template <class T>
-T* Sized(std::vector<T>& buffer, size_t size) {
-  if (buffer.size() < size) buffer.resize(size);
-  return buffer.data();
-}
 
 /// Calls `visit(Block)` for all kept rows in blocks of at most `block_rows`.
 template <class Visit>
@@ -119,42 +110,6 @@ void OfferAll(TopK& results, const float* scores, const Block& block, uint64_t f
   for (size_t i = 0; i < block.count; ++i) results.Offer(scores[i], first_row + block.row(i));
 }
 
-/// Offers `count` sums of a dense kernel. Most are seen to be too bad by one comparison; only the others are finished.
-/// stored(i) gives row i as stored, id(i) its row id.
-template <class Stored, class Id>
-void OfferSums(const FlatQueries::Impl& queries, size_t q, const float* sums, const float* norms, size_t count,
-               const Stored& stored, const Id& id, TopK& results) {
-  const auto offer = [&](size_t i, float norm) { results.Offer(queries.Finish(q, sums[i], norm, stored(i)), id(i)); };
-  float threshold = results.threshold();
-  switch (queries.metric) {
-    case MetricType::kL2:
-      for (size_t i = 0; i < count; ++i) {
-        if (sums[i] > threshold) continue;
-        offer(i, 0);
-        threshold = results.threshold();
-      }
-      return;
-    case MetricType::kIp:
-      for (size_t i = 0; i < count; ++i) {
-        if (sums[i] < threshold) continue;
-        offer(i, 0);
-        threshold = results.threshold();
-      }
-      return;
-    default: break;
-  }
-  // cos < t  <=>  s |s| < t |t| |x|^2 |q|^2 for s = q.x; a margin covers the rounding here. NaN and norms out of the
-  // safe range fail the test and are finished.
-  const auto limit_of = [&](float t) { return (t * std::abs(t) - 1e-5f) * queries.norms[q]; };
-  float limit = limit_of(threshold);
-  const bool safe_query = queries.norms[q] > kLeastCosineNorm2;
-  for (size_t i = 0; i < count; ++i) {
-    if (safe_query && norms[i] > kLeastCosineNorm2 && sums[i] * std::abs(sums[i]) < limit * norms[i]) continue;
-    offer(i, norms[i]);
-    limit = limit_of(results.threshold());
-  }
-}
-
 /// Sums of one dense query and a block, by the kernel of the metric; `norms` only for cosine.
 void SumDense(const FlatQueries::Impl& queries, size_t q, const Rows& rows, float* sums, float* norms) {
   const simd::DenseKernels& kernels = queries.dense();
@@ -194,27 +149,15 @@ void ScoreBatchPlain(const FlatQueries::Impl& queries, const BatchBlock& batch, 
                      FlatScratch::Impl& scratch) {
   const auto dim = static_cast<size_t>(queries.dim);
   const bool cosine = queries.metric == MetricType::kCosine;
-  const auto tile = queries.metric == MetricType::kL2 ? batch.kernels->l2_tile : batch.kernels->ip_tile;
   const size_t count = batch.block.count;
   float* norms = Sized(scratch.norms, kBatchRows);
   if (cosine) batch.kernels->norm(batch.rows, dim, norms);
   float* scores = Sized(scratch.scores, kTileQueries * kBatchRows);
   // Few queries are bound by memory: they take the block at once, so that the tile reads it as streams far apart.
-  const size_t tile_rows = queries.nq < kMinFilterQueries
-                               ? kBatchRows
-                               : std::clamp<size_t>(kTileBytes / (batch.rows.stride + 1), 4, kBatchRows);
+  const size_t tile_rows = queries.nq < kMinFilterQueries ? kBatchRows : TileRows(batch.rows.stride);
   for (size_t q = 0; q < queries.nq; q += kTileQueries) {
     const size_t query_count = std::min(kTileQueries, queries.nq - q);
-    for (size_t r = 0; r < count; r += tile_rows) {
-      Rows rows = batch.rows;
-      rows.count = std::min(tile_rows, count - r);
-      if (rows.ids != nullptr) {
-        rows.ids += r;
-      } else {
-        rows.base += r * rows.stride;
-      }
-      tile(rows, queries.query(q), queries.query_stride, query_count, dim, scores + r, kBatchRows);
-    }
+    TileSums(queries, *batch.kernels, batch.rows, tile_rows, q, query_count, scores, kBatchRows);
     for (size_t j = 0; j < query_count; ++j) {
       OfferSums(
           queries, q + j, scores + j * kBatchRows, norms, count, [&](size_t i) { return batch.stored(i); },

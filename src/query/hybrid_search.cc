@@ -1,9 +1,11 @@
 #include "query/hybrid_search.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "index/array_search.h"
 #include "query/explanation.h"
 #include "query/ranking.h"
 #include "query/sound_view.h"
@@ -43,6 +45,13 @@ Result<std::vector<Hit>> GroupFused(const HybridRequest& request, const std::vec
   return page;
 }
 
+/// Makes hits of elements, best first, hits of rows: each counts by its best element.
+void KeepRows(std::vector<Hit>& hits) {
+  std::unordered_set<uint64_t> seen;
+  for (Hit& hit : hits) hit.row = index::HitRow(hit.row);
+  std::erase_if(hits, [&seen](const Hit& hit) { return !seen.insert(hit.row).second; });
+}
+
 Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* parallel) {
   const size_t nq = request.searches.front().queries.size();
   std::vector<std::vector<RankedList>> lists(nq);
@@ -55,6 +64,7 @@ Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* para
     if (explanation != nullptr) search.explanation = &explanation->searches[i];
     QUIVER_ASSIGN_OR_RETURN(std::vector<std::vector<Hit>> pages, RankQueries(search, parallel));
     for (size_t query = 0; query < nq; ++query) {
+      if (FindsElements(search)) KeepRows(pages[query]);
       if (search.explanation != nullptr) search.explanation->results += pages[query].size();
       lists[query].push_back({.metric = search.metric, .hits = std::move(pages[query])});
     }
@@ -77,7 +87,7 @@ Result<SearchResult> FuseSegments(const HybridRequest& request, ThreadPool* para
   const Step output(explanation, "output");
   QUIVER_ASSIGN_OR_RETURN(SearchResult result,
                           MakeResult(request.view, pages, request.output_fields,
-                                     request.group ? request.group->fields : std::vector<int64_t>()));
+                                     request.group ? request.group->fields : std::vector<int64_t>(), false));
   if (explanation != nullptr) explanation->results = result.scores.size();
   return result;
 }

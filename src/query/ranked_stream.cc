@@ -43,8 +43,7 @@ Result<std::unique_ptr<RankedStream>> RankedStream::Open(const SearchRequest& re
 
 Status RankedStream::OpenSources() {
   const FieldSchema* field = request_.view.info->schema->FindById(request_.field_id);
-  QUIVER_ASSIGN_OR_RETURN(queries_,
-                          index::FlatQueries::Make(field->type, field->dim, request_.metric, request_.queries));
+  QUIVER_ASSIGN_OR_RETURN(queries_, ScanQueries::Make(request_, *field, request_.queries));
   bool scanned = false;
   for (size_t i = 0; i < plan_->segments.size(); ++i) {
     const SegmentPlan& plan = plan_->segments[i];
@@ -61,7 +60,7 @@ Status RankedStream::OpenSources() {
         .exact = options_.exact,
         .nearest = options_.nearest};
     const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
-    auto stream = plan.index->index().OpenStream(*queries_, 0, vectors, filter, options, RowId(i, 0));
+    auto stream = plan.index->index().OpenStream(queries_->vectors(), 0, vectors, filter, options, RowId(i, 0));
     Source source;
     source.segment = i;
     if (stream.ok()) {

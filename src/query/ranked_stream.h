@@ -20,6 +20,7 @@
 #include "index/flat_search.h"
 #include "index/vector_index.h"
 #include "query/index_search.h"
+#include "query/scan_queries.h"
 #include "query/search.h"
 
 namespace quiver::query {
@@ -82,7 +83,7 @@ class RankedStream {
   const std::string query_;
   const std::shared_ptr<const IndexPlan> plan_;
   const RankedStreamOptions options_;
-  std::optional<index::FlatQueries> queries_;
+  std::optional<ScanQueries> queries_;
   std::vector<Source> sources_;
   size_t scanned_ = 0;  ///< hits of the scan that were given before those it holds now
 };

@@ -12,8 +12,6 @@ namespace quiver::query {
 
 namespace {
 
-using index::FlatQueries;
-using index::FlatScratch;
 using index::Hit;
 using index::TopK;
 using segment::kPageRows;
@@ -42,27 +40,26 @@ std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filte
 }
 
 /// Scores the rows of a run that the mask holds, or all of them, for all queries.
-Status ScanRun(const SearchRequest& request, const FlatQueries& queries, size_t segment_index, uint32_t first,
-               uint32_t rows, const uint64_t* mask, std::span<TopK> results, FlatScratch& scratch) {
-  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
-                          request.view.segments[segment_index]->View(request.field_id, first, rows));
-  if (!vectors.present()) return Status::Ok();
+Status ScanRun(const SearchRequest& request, const ScanQueries& queries, size_t segment_index, uint32_t first,
+               uint32_t rows, const uint64_t* mask, std::span<TopK> results, ScanScratch& scratch) {
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-  index::FlatScan(queries, vectors, mask, RowId(segment_index, first), results, scratch);
-  if (explained != nullptr) {
+  QUIVER_ASSIGN_OR_RETURN(const bool present,
+                          queries.Scan(*request.view.segments[segment_index], first, rows, mask,
+                                       RowId(segment_index, first), results, scratch));
+  if (present && explained != nullptr) {
     uint64_t scored = mask == nullptr ? rows : 0;
     for (uint32_t word = 0; mask != nullptr && word < (rows + 63) / 64; ++word) {
       scored += static_cast<uint64_t>(std::popcount(mask[word]));
     }
-    explained->distances.fetch_add(scored * queries.nq(), std::memory_order_relaxed);
+    explained->distances.fetch_add(scored * queries.vectors().nq(), std::memory_order_relaxed);
   }
   return Status::Ok();
 }
 
 /// Scans one piece for all queries.
-Status ScanPiece(const SearchRequest& request, const FlatQueries& queries, const Piece& piece, const SegmentPlan& plan,
-                 const std::optional<SegmentFilter>& filter, std::span<TopK> results, FlatScratch& scratch) {
+Status ScanPiece(const SearchRequest& request, const ScanQueries& queries, const Piece& piece, const SegmentPlan& plan,
+                 const std::optional<SegmentFilter>& filter, std::span<TopK> results, ScanScratch& scratch) {
   const segment::Segment& segment = *request.view.segments[piece.segment];
   const bool unfiltered = request.filter == nullptr || request.filter->always_true();
   if (plan.masked || (unfiltered && segment.sealed() && segment.AllVisible(VisibilityOf(request.view)))) {
@@ -96,7 +93,7 @@ std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_
   return std::vector<TopK>(count, empty);
 }
 
-Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
+Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, const HitRange& range,
                     const IndexPlan& plan, std::span<TopK> results, ThreadPool* parallel) {
   const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get(), plan);
   if (pieces.empty()) return Status::Ok();
@@ -111,10 +108,8 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
     }
     rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
   }
-  const double work =
-      rows * static_cast<double>(std::max<int64_t>(queries.dim(), 1)) * static_cast<double>(queries.nq());
-  if (parallel == nullptr || pieces.size() == 1 || work < kParallelWork) {
-    thread_local FlatScratch scratch;
+  if (parallel == nullptr || pieces.size() == 1 || rows * queries.work_per_row() < kParallelWork) {
+    thread_local ScanScratch scratch;
     for (const Piece& piece : pieces) {
       QUIVER_RETURN_IF_ERROR(
           ScanPiece(request, queries, piece, plan.segments[piece.segment], filters[piece.segment], results, scratch));
@@ -126,7 +121,7 @@ Status ScanSegments(const SearchRequest& request, const FlatQueries& queries, co
   Status first_error;
   const size_t grain = std::max<size_t>(1, pieces.size() / (parallel->thread_count() * 4));
   parallel->ParallelFor(pieces.size(), grain, [&](size_t begin, size_t end) {
-    thread_local FlatScratch scratch;
+    thread_local ScanScratch scratch;
     std::vector<TopK> local = MakeCollectors(range, request.metric, queries.nq());
     Status status;
     for (size_t i = begin; i < end && status.ok(); ++i) {

@@ -10,6 +10,7 @@
 
 #include "index/flat_search.h"
 #include "query/index_search.h"
+#include "query/scan_queries.h"
 #include "query/search.h"
 
 namespace quiver::query {
@@ -26,7 +27,7 @@ std::vector<index::TopK> MakeCollectors(const HitRange& range, MetricType metric
 
 /// Scans all segments that the plan gives no index, for all queries, into `results` (collectors of `range`). Errors:
 /// those of filters and of segments, kCancelled.
-Status ScanSegments(const SearchRequest& request, const index::FlatQueries& queries, const HitRange& range,
+Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, const HitRange& range,
                     const IndexPlan& plan, std::span<index::TopK> results, ThreadPool* parallel);
 
 }  // namespace quiver::query

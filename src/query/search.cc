@@ -14,13 +14,13 @@
 #include "query/ranked_stream.h"
 #include "query/ranking.h"
 #include "query/scan.h"
+#include "query/scan_queries.h"
 #include "query/sound_view.h"
 
 namespace quiver::query {
 
 namespace {
 
-using index::FlatQueries;
 using index::Hit;
 using index::TopK;
 using segment::kPageRows;
@@ -29,7 +29,7 @@ using segment::kPageRows;
 constexpr size_t kMaxKeptHits = 4 << 20;
 
 /// Searches by scanning alone.
-Result<std::vector<TopK>> ScanBatch(const SearchRequest& request, const FlatQueries& queries, const HitRange& range,
+Result<std::vector<TopK>> ScanBatch(const SearchRequest& request, const ScanQueries& queries, const HitRange& range,
                                     ThreadPool* parallel) {
   std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
   IndexPlan none;
@@ -40,13 +40,13 @@ Result<std::vector<TopK>> ScanBatch(const SearchRequest& request, const FlatQuer
 
 /// Searches as planned; indexes that turn out to be damaged leave the plan.
 Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, std::span<const std::string_view> raw,
-                                      const FlatQueries& queries, const HitRange& range, IndexPlan& plan,
+                                      const ScanQueries& queries, const HitRange& range, IndexPlan& plan,
                                       ThreadPool* parallel) {
   for (;;) {
     std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
     if (plan.any()) {
       const size_t keep = request.offset + request.limit;
-      QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchIndexes(request, raw, queries, keep, plan, results, parallel));
+      QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchIndexes(request, raw, queries.vectors(), keep, plan, results, parallel));
       if (!sound) continue;
     }
     QUIVER_RETURN_IF_ERROR(ScanSegments(request, queries, range, plan, results, parallel));
@@ -65,7 +65,7 @@ Status CompleteTie(const SearchRequest& request, const FieldSchema& field, std::
   const HitRange exactly{.keep = SIZE_MAX,
                          .radius = std::nextafter(score, IsSimilarity(request.metric) ? -infinity : infinity),
                          .range_filter = score};
-  QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, {query}));
+  QUIVER_ASSIGN_OR_RETURN(const ScanQueries queries, ScanQueries::Make(request, field, {query}));
   QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> tied, ScanBatch(request, queries, exactly, parallel));
   std::erase_if(hits, [&](const Hit& hit) { return hit.score == score; });
   for (const Hit& hit : tied.front().TakeSorted()) hits.push_back(hit);
@@ -97,7 +97,7 @@ Status FetchOutput(const engine::ReadView& view, const std::vector<int64_t>& fie
 std::vector<uint64_t> RowsOf(std::span<const Hit> hits) {
   std::vector<uint64_t> rows;
   rows.reserve(hits.size());
-  for (const Hit& hit : hits) rows.push_back(hit.row);
+  for (const Hit& hit : hits) rows.push_back(index::HitRow(hit.row));
   return rows;
 }
 
@@ -137,7 +137,7 @@ Result<std::vector<std::vector<Hit>>> RankPlain(const SearchRequest& request, co
     const size_t end = std::min(begin + batch, request.queries.size());
     const std::vector<std::string_view> part(request.queries.begin() + static_cast<ptrdiff_t>(begin),
                                              request.queries.begin() + static_cast<ptrdiff_t>(end));
-    QUIVER_ASSIGN_OR_RETURN(const FlatQueries queries, FlatQueries::Make(field.type, field.dim, request.metric, part));
+    QUIVER_ASSIGN_OR_RETURN(const ScanQueries queries, ScanQueries::Make(request, field, part));
     const HitRange range{.keep = keep + 1, .radius = request.radius, .range_filter = request.range_filter};
     Step searching(request.explanation, "search");
     QUIVER_ASSIGN_OR_RETURN(std::vector<TopK> found, SearchBatch(request, part, queries, range, plan, parallel));
@@ -295,7 +295,8 @@ Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* pa
   const Step output(request.explanation, "output");
   QUIVER_ASSIGN_OR_RETURN(SearchResult result,
                           MakeResult(request.view, pages, request.output_fields,
-                                     request.group ? request.group->fields : std::vector<int64_t>()));
+                                     request.group ? request.group->fields : std::vector<int64_t>(),
+                                     FindsElements(request)));
   for (float& score : result.scores) score = Round(score, request.round_decimal);
   if (request.explanation != nullptr) request.explanation->results = result.scores.size();
   return result;
@@ -314,7 +315,11 @@ Status OrderTies(const engine::ReadView& view, std::vector<Hit>& hits) {
     size_t end = begin + 1;
     while (end < order.size() && same(hits[end], hits[begin])) ++end;
     std::sort(order.begin() + static_cast<ptrdiff_t>(begin), order.begin() + static_cast<ptrdiff_t>(end),
-              [&](size_t a, size_t b) { return KeyLess(keys, a, b); });
+              [&](size_t a, size_t b) {
+                if (KeyLess(keys, a, b)) return true;
+                // Elements of one row stand in their order.
+                return !KeyLess(keys, b, a) && index::HitElement(hits[a].row) < index::HitElement(hits[b].row);
+              });
     begin = end;
   }
   std::vector<Hit> ordered;
@@ -351,13 +356,20 @@ Result<std::vector<std::vector<Hit>>> RankQueries(const SearchRequest& request, 
   });
 }
 
+bool FindsElements(const SearchRequest& request) {
+  const FieldSchema* field = request.view.info->schema->FindById(request.field_id);
+  return field != nullptr && field->type == DataType::kArrayOfVector && !IsMaxSim(request.metric);
+}
+
 Result<SearchResult> MakeResult(const engine::ReadView& view, const std::vector<std::vector<Hit>>& pages,
-                                const std::vector<int64_t>& output_fields, const std::vector<int64_t>& group_fields) {
+                                const std::vector<int64_t>& output_fields, const std::vector<int64_t>& group_fields,
+                                bool elements) {
   SearchResult result;
   std::vector<uint64_t> rows;
   for (const std::vector<Hit>& page : pages) {
     for (const Hit& hit : page) {
-      rows.push_back(hit.row);
+      rows.push_back(index::HitRow(hit.row));
+      if (elements) result.elements.push_back(index::HitElement(hit.row));
       result.scores.push_back(hit.score);
     }
     result.hits_per_query.push_back(static_cast<int64_t>(page.size()));

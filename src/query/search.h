@@ -43,8 +43,8 @@ struct SearchRequest {
   engine::ReadView view;
   int64_t field_id = 0;
   MetricType metric = MetricType::kNone;
-  std::vector<std::string_view>
-      queries;  ///< nq vectors as bytes of the field's own type (sparse: pairs); kept alive by the caller
+  std::vector<std::string_view> queries;  ///< nq vectors as bytes of the field's own type (sparse: pairs); kept alive
+                                          ///< by the caller. By a MAX_SIM metric lists of vectors, back to back
   size_t limit = 10;
   size_t offset = 0;
   std::shared_ptr<const expr::Filter> filter;  ///< nullptr = all rows
@@ -65,6 +65,9 @@ struct SearchResult {
   Column primary_keys;  ///< hits of all queries, in query order, best first
   std::vector<float> scores;
   std::vector<int64_t> hits_per_query;
+  /// Of an array of vectors that is searched by another metric than MAX_SIM each hit is one vector: its place in the
+  /// row's array, aligned with primary_keys. Empty for other searches.
+  std::vector<uint32_t> elements;
   ColumnBatch output;  ///< one column per output field, in request order, rows aligned with primary_keys
   ColumnBatch groups;  ///< of a grouped search: the values of the group fields, likewise
 };

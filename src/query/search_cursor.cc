@@ -78,7 +78,7 @@ Result<std::optional<SearchResult>> SearchCursor::Next(size_t limit, const Cance
   const auto end = pending_.begin() + static_cast<ptrdiff_t>(std::min(limit, pending_.size()));
   const std::vector<std::vector<Hit>> pages = {{pending_.begin(), end}};
   pending_.erase(pending_.begin(), end);
-  QUIVER_ASSIGN_OR_RETURN(SearchResult result, MakeResult(view_, pages, output_fields_, {}));
+  QUIVER_ASSIGN_OR_RETURN(SearchResult result, MakeResult(view_, pages, output_fields_, {}, false));
   if (explanation_ != nullptr) {
     explanation_->results = result.scores.size();
     ExplainTo(nullptr);  // the cursor outlives the request

@@ -88,7 +88,8 @@ std::string TypeMismatchText(const FieldSchema& field) {
   switch (field.type) {
     case DataType::kVarChar: return fmt::format("varchar field '{}' is illegal, array type mismatch", field.name);
     case DataType::kJson: return fmt::format("json field '{}' is illegal, array type mismatch", field.name);
-    case DataType::kArray: return fmt::format("array field '{}' is illegal, array type mismatch", field.name);
+    case DataType::kArray:
+    case DataType::kArrayOfVector: return fmt::format("array field '{}' is illegal, array type mismatch", field.name);
     case DataType::kFloatVector:
       return fmt::format("float vector field '{}' is illegal, array type mismatch", field.name);
     case DataType::kFloat16Vector:
@@ -106,8 +107,8 @@ std::string TypeMismatchText(const FieldSchema& field) {
 }
 
 Status CheckShape(const FieldSchema& field, const Column& column, size_t rows) {
-  if (column.type != field.type || (field.type == DataType::kArray && column.element_type != field.element_type)) {
-    const bool array = field.type == DataType::kArray;
+  const bool array = field.type == DataType::kArray || field.type == DataType::kArrayOfVector;
+  if (column.type != field.type || (array && column.element_type != field.element_type)) {
     return Mismatch(fmt::format("need {} array", DataTypeName(array ? field.element_type : field.type)),
                     fmt::format("got {}", DataTypeName(array ? column.element_type : column.type)),
                     TypeMismatchText(field));
@@ -375,8 +376,18 @@ Status CheckStructArrays(const CollectionSchema& schema, const ColumnBatch& batc
   return Status::Ok();
 }
 
+// The vectors of one row of an array of vectors, each of `width` bytes.
+Status CheckVectors(const FieldSchema& field, size_t row, std::string_view vectors, size_t width) {
+  const auto* data = reinterpret_cast<const std::byte*>(vectors.data());
+  if (!HasNonFinite(field.element_type, data, vectors.size())) return Status::Ok();
+  size_t at = 0;
+  while (!HasNonFinite(field.element_type, data + at * width, width)) ++at;
+  return Invalid("a value is not a number or infinity, field: {}, row number: {}, array index: {}", field.name, row,
+                 at);
+}
+
 Status CheckArray(const FieldSchema& field, const Column& column) {
-  const size_t element_width = FixedWidth(field.element_type, 0);
+  const size_t element_width = FixedWidth(field.element_type, field.dim);
   for (size_t row = 0; row < column.rows; ++row) {
     if (column.IsNull(row)) continue;
     const std::string_view bytes = column.Bytes(row);
@@ -391,6 +402,9 @@ Status CheckArray(const FieldSchema& field, const Column& column) {
     size_t at = sizeof(count);
     if (element_width != 0) {
       at += count * element_width;
+      if (IsVector(field.element_type) && at == bytes.size()) {
+        QUIVER_RETURN_IF_ERROR(CheckVectors(field, row, bytes.substr(sizeof(count)), element_width));
+      }
     } else {
       for (uint32_t i = 0; i < count; ++i) {
         uint32_t length = 0;
@@ -519,7 +533,8 @@ Status CheckValues(const CollectionSchema& schema, const FieldSchema& field, con
     case DataType::kVarChar: return CheckVarChar(field, column, field.max_length);
     case DataType::kText: return CheckVarChar(field, column, limits::kMaxTextLength);
     case DataType::kGeometry: return CheckGeometry(field, column);
-    case DataType::kArray: return CheckArray(field, column);
+    case DataType::kArray:
+    case DataType::kArrayOfVector: return CheckArray(field, column);
     case DataType::kJson: return CheckJson(schema, field, column);
     default: return Status::Ok();
   }

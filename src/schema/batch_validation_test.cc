@@ -380,6 +380,41 @@ TEST(Complete, LeavesAutoIdKeysToTheEngine) {
   EXPECT_EQ(batch.columns.size(), schema.fields.size() - 1);
 }
 
+TEST(Batch, ArraysOfVectorsAreCheckedByElement) {
+  CollectionSchema schema;
+  schema.name = "docs";
+  schema.fields.resize(2);
+  schema.fields[0].name = "id";
+  schema.fields[0].type = DataType::kInt64;
+  schema.fields[0].is_primary = true;
+  schema.fields[0].field_id = kFirstUserFieldId;
+  FieldSchema& field = schema.fields[1];
+  field.field_id = kFirstUserFieldId + 1;
+  field.name = "r[v]";
+  field.struct_name = "r";
+  field.type = DataType::kArrayOfVector;
+  field.element_type = DataType::kFloatVector;
+  field.dim = 2;
+  field.max_capacity = 2;
+  schema.struct_arrays.push_back({.field_id = kFirstUserFieldId + 2, .name = "r"});
+  const auto check = [&schema](const std::vector<std::vector<float>>& rows) {
+    ColumnBatch batch;
+    batch.rows = rows.size();
+    batch.columns.push_back(Column::Make(kFirstUserFieldId, DataType::kInt64));
+    batch.columns.push_back(Column::Make(kFirstUserFieldId + 1, DataType::kArrayOfVector, 2, DataType::kFloatVector));
+    for (const std::vector<float>& values : rows) {
+      batch.columns[0].AppendValue<int64_t>(static_cast<int64_t>(batch.columns[0].rows));
+      batch.columns[1].Append(
+          PackElements(values.size() / 2, {reinterpret_cast<const char*>(values.data()), values.size() * 4}));
+    }
+    return ValidateBatch(schema, batch, {}).message();
+  };
+  EXPECT_EQ(check({{}, {1, 2}, {1, 2, 3, 4}}), "");
+  EXPECT_NE(check({{1, 2}, {1, 2, 3, 4, 5, 6}}).find("the length (3) of 1th array exceeds max capacity (2)"),
+            std::string::npos);
+  EXPECT_NE(check({{1, 2}, {1, 2, 3, NAN}}).find("field: r[v], row number: 1, array index: 1"), std::string::npos);
+}
+
 TEST(Batch, StructArraysAreOfOneLength) {
   CollectionSchema schema;
   schema.name = "docs";

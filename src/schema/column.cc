@@ -104,8 +104,8 @@ uint64_t BytesOf(const ColumnView& view) {
   return bytes;
 }
 
-ArrayReader::ArrayReader(std::string_view bytes, DataType element_type)
-    : bytes_(bytes), width_(FixedWidth(element_type, 0)) {
+ArrayReader::ArrayReader(std::string_view bytes, DataType element_type, int64_t dim)
+    : bytes_(bytes), width_(FixedWidth(element_type, dim)) {
   if (bytes_.size() >= sizeof(uint32_t)) std::memcpy(&size_, bytes_.data(), sizeof(uint32_t));
 }
 
@@ -120,6 +120,12 @@ std::string_view ArrayReader::Element(uint32_t index) const {
     if (index == 0) return bytes_.substr(position, length);
     position += length;
   }
+}
+
+std::string PackElements(size_t count, std::string_view elements) {
+  const auto written = static_cast<uint32_t>(count);
+  std::string bytes(reinterpret_cast<const char*>(&written), sizeof(written));
+  return bytes.append(elements);
 }
 
 ArrayWriter::ArrayWriter(DataType element_type) : width_(FixedWidth(element_type, 0)), bytes_(sizeof(uint32_t), '\0') {}

@@ -7,8 +7,9 @@
 //   variable-length types (VARCHAR, JSON text, ARRAY, SPARSE): blob[], offsets[n + 1]; row i = blob[offsets[i] ..
 //   offsets[i+1]) valid: empty = no nulls, else n bytes, 1 = value present
 // An ARRAY value is encoded as { u32 count; then count elements }: fixed-width elements packed, strings as { u32
-// length; bytes }. A sparse vector is { u32 index; f32 value } pairs sorted by index, as on the wire. Thread rule:
-// Column is a plain value; ColumnView is immutable.
+// length; bytes }. An array of vectors (a sub-field of a struct array) is encoded likewise, its vectors packed. A
+// sparse vector is { u32 index; f32 value } pairs sorted by index, as on the wire. Thread rule: Column is a plain
+// value; ColumnView is immutable.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,7 @@ namespace quiver {
 struct Column {
   int64_t field_id = 0;
   DataType type = DataType::kNone;
-  DataType element_type = DataType::kNone;  ///< of ARRAY
+  DataType element_type = DataType::kNone;  ///< of ARRAY and of arrays of vectors
   size_t width = 0;                         ///< bytes per row of fixed-width types, 0 for variable-length ones
   size_t rows = 0;
   std::vector<uint8_t> valid;
@@ -129,11 +130,16 @@ ColumnView ViewOf(const Column& column);
 /// Bytes of the values of a view, offsets and null flags not counted.
 uint64_t BytesOf(const ColumnView& view);
 
-/// Reads an encoded ARRAY value.
+/// Reads an encoded ARRAY value or array of vectors.
 class ArrayReader {
  public:
-  ArrayReader(std::string_view bytes, DataType element_type);
+  /// `dim` counts for arrays of vectors.
+  ArrayReader(std::string_view bytes, DataType element_type, int64_t dim = 0);
   [[nodiscard]] uint32_t size() const { return size_; }
+  /// All elements as they lie: of fixed width they are back to back.
+  [[nodiscard]] std::string_view elements() const {
+    return bytes_.size() < sizeof(uint32_t) ? std::string_view() : bytes_.substr(sizeof(uint32_t));
+  }
   /// Element as raw bytes (fixed width) or string contents; index must be below size(). O(index) for strings.
   [[nodiscard]] std::string_view Element(uint32_t index) const;
   template <typename T>
@@ -148,6 +154,9 @@ class ArrayReader {
   size_t width_;
   uint32_t size_ = 0;
 };
+
+/// Encodes `count` elements of fixed width that lie back to back as an ARRAY value or array of vectors.
+std::string PackElements(size_t count, std::string_view elements);
 
 /// Builds an encoded ARRAY value: append elements, then take the bytes.
 class ArrayWriter {

@@ -38,7 +38,7 @@ std::string_view DataTypeName(DataType type) {
 }
 
 namespace {
-constexpr std::array<std::pair<std::string_view, MetricType>, 7> kMetrics{{
+constexpr std::array<std::pair<std::string_view, MetricType>, 13> kMetrics{{
     {"L2", MetricType::kL2},
     {"IP", MetricType::kIp},
     {"COSINE", MetricType::kCosine},
@@ -46,6 +46,12 @@ constexpr std::array<std::pair<std::string_view, MetricType>, 7> kMetrics{{
     {"JACCARD", MetricType::kJaccard},
     {"SUBSTRUCTURE", MetricType::kSubstructure},
     {"SUPERSTRUCTURE", MetricType::kSuperstructure},
+    {"MAX_SIM", MetricType::kMaxSim},
+    {"MAX_SIM_COSINE", MetricType::kMaxSimCosine},
+    {"MAX_SIM_IP", MetricType::kMaxSimIp},
+    {"MAX_SIM_L2", MetricType::kMaxSimL2},
+    {"MAX_SIM_HAMMING", MetricType::kMaxSimHamming},
+    {"MAX_SIM_JACCARD", MetricType::kMaxSimJaccard},
 }};
 }  // namespace
 

@@ -36,8 +36,26 @@ enum class DataType : int32_t {
   kStruct = 201,
 };
 
-/// Distance measures. Smaller is better for kL2, kHamming, kJaccard; larger for kIp, kCosine.
-enum class MetricType : uint8_t { kNone, kL2, kIp, kCosine, kHamming, kJaccard, kSubstructure, kSuperstructure };
+/// Distance measures. Smaller is better for kL2, kHamming, kJaccard; larger for kIp, kCosine. Those of the MAX_SIM
+/// family compare two lists of vectors: for each vector of the query the best score among the row's vectors by
+/// ElementMetric(), summed up; they are ordered as that metric is. Numbers stand in index files: new ones go to the
+/// end.
+enum class MetricType : uint8_t {
+  kNone,
+  kL2,
+  kIp,
+  kCosine,
+  kHamming,
+  kJaccard,
+  kSubstructure,
+  kSuperstructure,
+  kMaxSim,  ///< another name of kMaxSimCosine
+  kMaxSimCosine,
+  kMaxSimIp,
+  kMaxSimL2,
+  kMaxSimHamming,
+  kMaxSimJaccard,
+};
 
 /// Returns the published type name ("Int64", "VarChar", "FloatVector", ...).
 std::string_view DataTypeName(DataType type);
@@ -45,9 +63,30 @@ std::string_view DataTypeName(DataType type);
 std::string_view MetricTypeName(MetricType metric);
 /// Parses a metric name, case-insensitively; kNone when unknown.
 MetricType ParseMetricType(std::string_view name);
+/// Returns whether the metric compares lists of vectors.
+constexpr bool IsMaxSim(MetricType metric) { return metric >= MetricType::kMaxSim; }
+/// Returns the metric by which single vectors are compared.
+constexpr MetricType ElementMetric(MetricType metric) {
+  switch (metric) {
+    case MetricType::kMaxSim:
+    case MetricType::kMaxSimCosine: return MetricType::kCosine;
+    case MetricType::kMaxSimIp: return MetricType::kIp;
+    case MetricType::kMaxSimL2: return MetricType::kL2;
+    case MetricType::kMaxSimHamming: return MetricType::kHamming;
+    case MetricType::kMaxSimJaccard: return MetricType::kJaccard;
+    default: return metric;
+  }
+}
+/// Returns whether two names mean the same metric.
+constexpr bool SameMetric(MetricType a, MetricType b) {
+  return IsMaxSim(a) == IsMaxSim(b) && ElementMetric(a) == ElementMetric(b);
+}
 /// Returns whether larger scores are better.
-constexpr bool IsSimilarity(MetricType metric) { return metric == MetricType::kIp || metric == MetricType::kCosine; }
+constexpr bool IsSimilarity(MetricType metric) {
+  return ElementMetric(metric) == MetricType::kIp || ElementMetric(metric) == MetricType::kCosine;
+}
 
+/// Vectors, and arrays of vectors, which are sub-fields of struct arrays.
 constexpr bool IsVector(DataType type) { return type >= DataType::kBinaryVector && type <= DataType::kArrayOfVector; }
 /// Dense vectors have a fixed number of bytes per row.
 constexpr bool IsDenseVector(DataType type) {

@@ -200,6 +200,11 @@ uint8_t TypeBit(DataType type) {
   }
 }
 
+/// The type of a field's vectors.
+DataType VectorType(const FieldSchema& field) {
+  return field.type == DataType::kArrayOfVector ? field.element_type : field.type;
+}
+
 // --- checking one value ----------------------------------------------------------------------------------------------
 
 /// CreateIndex and Search word the same faults differently.
@@ -374,7 +379,7 @@ Result<IndexSpec> ParseVectorIndex(const FieldSchema& field, IndexSpec spec) {
     QUIVER_RETURN_IF_ERROR(CheckAutoIndex(spec.params));
   } else {
     index = FindVectorIndex(spec.index_type);
-    if (index == nullptr || (index->types & TypeBit(field.type)) == 0) {
+    if (index == nullptr || (index->types & TypeBit(VectorType(field))) == 0) {
       const std::string detail = index == nullptr ? fmt::format("invalid index type: {}", spec.index_type)
                                                   : fmt::format("index {} do not support data type: {}",
                                                                 spec.index_type, DataTypeName(field.type));
@@ -385,14 +390,14 @@ Result<IndexSpec> ParseVectorIndex(const FieldSchema& field, IndexSpec spec) {
 
   if (const std::string* metric = FindValue(spec.params, "metric_type")) {
     if (metric->empty()) return InvalidIndexParams("metric type not set for vector index");
-    const Status allowed = CheckMetric(field.type, *metric);
+    const Status allowed = CheckMetric(field, *metric);
     if (!allowed.ok()) return allowed;
     spec.metric = ParseMetricType(*metric);
   } else {
-    spec.metric = DefaultMetric(field.type);
+    spec.metric = DefaultMetric(field);
   }
   if (index != nullptr) {
-    const std::string fault = CheckVectorBuild(field, *index, spec.metric, spec.params);
+    const std::string fault = CheckVectorBuild(field, *index, ElementMetric(spec.metric), spec.params);
     if (!fault.empty()) return InvalidIndexParams(fault);
   }
   return spec;
@@ -587,31 +592,36 @@ std::optional<bool> ParseBool(std::string_view text) {
   return std::nullopt;
 }
 
-MetricType DefaultMetric(DataType type) {
-  switch (TypeBit(type)) {
+MetricType DefaultMetric(const FieldSchema& field) {
+  const bool lists = field.type == DataType::kArrayOfVector;
+  switch (TypeBit(VectorType(field))) {
     case kFloats:
-    case kInt8s: return MetricType::kCosine;
-    case kBinaries: return MetricType::kHamming;
+    case kInt8s: return lists ? MetricType::kMaxSimCosine : MetricType::kCosine;
+    case kBinaries: return lists ? MetricType::kMaxSimHamming : MetricType::kHamming;
     case kSparses: return MetricType::kIp;
     default: return MetricType::kNone;
   }
 }
 
-Status CheckMetric(DataType type, std::string_view metric_name) {
-  const MetricType metric = ParseMetricType(metric_name);
-  switch (TypeBit(type)) {
+Status CheckMetric(const FieldSchema& field, std::string_view metric_name) {
+  const MetricType given = ParseMetricType(metric_name);
+  const bool lists = field.type == DataType::kArrayOfVector;
+  const MetricType metric = lists || !IsMaxSim(given) ? ElementMetric(given) : MetricType::kNone;
+  const bool dense = metric == MetricType::kL2 || metric == MetricType::kIp || metric == MetricType::kCosine;
+  const std::string_view what = lists ? "array of vector" : "vector";
+  switch (TypeBit(VectorType(field))) {
     case kFloats:
-      if (metric == MetricType::kL2 || metric == MetricType::kIp || metric == MetricType::kCosine) return Status::Ok();
-      return InvalidIndexParams(fmt::format("float vector index does not support metric type: {}", metric_name));
+      if (dense) return Status::Ok();
+      return InvalidIndexParams(fmt::format("float {} index does not support metric type: {}", what, metric_name));
     case kInt8s:
-      if (metric == MetricType::kL2 || metric == MetricType::kIp || metric == MetricType::kCosine) return Status::Ok();
-      return InvalidIndexParams(fmt::format("int vector index does not support metric type: {}", metric_name));
+      if (dense) return Status::Ok();
+      return InvalidIndexParams(fmt::format("int {} index does not support metric type: {}", what, metric_name));
     case kBinaries:
       if (metric == MetricType::kHamming || metric == MetricType::kJaccard || metric == MetricType::kSubstructure ||
           metric == MetricType::kSuperstructure) {
         return Status::Ok();
       }
-      return InvalidIndexParams(fmt::format("binary vector index does not support metric type: {}", metric_name));
+      return InvalidIndexParams(fmt::format("binary {} index does not support metric type: {}", what, metric_name));
     case kSparses:
       if (metric == MetricType::kIp) return Status::Ok();
       // BM25 belongs to the output of a function, which no collection here has yet.
@@ -619,7 +629,7 @@ Status CheckMetric(DataType type, std::string_view metric_name) {
         return InvalidIndexParams("only BM25 Function output field support BM25 metric type");
       }
       return InvalidIndexParams("only IP&BM25 is the supported metric type for sparse index");
-    default: return InvalidIndexParams(fmt::format("data type {} has no metric type", DataTypeName(type)));
+    default: return InvalidIndexParams(fmt::format("data type {} has no metric type", DataTypeName(field.type)));
   }
 }
 
@@ -691,7 +701,7 @@ Result<SearchSpec> ParseSearchParams(const IndexSpec& index, const KeyValues& se
   QUIVER_ASSIGN_OR_RETURN(spec.params, FlattenParams(search_params));
   spec.metric = index.metric;
   if (const std::string* metric = FindValue(spec.params, "metric_type"); metric != nullptr && !metric->empty()) {
-    if (ParseMetricType(*metric) != index.metric) {
+    if (!SameMetric(ParseMetricType(*metric), index.metric)) {
       return InvalidParameter("metric type not match: invalid parameter[expected={}][actual={}]",
                               MetricTypeName(index.metric), UpperCase(*metric));
     }

@@ -37,10 +37,11 @@ Result<IndexSpec> ParseIndexParams(const FieldSchema& field, const KeyValues& ex
 /// Returns whether DescribeIndex-able property `key` may be changed by AlterIndex; the published error otherwise.
 Status ValidateAlterIndexKey(std::string_view key);
 
-/// The metric that an index on this vector type has when none is given.
-MetricType DefaultMetric(DataType type);
-/// Returns the published error where a vector type does not have this metric.
-Status CheckMetric(DataType type, std::string_view metric_name);
+/// The metric that an index on this vector field has when none is given.
+MetricType DefaultMetric(const FieldSchema& field);
+/// Returns the published error where a vector field does not have this metric. Arrays of vectors have those of their
+/// vectors (elements are compared, one by one) and the MAX_SIM ones of these (lists are compared).
+Status CheckMetric(const FieldSchema& field, std::string_view metric_name);
 
 /// Checked parameters of one search.
 struct SearchSpec {

@@ -56,9 +56,33 @@ TEST(IndexParams, EveryVectorIndexTakesItsVectorTypes) {
       const Result<IndexSpec> spec = ParseIndexParams(Field(type), params);
       ASSERT_TRUE(spec.ok()) << test.name << ": " << spec.status().ToString();
       EXPECT_EQ(spec->index_type, test.name);
-      EXPECT_EQ(spec->metric, DefaultMetric(type));
+      EXPECT_EQ(spec->metric, DefaultMetric(Field(type)));
     }
   }
+}
+
+TEST(IndexParams, ArraysOfVectorsHaveTheMetricsOfListsAndOfElements) {
+  FieldSchema field = Field(DataType::kArrayOfVector);
+  field.element_type = DataType::kFloatVector;
+  EXPECT_EQ(DefaultMetric(field), MetricType::kMaxSimCosine);
+  for (const char* metric : {"MAX_SIM", "max_sim_cosine", "MAX_SIM_IP", "MAX_SIM_L2", "COSINE", "IP", "L2"}) {
+    const Result<IndexSpec> spec =
+        ParseIndexParams(field, {{"index_type", "HNSW"}, {"metric_type", metric}, {"M", "8"}});
+    ASSERT_TRUE(spec.ok()) << metric << ": " << spec.status().ToString();
+    EXPECT_EQ(spec->metric, ParseMetricType(metric));
+  }
+  EXPECT_THAT(CheckMetric(field, "MAX_SIM_HAMMING").message(),
+              HasSubstr("float array of vector index does not support metric type: MAX_SIM_HAMMING"));
+  EXPECT_FALSE(CheckMetric(Field(DataType::kFloatVector), "MAX_SIM").ok()) << "a single vector is no list";
+  EXPECT_FALSE(ParseIndexParams(field, {{"index_type", "BIN_FLAT"}}).ok());
+  field.element_type = DataType::kBinaryVector;
+  EXPECT_EQ(DefaultMetric(field), MetricType::kMaxSimHamming);
+  EXPECT_TRUE(ParseIndexParams(field, {{"index_type", "BIN_IVF_FLAT"}, {"metric_type", "MAX_SIM_JACCARD"}}).ok());
+
+  const IndexSpec index{.index_type = "HNSW", .metric = MetricType::kMaxSim, .params = {}};
+  EXPECT_TRUE(ParseSearchParams(index, {{"metric_type", "MAX_SIM_COSINE"}}, 10).ok()) << "two names of one metric";
+  EXPECT_THAT(ParseSearchParams(index, {{"metric_type", "COSINE"}}, 10).status().message(),
+              HasSubstr("metric type not match: invalid parameter[expected=MAX_SIM][actual=COSINE]"));
 }
 
 TEST(IndexParams, ParamsMayBeNestedFlatOrBoth) {

@@ -77,7 +77,7 @@ Status ValidateDimension(FieldSchema& field) {
     return Invalid("invalid dimension: {}. should be in range {} ~ {}", field.dim, limits::kMinDimension,
                    limits::kMaxDimension);
   }
-  if (field.type == DataType::kBinaryVector) {
+  if (field.type == DataType::kBinaryVector || field.element_type == DataType::kBinaryVector) {
     if (field.dim % 8 != 0) {
       return Invalid("invalid dimension: {} of field {}. binary vector dimension should be multiple of 8.", field.dim,
                      field.name);
@@ -148,11 +148,16 @@ Status ValidateType(const FieldSchema& field) {
     case DataType::kNone: return Invalid("data type None is not valid");
     case DataType::kArray: return ValidateElementType(field.element_type);
     case DataType::kArrayOfVector:
-      if (!field.struct_name.empty()) {
-        return Error(StatusCode::kUnimplemented, "vectors in struct arrays are not supported yet, field name = {}",
-                     field.name);
+      if (field.struct_name.empty()) {
+        return Invalid("array of vector can only be in the struct array field, field name: {}", field.name);
       }
-      return Invalid("array of vector can only be in the struct array field, field name: {}", field.name);
+      if (!IsDenseVector(field.element_type)) {
+        return Invalid(
+            "Unsupported element type of array field {}, {} now only float, float16, bfloat16, int8 and "
+            "binary vectors are supported",
+            field.name, DataTypeName(field.element_type));
+      }
+      return Status::Ok();
     case DataType::kArrayOfStruct:
     case DataType::kStruct:
       return Invalid("data type {} is only possible as a struct array, field name = {}", DataTypeName(field.type),
@@ -257,7 +262,9 @@ Status ValidateField(std::string_view collection, FieldSchema& field) {
       (field.type == DataType::kArray && field.element_type == DataType::kVarChar)) {
     QUIVER_RETURN_IF_ERROR(ValidateMaxLength(collection, field));
   }
-  if (field.type == DataType::kArray) QUIVER_RETURN_IF_ERROR(ValidateMaxCapacity(collection, field));
+  if (field.type == DataType::kArray || field.type == DataType::kArrayOfVector) {
+    QUIVER_RETURN_IF_ERROR(ValidateMaxCapacity(collection, field));
+  }
   if (field.nullable && field.is_primary) {
     return Invalid("primary field not support null, type:{}, name:{}", DataTypeName(field.type), field.name);
   }
@@ -562,7 +569,7 @@ Status ValidateFieldProperties(const FieldSchema& field, KeyValues& set, std::ve
             field.name, limits::kMaxVarCharLength, *length);
       }
     } else if (key == "max_capacity") {
-      if (field.type != DataType::kArray) {
+      if (field.type != DataType::kArray && field.type != DataType::kArrayOfVector) {
         return Invalid("{} can not modify the maxcapacity for non-array types", field.name);
       }
       const std::optional<int64_t> capacity = ParseInt(value);

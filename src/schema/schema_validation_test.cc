@@ -147,7 +147,14 @@ TEST(Schema, TypesThatAreNotServedSaySo) {
     });
   };
   EXPECT_TRUE(with_sub(DataType::kArray, DataType::kInt64).ok());
-  EXPECT_EQ(with_sub(DataType::kArrayOfVector, DataType::kFloatVector).code(), StatusCode::kUnimplemented);
+  for (const DataType vector : {DataType::kFloatVector, DataType::kFloat16Vector, DataType::kInt8Vector}) {
+    EXPECT_TRUE(with_sub(DataType::kArrayOfVector, vector).ok()) << DataTypeName(vector);
+  }
+  EXPECT_THAT(with_sub(DataType::kArrayOfVector, DataType::kBinaryVector).message(), HasSubstr("multiple of 8"));
+  EXPECT_FALSE(with_sub(DataType::kArrayOfVector, DataType::kSparseFloatVector).ok());
+  EXPECT_FALSE(with_sub(DataType::kArrayOfVector, DataType::kInt64).ok());
+  EXPECT_THAT(After([](auto& s) { s.fields.push_back(Field("x", DataType::kArrayOfVector)); }).message(),
+              HasSubstr("array of vector can only be in the struct array field"));
   EXPECT_THAT(with_sub(DataType::kInt64, DataType::kNone).message(),
               HasSubstr("Fields in StructArrayField can only be array or array of vector"));
   EXPECT_THAT(After([](auto& s) { s.struct_arrays.push_back({.name = "records"}); }).message(),

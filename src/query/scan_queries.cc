@@ -1,0 +1,74 @@
+#include "query/scan_queries.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "query/ranking.h"
+
+namespace quiver::query {
+
+using index::ArrayQueries;
+using index::FlatQueries;
+
+namespace {
+
+/// What an array is taken to hold where work is foretold.
+constexpr double kUsualElements = 8;
+
+}  // namespace
+
+Result<ScanQueries> ScanQueries::Make(const SearchRequest& request, const FieldSchema& field,
+                                      const std::vector<std::string_view>& queries) {
+  if (field.type != DataType::kArrayOfVector) {
+    QUIVER_ASSIGN_OR_RETURN(FlatQueries flat, FlatQueries::Make(field.type, field.dim, request.metric, queries));
+    return ScanQueries(field.field_id, std::move(flat));
+  }
+  QUIVER_ASSIGN_OR_RETURN(ArrayQueries arrays,
+                          ArrayQueries::Make(field.element_type, field.dim, request.metric, queries));
+  ScanQueries made(field.field_id, std::move(arrays));
+  if (request.filter != nullptr && FindsElements(request)) {
+    made.condition_ = expr::ElementCondition::Of(*request.filter, *request.view.info->schema, field.struct_name);
+  }
+  return made;
+}
+
+size_t ScanQueries::nq() const {
+  const auto* arrays = std::get_if<ArrayQueries>(&queries_);
+  return arrays != nullptr ? arrays->nq() : std::get<FlatQueries>(queries_).nq();
+}
+
+const FlatQueries& ScanQueries::vectors() const {
+  const auto* arrays = std::get_if<ArrayQueries>(&queries_);
+  return arrays != nullptr ? arrays->vectors() : std::get<FlatQueries>(queries_);
+}
+
+double ScanQueries::work_per_row() const {
+  const double elements = std::holds_alternative<ArrayQueries>(queries_) ? kUsualElements : 1;
+  return elements * static_cast<double>(std::max<int64_t>(vectors().dim(), 1)) * static_cast<double>(vectors().nq());
+}
+
+Result<bool> ScanQueries::Scan(const segment::Segment& segment, uint32_t first, uint32_t rows, const uint64_t* mask,
+                               uint64_t first_id, std::span<index::TopK> results, ScanScratch& scratch) const {
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView view, segment.View(field_id_, first, rows));
+  if (!view.present()) return false;
+  const auto* arrays = std::get_if<ArrayQueries>(&queries_);
+  if (arrays == nullptr) {
+    index::FlatScan(std::get<FlatQueries>(queries_), view, mask, first_id, results, scratch.flat);
+    return true;
+  }
+  index::KeptElements kept;
+  if (condition_ != nullptr) {
+    std::vector<ColumnView> columns;
+    for (const int64_t id : condition_->field_ids()) {
+      QUIVER_ASSIGN_OR_RETURN(const ColumnView column, segment.View(id, first, rows));
+      if (!column.present()) return false;
+      columns.push_back(column);
+    }
+    condition_->Evaluate(columns, rows, mask, &scratch.elements);
+    kept = [&scratch](size_t row) { return scratch.elements.Of(row); };
+  }
+  index::ArrayScan(*arrays, view, mask, first_id, kept, results, scratch.arrays);
+  return true;
+}
+
+}  // namespace quiver::query
