@@ -44,9 +44,8 @@ Status ScanRun(const SearchRequest& request, const ScanQueries& queries, size_t 
                uint32_t rows, const uint64_t* mask, std::span<TopK> results, ScanScratch& scratch) {
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-  QUIVER_ASSIGN_OR_RETURN(const bool present,
-                          queries.Scan(*request.view.segments[segment_index], first, rows, mask,
-                                       RowId(segment_index, first), results, scratch));
+  QUIVER_ASSIGN_OR_RETURN(const bool present, queries.Scan(*request.view.segments[segment_index], first, rows, mask,
+                                                           RowId(segment_index, first), results, scratch));
   if (present && explained != nullptr) {
     uint64_t scored = mask == nullptr ? rows : 0;
     for (uint32_t word = 0; mask != nullptr && word < (rows + 63) / 64; ++word) {

@@ -46,7 +46,8 @@ Result<std::vector<TopK>> SearchBatch(const SearchRequest& request, std::span<co
     std::vector<TopK> results = MakeCollectors(range, request.metric, queries.nq());
     if (plan.any()) {
       const size_t keep = request.offset + request.limit;
-      QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchIndexes(request, raw, queries.vectors(), keep, plan, results, parallel));
+      QUIVER_ASSIGN_OR_RETURN(const bool sound,
+                              SearchIndexes(request, raw, queries.vectors(), keep, plan, results, parallel));
       if (!sound) continue;
     }
     QUIVER_RETURN_IF_ERROR(ScanSegments(request, queries, range, plan, results, parallel));
@@ -293,10 +294,10 @@ Result<SearchResult> SearchSegments(const SearchRequest& request, ThreadPool* pa
   }
   QUIVER_ASSIGN_OR_RETURN(const std::vector<std::vector<Hit>> pages, RankQueries(request, parallel));
   const Step output(request.explanation, "output");
-  QUIVER_ASSIGN_OR_RETURN(SearchResult result,
-                          MakeResult(request.view, pages, request.output_fields,
-                                     request.group ? request.group->fields : std::vector<int64_t>(),
-                                     FindsElements(request)));
+  QUIVER_ASSIGN_OR_RETURN(
+      SearchResult result,
+      MakeResult(request.view, pages, request.output_fields,
+                 request.group ? request.group->fields : std::vector<int64_t>(), FindsElements(request)));
   for (float& score : result.scores) score = Round(score, request.round_decimal);
   if (request.explanation != nullptr) request.explanation->results = result.scores.size();
   return result;
