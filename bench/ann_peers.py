@@ -12,7 +12,8 @@ import pathlib
 import time
 
 CACHE = pathlib.Path(os.environ.get("QUIVER_CACHE", pathlib.Path.home() / ".cache" / "quiver"))
-PACKAGES = ["numpy", "matplotlib==3.10.8", "hnswlib", "faiss-cpu", "usearch", "pyvsag", "zvec"]
+PACKAGES = ["numpy", "matplotlib==3.10.8", "hnswlib", "faiss-cpu", "usearch", "pyvsag", "zvec", "scipy==1.17.1",
+            "pyseismic-lsr"]
 K = 10
 STEP = 10000  # rows added between two looks at the clock
 
