@@ -54,7 +54,12 @@ std::string MeasuredIndex::Build(std::istream& in) {
   } else {
     recipe.structure = index::IndexStructure::kLists;
     recipe.codec = index::IndexCodec::kRabitq;
-    in >> recipe.nlist >> recipe.code_bits >> control.threads;
+    in >> recipe.nlist;
+    if (structure == "pq") {
+      recipe.codec = index::IndexCodec::kPq;
+      in >> recipe.quantizers;
+    }
+    in >> recipe.code_bits >> control.threads;
   }
   const Timer timer;
   auto bytes = index::BuildVectorIndex(recipe, ViewOf(base_), control);

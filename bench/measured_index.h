@@ -37,7 +37,8 @@ class MeasuredIndex {
  public:
   MeasuredIndex(const Vectors& base, MetricType metric) : base_(base), metric_(metric) {}
 
-  /// "build" arguments: graph DEGREE EF_CONSTRUCTION THREADS, or lists NLIST CODE_BITS THREADS. Answers a line of JSON.
+  /// "build" arguments: graph DEGREE EF_CONSTRUCTION THREADS, or lists NLIST CODE_BITS THREADS, or pq
+  /// NLIST QUANTIZERS BITS THREADS. Answers a line of JSON.
   std::string Build(std::istream& in);
   /// Writes the index file to, or reads it from, the path that follows in `in`. Answers a line of JSON.
   std::string Save(std::istream& in);

@@ -287,7 +287,7 @@ const char* StructureName(index::IndexStructure structure) {
 }
 
 const char* CodecName(index::IndexCodec codec) {
-  constexpr std::array kCodecs{"raw", "sq8", "rabitq"};
+  constexpr std::array kCodecs{"raw", "sq8", "rabitq", "pq"};
   const auto number = static_cast<size_t>(codec);
   return number < kCodecs.size() ? kCodecs[number] : "unknown";
 }
@@ -339,7 +339,9 @@ Status DumpIndex(Tree& tree, const std::string& path) {
     tree.Count("ef_construction", recipe.ef_construction);
   } else if (recipe.structure == index::IndexStructure::kLists) {
     tree.Count("nlist", recipe.nlist);
-    if (recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
+    const bool pq = recipe.codec == index::IndexCodec::kPq;
+    if (pq) tree.Count("quantizers", recipe.quantizers);
+    if (pq || recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
   }
   tree.Count("bytes", bytes.size());
   return Status::Ok();

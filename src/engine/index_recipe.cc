@@ -31,9 +31,9 @@ constexpr std::array kRecipes{
     NamedRecipe{"IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"IVF_SQ8", IndexStructure::kLists, IndexCodec::kSq8},
     NamedRecipe{"IVF_SQ", IndexStructure::kLists, IndexCodec::kSq8},
-    NamedRecipe{"IVF_PQ", IndexStructure::kLists, IndexCodec::kRabitq},
+    NamedRecipe{"IVF_PQ", IndexStructure::kLists, IndexCodec::kPq},
     NamedRecipe{"IVF_RABITQ", IndexStructure::kLists, IndexCodec::kRabitq},
-    NamedRecipe{"SCANN", IndexStructure::kLists, IndexCodec::kRabitq},
+    NamedRecipe{"SCANN", IndexStructure::kLists, IndexCodec::kPq},
     NamedRecipe{"DISKANN", IndexStructure::kLists, IndexCodec::kRabitq},
     NamedRecipe{"BIN_IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"HNSW", IndexStructure::kGraph, IndexCodec::kSq8},
@@ -77,12 +77,22 @@ uint32_t BitsPerDimension(int64_t dim, uint64_t quantizers, uint64_t bits) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(quantizers * bits / dims, 1, kMostCodeBits));
 }
 
+/// Puts product codes into `recipe`, whose memory the client asked for; where codes of so many bits do not exist,
+/// RaBitQ codes of about the same room.
+void SetProductCodes(uint64_t quantizers, uint64_t bits, IndexRecipe& recipe) {
+  const bool exist = (bits == 4 || bits == 8) && quantizers >= 1 && static_cast<int64_t>(quantizers) <= recipe.dim;
+  recipe.codec = exist ? IndexCodec::kPq : IndexCodec::kRabitq;
+  recipe.quantizers = exist ? static_cast<uint32_t>(quantizers) : 0;
+  recipe.code_bits = exist ? static_cast<uint32_t>(bits) : BitsPerDimension(recipe.dim, quantizers, bits);
+}
+
 uint64_t CodeBytes(const IndexRecipe& recipe) {
   const auto dim = static_cast<uint64_t>(std::max<int64_t>(recipe.dim, 1));
   switch (recipe.codec) {
     case IndexCodec::kRaw: return recipe.type == DataType::kBinaryVector ? dim / 8 : 4 * dim;
     case IndexCodec::kSq8: return dim + 16;
     case IndexCodec::kRabitq: return dim * recipe.code_bits / 8 + 32;
+    case IndexCodec::kPq: return uint64_t{recipe.quantizers} * recipe.code_bits / 8 + 4;
   }
   return 4 * dim;
 }
@@ -128,13 +138,11 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
   } else if (index.index_type == "IVF_RABITQ") {
     if (const auto bits = Number(index, "rbq_bits")) recipe.code_bits = std::min(*bits, kMostCodeBits);
   } else if (index.index_type == "IVF_PQ") {
-    // Codes of rotated values find more than product codes of the same size, and bound their error
-    // (docs/compatibility.md).
-    recipe.code_bits = BitsPerDimension(field.dim, Number(index, "m").value_or(1), Number(index, "nbits").value_or(8));
+    SetProductCodes(Number(index, "m").value_or(1), Number(index, "nbits").value_or(8), recipe);
   } else if (index.index_type == "SCANN") {
     constexpr uint32_t kScannBits = 4;
     const uint32_t sub_dim = std::max<uint32_t>(Number(index, "sub_dim").value_or(2), 1);
-    recipe.code_bits = BitsPerDimension(field.dim, static_cast<uint64_t>(field.dim) / sub_dim, kScannBits);
+    SetProductCodes(static_cast<uint64_t>(field.dim) / sub_dim, kScannBits, recipe);
   }
   return recipe;
 }

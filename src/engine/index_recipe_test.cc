@@ -67,14 +67,24 @@ TEST(IndexRecipeTest, NamesMapToStructureAndCodec) {
 }
 
 TEST(IndexRecipeTest, NamesOfProductCodesTakeAsManyBits) {
-  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "16"}, {"nbits", "8"}})->code_bits, 2U);
-  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "8"}, {"nbits", "8"}})->code_bits, 1U);
-  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "4"}, {"nbits", "4"}})->code_bits, 1U);
-  EXPECT_EQ(Recipe("IVF_PQ", {{"m", "64"}, {"nbits", "24"}})->code_bits, 8U);
-  EXPECT_EQ(Recipe("SCANN")->code_bits, 2U);
-  EXPECT_EQ(Recipe("SCANN", {{"sub_dim", "1"}})->code_bits, 4U);
-  EXPECT_EQ(Recipe("SCANN", {{"sub_dim", "64"}})->code_bits, 1U);
-  for (const char* name : {"IVF_PQ", "SCANN"}) EXPECT_EQ(Recipe(name)->codec, IndexCodec::kRabitq);
+  const auto expect = [](const char* name, const KeyValues& params, IndexCodec codec, uint32_t quantizers,
+                         uint32_t bits) {
+    const auto recipe = Recipe(name, params);
+    ASSERT_TRUE(recipe) << name;
+    EXPECT_EQ(recipe->structure, IndexStructure::kLists);
+    EXPECT_EQ(recipe->codec, codec);
+    EXPECT_EQ(recipe->quantizers, quantizers);
+    EXPECT_EQ(recipe->code_bits, bits);
+  };
+  expect("IVF_PQ", {{"m", "16"}, {"nbits", "8"}}, IndexCodec::kPq, 16, 8);
+  expect("IVF_PQ", {{"m", "8"}}, IndexCodec::kPq, 8, 8);
+  expect("IVF_PQ", {{"m", "64"}, {"nbits", "4"}}, IndexCodec::kPq, 64, 4);
+  // Codes of another number of bits are served by others of about the same size.
+  expect("IVF_PQ", {{"m", "64"}, {"nbits", "24"}}, IndexCodec::kRabitq, 0, 8);
+  expect("IVF_PQ", {{"m", "32"}, {"nbits", "6"}}, IndexCodec::kRabitq, 0, 3);
+  expect("SCANN", {}, IndexCodec::kPq, 32, 4);
+  expect("SCANN", {{"sub_dim", "1"}}, IndexCodec::kPq, 64, 4);
+  expect("SCANN", {{"sub_dim", "64"}}, IndexCodec::kPq, 1, 4);
 }
 
 TEST(IndexRecipeTest, BinaryVectorsAreKeptInListsOrWhereAskedForInAGraph) {

@@ -160,7 +160,8 @@ TEST(BinaryGraphTest, BuildsStopWhenCancelled) {
 }
 
 TEST(BinaryGraphTest, EveryDamagedByteIsRefusedOrMeansNothing) {
-  CheckDamage(BinaryClustered(64, 400, 2), MetricType::kHamming);
+  const Table table = BinaryClustered(64, 400, 2);
+  CheckDamage(table, RecipeFor(table, MetricType::kHamming));
 }
 
 TEST(BinaryGraphTest, RecipesThatGraphsDoNotServeAreRefused) {

@@ -492,7 +492,7 @@ TEST(GraphTest, AnswersAllQueriesOfARequestAndShiftsRowIds) {
 
 TEST(GraphTest, EveryDamagedByteIsRefusedOrMeansNothing) {
   const Table table = Clustered(DataType::kFloatVector, 8, 400, 2);
-  CheckDamage(table, MetricType::kL2);
+  CheckDamage(table, RecipeFor(table, MetricType::kL2));
 }
 
 TEST(GraphTest, RecipesThatGraphsDoNotServeAreRefused) {

@@ -63,6 +63,7 @@ Data DenseData(IndexStructure structure, IndexCodec codec, MetricType metric, ui
   data.recipe.degree = 24;
   data.recipe.ef_construction = 80;
   data.recipe.code_bits = code_bits;
+  data.recipe.quantizers = kDim / 3;
   data.column = Column::Make(1, DataType::kFloatVector, kDim);
   std::mt19937 random(7);
   for (size_t i = 0; i < kRows; ++i) {
@@ -248,7 +249,9 @@ TEST(HitStreamTest, ListsGiveEveryRowOnceNearestFirst) {
     for (const auto& [codec, bits] : {std::pair{IndexCodec::kRaw, 7U},
                                       {IndexCodec::kSq8, 8U},
                                       {IndexCodec::kRabitq, 7U},
-                                      {IndexCodec::kRabitq, 1U}}) {
+                                      {IndexCodec::kRabitq, 1U},
+                                      {IndexCodec::kPq, 4U},
+                                      {IndexCodec::kPq, 8U}}) {
       SCOPED_TRACE(testing::Message() << MetricTypeName(metric) << " codec " << static_cast<int>(codec) << " bits "
                                       << bits);
       Data data = DenseData(IndexStructure::kLists, codec, metric, bits);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "codec/kmeans.h"
+#include "codec/pq.h"
 #include "codec/rotation.h"
 #include "index/internal/lists.h"
 #include "index/internal/lists_layout.h"
@@ -47,6 +48,8 @@ constexpr size_t kSamplePerList = 100;
 constexpr size_t kMostLists = 65536;
 /// Rows that are read and assigned at once.
 constexpr size_t kRowChunk = 4096;
+/// Rows that product codes are trained on.
+constexpr size_t kProductSample = 16384;
 constexpr size_t kCurveQueries = 200;
 constexpr size_t kCurveDepth = 100;
 
@@ -98,6 +101,14 @@ struct ListsBuilder {
   Status Cluster();
   Status Assign(const codec::KMeans& means);
   Status Encode(IndexFileWriter& writer);
+  Status EncodeProducts(IndexFileWriter& writer);
+  /// The rotated residual of listed row `row` from a centre, dim floats. `plain` is a buffer of field_dim.
+  void ReadResidual(uint32_t row, uint32_t list, float* plain, float* out) const {
+    ReadShifted(row, plain);
+    rotation.Apply(plain, out);
+    const float* centre = centres.data() + size_t{list} * dim;
+    for (size_t d = 0; d < dim; ++d) out[d] -= centre[d];
+  }
   void AddCentres(IndexFileWriter& writer);
   void MeasureSpread(const std::vector<float>& centre_norms);
   void AddCurve(IndexFileWriter& writer);
@@ -218,10 +229,8 @@ Status ListsBuilder::Encode(IndexFileWriter& writer) {
       for (size_t b = places.begin[l]; b < places.begin[l + 1]; ++b) {
         const size_t count = std::min<size_t>(kListBlock, places.sizes[l] - (b - places.begin[l]) * kListBlock);
         for (size_t r = 0; r < count; ++r) {
-          float* residual = residuals.data() + r * dim;
-          ReadShifted(places.ids[b * kListBlock + r], row.data());
-          rotation.Apply(row.data(), residual);
-          for (size_t d = 0; d < dim; ++d) residual[d] -= centre[d];
+          ReadResidual(places.ids[b * kListBlock + r], static_cast<uint32_t>(l), row.data(),
+                       residuals.data() + r * dim);
         }
         encoder.EncodeBlock(residuals.data(), count, centre, places.ids.data() + b * kListBlock,
                             reinterpret_cast<std::byte*>(blocks.data()) + b * shape.block_bytes(),
@@ -238,6 +247,50 @@ Status ListsBuilder::Encode(IndexFileWriter& writer) {
   header.code_norm = spread.code_norm;
   writer.Add(kListsBlocks, std::move(blocks));
   writer.Add(kListsRows, std::move(rows));
+  return Status::Ok();
+}
+
+/// Trains product codes on residuals of a sample and writes those of all rows.
+Status ListsBuilder::EncodeProducts(IndexFileWriter& writer) {
+  const codec::PqShape shape{dim, recipe.quantizers, header.bits};
+  const size_t wanted = std::min(listed.size(), kProductSample);
+  std::vector<float> sample(wanted * dim);
+  std::vector<float> plain(field_dim);
+  for (size_t i = 0; i < wanted; ++i) {
+    const size_t at = i * listed.size() / wanted;
+    ReadResidual(listed[at], list_of[at], plain.data(), sample.data() + i * dim);
+  }
+  codec::KMeansOptions options;
+  options.seed = recipe.seed;
+  options.threads = control.threads;
+  options.cancelled = control.cancelled;
+  QUIVER_ASSIGN_OR_RETURN(const codec::PqCodebook book,
+                          codec::PqCodebook::Train(sample.data(), wanted, shape, form, options));
+  sample = {};
+  Report(0.85);
+  std::string blocks(header.blocks * shape.block_bytes(), '\0');
+  std::vector<double> errors(header.nlist, 0.0);
+  std::atomic<size_t> finished{0};
+  ForEach(header.nlist, [&](size_t l) {
+    std::vector<float> row(field_dim);
+    std::vector<float> residual(dim);
+    std::vector<uint8_t> codes(kListBlock * shape.quantizers);
+    for (size_t b = places.begin[l]; b < places.begin[l + 1]; ++b) {
+      const size_t count = std::min<size_t>(kListBlock, places.sizes[l] - (b - places.begin[l]) * kListBlock);
+      for (size_t r = 0; r < count; ++r) {
+        ReadResidual(places.ids[b * kListBlock + r], static_cast<uint32_t>(l), row.data(), residual.data());
+        errors[l] += static_cast<double>(book.Encode(residual.data(), codes.data() + r * shape.quantizers));
+      }
+      codec::PackPqBlock(shape, codes.data(), count,
+                         reinterpret_cast<std::byte*>(blocks.data()) + b * shape.block_bytes());
+    }
+    ++finished;
+  });
+  if (finished < header.nlist) return Cancelled();
+  const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
+  header.sign_error = static_cast<float>(std::sqrt(error / static_cast<double>(std::max<size_t>(listed.size(), 1))));
+  writer.Add(kListsBlocks, std::move(blocks));
+  writer.AddValues<float>(kListsBook, book.centres());
   return Status::Ok();
 }
 
@@ -381,7 +434,11 @@ Result<std::string> ListsBuilder::Run() {
   header.loose = static_cast<uint32_t>(loose.size());
   IndexFileWriter writer(recipe, static_cast<uint32_t>(vectors.rows));
   AddCentres(writer);
-  if (header.bits != 0) QUIVER_RETURN_IF_ERROR(Encode(writer));
+  if (recipe.codec == IndexCodec::kPq) {
+    QUIVER_RETURN_IF_ERROR(EncodeProducts(writer));
+  } else if (header.bits != 0) {
+    QUIVER_RETURN_IF_ERROR(Encode(writer));
+  }
   Report(0.9);
   if (cancelled()) return Cancelled();
   AddCurve(writer);
@@ -513,9 +570,11 @@ Status CheckRecipe(const IndexRecipe& recipe) {
                      recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
   const bool metric =
       recipe.metric == MetricType::kL2 || recipe.metric == MetricType::kIp || recipe.metric == MetricType::kCosine;
-  const bool codec =
-      recipe.codec == IndexCodec::kRaw || recipe.codec == IndexCodec::kSq8 ||
-      (recipe.codec == IndexCodec::kRabitq && recipe.code_bits >= 1 && recipe.code_bits <= simd::ListKernels::kMaxBits);
+  const bool codec = recipe.codec == IndexCodec::kRaw || recipe.codec == IndexCodec::kSq8 ||
+                     (recipe.codec == IndexCodec::kRabitq && recipe.code_bits >= 1 &&
+                      recipe.code_bits <= simd::ListKernels::kMaxBits) ||
+                     (recipe.codec == IndexCodec::kPq && recipe.dim >= 1 &&
+                      codec::PqShape{static_cast<size_t>(recipe.dim), recipe.quantizers, recipe.code_bits}.sound());
   if (dense && metric && codec && recipe.dim >= 1 && recipe.dim <= 32768) return Status::Ok();
   return Error(
       StatusCode::kIndexNotSupported, "lists of {} vectors with metric {}, codec {} and {} bits are not supported yet",

@@ -3,15 +3,12 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <mutex>
 #include <numeric>
 #include <utility>
 
-#include "codec/rotation.h"
-#include "index/internal/coded_stream.h"
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
-#include "index/internal/lists_layout.h"
+#include "index/internal/lists_index.h"
 #include "simd/kernels.h"
 
 namespace quiver::index {
@@ -20,14 +17,17 @@ namespace {
 using simd::ListKernels;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kLargest = std::numeric_limits<float>::max();
+
 /// Deviations that bounds allow for. A row beyond them is lost only if it also is among the last of the hits.
 constexpr float kSignDeviations = 1.9f;
 constexpr float kCodeDeviations = 2.5f;
+/// Of product codes, whose errors are known on average only and, where rows lie near few axes, do not spread evenly.
+constexpr float kProductDeviations = 8.0f;
 /// Of what rounding the query adds, which is not normal but has no tails.
 constexpr float kQueryDeviations = 2.0f;
 /// Blocks between two looks at the limit.
 constexpr size_t kBlocksAtOnce = 8;
+constexpr uint32_t kAllRows = ~uint32_t{0};
 /// Bytes of a row's code that are fetched ahead of the second look; the rest follows in sequence.
 constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
@@ -47,7 +47,6 @@ constexpr double kMissedFactor = 1.2;
 constexpr double kMostMissed = 0.1;
 /// Nor does the number of lists promise more than this: codes lose hits, too.
 constexpr double kMostPromised = 0.98;
-constexpr int64_t kMostDim = 32768;
 /// Batches of at least this many queries go list by list.
 constexpr size_t kLeastBatch = 8;
 /// Queries whose state is kept at once.
@@ -59,112 +58,7 @@ T* Sized(std::vector<T>& buffer, size_t size) {
   return buffer.data();
 }
 
-/// Expected nanoseconds of a query.
-struct ListsCosts {
-  double score_matches = 0;
-  double probe = 0;
-};
-
-class Lists final : public VectorIndex {
- public:
-  static Result<std::unique_ptr<VectorIndex>> Open(IndexFile file);
-  explicit Lists(IndexFile file)
-      : file_(std::move(file)),
-        rotation_(binary() ? 1 : static_cast<size_t>(std::clamp<int64_t>(file_.recipe().dim, 1, kMostDim)),
-                  file_.recipe().seed) {}
-
-  [[nodiscard]] const IndexRecipe& recipe() const override { return file_.recipe(); }
-  [[nodiscard]] uint32_t row_count() const override { return file_.row_count(); }
-  [[nodiscard]] uint64_t memory_bytes() const override {
-    // The rotation's signs: at most four rounds.
-    return sizeof(*this) + 4 * rotation_.padded_dim() * sizeof(float);
-  }
-
-  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
-                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
-                IndexCounters& counters) const override;
-  Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
-                     const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
-                     IndexScratch& scratch, IndexCounters& counters) const override;
-  Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
-                                                const RowFilter& filter, const StreamOptions& options,
-                                                uint64_t first_row) const override;
-  [[nodiscard]] bool bounds_scores() const override { return !raw(); }
-
- private:
-  /// How many lists a search looks at.
-  struct Goal {
-    uint32_t first = 0;   ///< before anything is known of the hits
-    uint64_t needed = 0;  ///< rows that may be returned which must be seen
-    double growth = 1;    ///< lists of a further round, as a part of those before
-    /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
-    double yield = -1;
-  };
-  class Stream;
-  /// What a search works on.
-  struct Task {
-    const FlatQueries& queries;
-    size_t query;
-    const ColumnView& vectors;
-    const RowFilter& filter;
-    uint64_t first_row;
-    TopK& result;
-    ListsScratch& scratch;
-    IndexCounters& counters;
-  };
-
-  Status Bind();
-  Status BindCentres();
-  [[nodiscard]] Status EnsureSound() const;
-  [[nodiscard]] Status CheckPlaces() const;
-
-  [[nodiscard]] bool raw() const { return header_.bits == 0; }
-  [[nodiscard]] bool binary() const { return file_.recipe().type == DataType::kBinaryVector; }
-  [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
-  [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
-  [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
-  [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
-  [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
-  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
-  void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
-  [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
-  [[nodiscard]] float KeyOf(float score) const;
-
-  bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
-  void RankCentres(const Task& task, const ListsQuery& state) const;
-  void ChooseNearest(size_t count, ListsScratch& scratch) const;
-  void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
-  void PrefetchList(uint32_t list) const;
-  void ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const;
-  void ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) const;
-  void LookCloser(const Task& task, ListsQuery& state) const;
-  const uint32_t* Alive(const Task& task, uint32_t list, ListsQuery& state) const;
-  void ScoreCandidates(const Task& task, ListsQuery& state) const;
-  void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
-  void ScoreMatches(const Task& task) const;
-  bool Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
-             ListsQuery& state) const;
-  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
-                   ListsQuery& state) const;
-  void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
-                   std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
-
-  IndexFile file_;
-  codec::Rotation rotation_;
-  ListsHeader header_;
-  codec::RabitqShape shape_;
-  std::span<const float> mean_, centres_, centre_adds_, centre_norms_;
-  std::span<const uint8_t> centre_codes_;
-  std::span<const std::byte> centre_bits_;  ///< of binary lists
-  std::span<const uint32_t> begin_, sizes_, ids_, loose_;
-  std::span<const std::byte> blocks_, rows_;
-  std::span<const CurvePoint> curve_;
-  struct Verdict {
-    std::once_flag once;
-    Status status;
-  };
-  std::unique_ptr<Verdict> verdict_ = std::make_unique<Verdict>();
-};
+}  // namespace
 
 /// Finds the sections and compares their sizes. The header is not covered by the file's own header checksum, so nothing
 /// is believed beyond what sizes confirm until EnsureSound.
@@ -184,7 +78,12 @@ Status Lists::Bind() {
   QUIVER_ASSIGN_OR_RETURN(loose_, file_.Values<uint32_t>(kListsLoose, header_.loose));
   QUIVER_ASSIGN_OR_RETURN(curve_, file_.Values<CurvePoint>(kListsCurve, header_.curve_points));
   if (raw()) return Status::Ok();
-  QUIVER_ASSIGN_OR_RETURN(blocks_, file_.Values<std::byte>(kListsBlocks, header_.blocks * shape_.block_bytes()));
+  if (pq() && !pq_shape().sound()) return file_.Damaged("its header does not fit");
+  QUIVER_ASSIGN_OR_RETURN(blocks_, file_.Values<std::byte>(kListsBlocks, header_.blocks * block_bytes()));
+  if (pq()) {
+    QUIVER_ASSIGN_OR_RETURN(book_, file_.Values<float>(kListsBook, size_t{header_.dim} * pq_shape().centres()));
+    return Status::Ok();
+  }
   QUIVER_ASSIGN_OR_RETURN(rows_, file_.Values<std::byte>(kListsRows, header_.blocks * kListBlock * shape_.row_bytes()));
   return Status::Ok();
 }
@@ -197,7 +96,8 @@ Status Lists::BindCentres() {
     QUIVER_ASSIGN_OR_RETURN(centre_bits_, file_.Values<std::byte>(kListsCentres, nlist * (field_dim / 8)));
     return Status::Ok();
   }
-  if (field_dim > kMostDim || header_.dim != rotation_.padded_dim()) return file_.Damaged("its header does not fit");
+  if (field_dim > kMostListDim || header_.dim != rotation_.padded_dim())
+    return file_.Damaged("its header does not fit");
   const size_t dim = header_.dim;
   QUIVER_ASSIGN_OR_RETURN(mean_, file_.Values<float>(kListsMean, field_dim));
   QUIVER_ASSIGN_OR_RETURN(centres_, file_.Values<float>(kListsCentres, nlist * dim));
@@ -211,6 +111,9 @@ Status Lists::EnsureSound() const {
   std::call_once(verdict_->once, [this] {
     verdict_->status = file_.EnsureSound();
     if (verdict_->status.ok()) verdict_->status = CheckPlaces();
+    if (!verdict_->status.ok() || !pq()) return;
+    const bool ip = file_.recipe().metric == MetricType::kIp;
+    verdict_->book.emplace(pq_shape(), ip ? codec::KeyForm::kIp : codec::KeyForm::kL2, book_);
   });
   return verdict_->status;
 }
@@ -250,7 +153,7 @@ float Lists::KeyOf(float score) const {
 }
 
 /// Recall of the k nearest at a point of the curve.
-double RecallAt(const CurvePoint& point, size_t k) {
+static double RecallAt(const CurvePoint& point, size_t k) {
   const double share = std::clamp((std::log10(static_cast<double>(std::max<size_t>(k, 1))) - 1), 0.0, 1.0);
   return (1 - share) * static_cast<double>(point.recall10) + share * static_cast<double>(point.recall100);
 }
@@ -350,6 +253,8 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
   }
   rotation_.Apply(plain, Sized(state.rotated, header_.dim));
   state.coded.Prepare({header_.dim, std::max<size_t>(header_.bits, 1)}, state.rotated.data());
+  // Products with a list's rows are those with its centre and those with what they differ by.
+  if (pq() && metric == MetricType::kIp) state.product.Prepare(*verdict_->book, state.rotated.data());
   return true;
 }
 
@@ -493,8 +398,8 @@ void Lists::ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) 
 void Lists::PrefetchList(uint32_t list) const {
   if (raw()) return;
   constexpr size_t kMostBytes = 12 * 1024;
-  const std::byte* at = blocks_.data() + begin_[list] * shape_.block_bytes();
-  const size_t bytes = std::min((begin_[list + 1] - begin_[list]) * shape_.block_bytes(), kMostBytes);
+  const std::byte* at = blocks_.data() + begin_[list] * block_bytes();
+  const size_t bytes = std::min((begin_[list + 1] - begin_[list]) * block_bytes(), kMostBytes);
   for (size_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(at + byte);
 }
 
@@ -502,6 +407,7 @@ void Lists::ScanList(const Task& task, const ListsProbe& probe, ListsQuery& stat
   ++task.counters.expansions;
   const uint32_t* alive = Alive(task, probe.list, state);
   if (raw()) return ScanRawList(task, probe.list, alive);
+  if (pq()) return ScanPqList(task, probe, alive, state);
   const size_t first = begin_[probe.list];
   const size_t count = begin_[probe.list + 1] - first;
   const float deviation = kSignDeviations * header_.sign_error * probe.reach;
@@ -563,23 +469,77 @@ void Lists::LookCloser(const Task& task, ListsQuery& state) const {
     const float key = probe.base + factors.add + factors.mul * product;
     const float error =
         factors.error * reach - factors.mul * rounding + state.slack * (std::abs(probe.base) + std::abs(factors.add));
-    const float least = key - error;
-    if (!(least <= state.limit)) continue;
-    state.candidates.push_back({key, least, factors.id});
-    // What may be too near for the range filter must not stand for a hit.
-    if (least < state.floor) continue;
-    const float most = key + error;
-    if (state.best.size() < state.wanted) {
-      state.best.push_back(most);
-      std::push_heap(state.best.begin(), state.best.end());
-    } else if (most < state.best.front()) {
-      std::pop_heap(state.best.begin(), state.best.end());
-      state.best.back() = most;
-      std::push_heap(state.best.begin(), state.best.end());
-    } else {
-      continue;
+    Keep(state, key, error, factors.id);
+  }
+}
+
+/// Keeps a row whose key is known within `error`, if it may be a hit.
+void Lists::Keep(ListsQuery& state, float key, float error, uint32_t row) {
+  const float least = key - error;
+  if (!(least <= state.limit)) return;
+  state.candidates.push_back({key, least, row});
+  // What may be too near for the range filter must not stand for a hit.
+  if (least < state.floor) return;
+  const float most = key + error;
+  if (state.best.size() < state.wanted) {
+    state.best.push_back(most);
+    std::push_heap(state.best.begin(), state.best.end());
+  } else if (most < state.best.front()) {
+    std::pop_heap(state.best.begin(), state.best.end());
+    state.best.back() = most;
+    std::push_heap(state.best.begin(), state.best.end());
+  } else {
+    return;
+  }
+  if (state.best.size() == state.wanted) state.limit = std::min(state.limit, state.best.front());
+}
+
+/// Estimates all rows of a list by their product codes. With e what a code misses of a row, at right angles to nearly
+/// everything, |q - y - e|^2 is about |q - y|^2 + |e|^2, give or take 2 |q - y| |e| / sqrt(dim); products likewise.
+void Lists::ScanPqList(const Task& task, const ListsProbe& probe, const uint32_t* alive, ListsQuery& state) const {
+  const size_t first = begin_[probe.list];
+  const size_t count = begin_[probe.list + 1] - first;
+  const bool ip = file_.recipe().metric == MetricType::kIp;
+  // Rotation spreads what is missed over `dim` dimensions, but not beyond those that vectors have.
+  const float missed = header_.sign_error / std::sqrt(static_cast<float>(file_.recipe().dim));
+  if (!ip) {
+    const float* centre = centres_.data() + size_t{probe.list} * header_.dim;
+    float* apart = Sized(state.plain, header_.dim);
+    for (size_t d = 0; d < header_.dim; ++d) apart[d] = state.rotated[d] - centre[d];
+    state.product.Prepare(*verdict_->book, apart);
+  }
+  const float rounding = kQueryDeviations * state.product.rounding();
+  const float add = ip ? probe.base : header_.sign_error * header_.sign_error;
+  const float spread = kProductDeviations * missed;
+  // Keys beyond it are no hits, whatever their error.
+  const auto farthest = [&] {
+    if (ip) return state.limit + spread * state.coded.norm + rounding;
+    const float root = spread + std::sqrt(spread * spread + std::max(state.limit, 0.0f) + rounding);
+    return root * root;
+  };
+  float keys[kBlocksAtOnce * kListBlock] = {};
+  for (size_t b = 0; b < count; b += kBlocksAtOnce) {
+    const size_t some = std::min(kBlocksAtOnce, count - b);
+    state.product.Keys(blocks_.data() + (first + b) * block_bytes(), some, alive == nullptr ? nullptr : alive + b,
+                       keys);
+    task.counters.code_distances += some * kListBlock;
+    for (size_t i = 0; i < some; ++i) {
+      const size_t rows = sizes_[probe.list] - (b + i) * kListBlock;
+      const uint32_t there = rows < kListBlock ? (1u << rows) - 1 : kAllRows;
+      const float most = farthest();
+      uint32_t near = 0;
+      for (size_t r = 0; r < kListBlock; ++r) {
+        near |= static_cast<uint32_t>(keys[i * kListBlock + r] + add <= most) << r;
+      }
+      near &= alive == nullptr ? there : alive[b + i];
+      const uint32_t* ids = ids_.data() + (first + b + i) * kListBlock;
+      for (; near != 0; near &= near - 1) {
+        const auto r = static_cast<size_t>(std::countr_zero(near));
+        const float key = keys[i * kListBlock + r] + add;
+        const float reach = ip ? state.coded.norm : 2 * std::sqrt(std::max(key, 0.0f));
+        Keep(state, key, std::sqrt(spread * spread * reach * reach + rounding * rounding), ids[r]);
+      }
     }
-    if (state.best.size() == state.wanted) state.limit = std::min(state.limit, state.best.front());
   }
 }
 
@@ -778,112 +738,6 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   }
   return Status::Ok();
 }
-
-/// Looks at ever more lists; estimates all of their rows.
-class Lists::Stream final : public CodedStream {
- public:
-  Stream(const Lists& lists, StreamCall call)
-      : CodedStream(std::move(call)), lists_(lists), scored_(lists.file_.row_count(), lists.recipe().metric) {
-    ++mutable_counters().plans[static_cast<size_t>(SearchPlan::kProbe)];
-  }
-
-  /// Returns false where codes do not hold for the query.
-  [[nodiscard]] bool Prepare() {
-    if (!lists_.Prepare(call().queries, call().query, TopK(1, lists_.recipe().metric), 1, state_)) return false;
-    // Nothing is too far, and nothing stands for a hit.
-    state_.limit = kLargest;
-    state_.floor = kInfinity;
-    if (call().options.exact) {
-      // An error of one deviation is spread over all dimensions but one; here it may lie in a single one, and so may
-      // half a step of the query in each.
-      const auto dim = static_cast<float>(lists_.header_.dim);
-      state_.code_deviations = std::sqrt(dim);
-      state_.rounding_deviations = std::sqrt(3 * dim);
-      state_.slack = 1e-5f;
-    }
-    return true;
-  }
-
-  [[nodiscard]] uint64_t memory_bytes() const override {
-    const ListsScratch& scratch = scratch_;
-    return CodedStream::memory_bytes() + state_.candidates.capacity() * sizeof(ListsCandidate) +
-           scratch.centre_keys.capacity() * sizeof(float) + scratch.rows.capacity() * sizeof(uint32_t) +
-           scratch.probes.capacity() * sizeof(ListsProbe) +
-           (state_.coded.lookup.capacity() + state_.coded.codes.capacity());
-  }
-
- private:
-  /// Rows looked at for each that is given: the nearest rows share their lists with others.
-  static constexpr size_t kRowsEach = 3;
-
-  Status Reach(size_t total) override {
-    const Task task{call().queries, call().query, call().vectors,    call().filter, 0,
-                    scored_,        scratch_,     mutable_counters()};
-    if (done_ == 0) {
-      std::vector<uint32_t> loose;
-      for (const uint32_t row : lists_.loose_) {
-        if (call().Matches(row)) loose.push_back(row);
-      }
-      TakeRows(loose, call().options.exact ? kAnyKey : -kAnyKey);
-      lists_.RankCentres(task, state_);
-    }
-    IndexSearchOptions options = call().options.search;
-    options.k = total;
-    const auto nlist = size_t{lists_.header_.nlist};
-    size_t wanted = std::max<size_t>(lists_.ListsFor(options, call().filter), done_ + 1);
-    for (;;) {
-      // Beyond half of them order costs more than it saves.
-      if (call().options.exact || 2 * wanted > nlist) wanted = nlist;
-      QUIVER_RETURN_IF_ERROR(Probe(task, wanted));
-      if (done_ == nlist || state_.examined >= kRowsEach * total) break;
-      wanted = 2 * wanted;
-    }
-    if (done_ == nlist) EndGrowth();
-    return Status::Ok();
-  }
-
-  Status Probe(const Task& task, size_t to) {
-    lists_.ChooseNearest(to, scratch_);
-    lists_.MeasureProbes(state_, done_, to, scratch_);
-    size_t count = 0;
-    for (const ListsProbe& probe : scratch_.probes) {
-      lists_.ScanList(task, probe, state_);
-      if (++count % 16 == 0 && cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
-    }
-    lists_.LookCloser(task, state_);
-    for (const ListsCandidate& candidate : state_.candidates) {
-      Know({candidate.least, 2 * candidate.key - candidate.least, candidate.row});
-    }
-    state_.candidates.clear();
-    for (const Hit& hit : scored_.TakeSorted()) Take(hit.score, static_cast<uint32_t>(hit.row), -kAnyKey);
-    done_ = to;
-    return Status::Ok();
-  }
-
-  void Score(std::span<const Estimate> items) override { TakeItems(items); }
-
-  const Lists& lists_;
-  ListsQuery state_;
-  ListsScratch scratch_;
-  TopK scored_;      ///< rows of raw lists
-  size_t done_ = 0;  ///< lists, nearest first
-};
-
-Result<std::unique_ptr<HitStream>> Lists::OpenStream(const FlatQueries& queries, size_t query,
-                                                     const ColumnView& vectors, const RowFilter& filter,
-                                                     const StreamOptions& options, uint64_t first_row) const {
-  QUIVER_RETURN_IF_ERROR(EnsureSound());
-  StreamCall call{queries, query, vectors, filter, options, first_row};
-  const uint32_t nprobe = ListsFor(options.search, filter);
-  // Raw lists say nothing of rows that are not scored.
-  const bool scored = binary() || (raw() && options.exact) || ScoringIsCheaper(filter, nprobe);
-  if (scored) return OpenScoringStream(std::move(call));
-  auto stream = std::make_unique<Stream>(*this, call);
-  if (!stream->Prepare()) return OpenScoringStream(std::move(call));
-  return std::unique_ptr<HitStream>(std::move(stream));
-}
-
-}  // namespace
 
 Result<std::unique_ptr<VectorIndex>> OpenLists(IndexFile file) { return Lists::Open(std::move(file)); }
 

@@ -1,5 +1,6 @@
 // File: index/test_graph.h
-// Tables of vectors and queries, graphs over them, and what their answers are compared with: the exact scan. For tests.
+// Tables of vectors and queries, graphs and other indexes over them, and what their answers are compared with: the
+// exact scan. For tests.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -202,9 +203,10 @@ inline IndexSearchOptions Options(size_t k, uint32_t ef = 0, double recall = 0) 
   return options;
 }
 
-/// Damages the file of a graph byte by byte: each is noticed, or means nothing. The table has a query.
-inline void CheckDamage(const Table& table, MetricType metric) {
-  const Opened sound = Build(table, RecipeFor(table, metric));
+/// Damages the file of an index byte by byte: each is noticed, or means nothing. The table has a query.
+inline void CheckDamage(const Table& table, const IndexRecipe& recipe) {
+  const MetricType metric = recipe.metric;
+  const Opened sound = Build(table, recipe);
   const FlatQueries queries = table.Queries(metric);
   IndexScratch scratch;
   IndexCounters counters;

@@ -35,7 +35,7 @@ namespace quiver::index {
 /// The structures that exist. The number is part of the file format.
 enum class IndexStructure : uint8_t { kLists = 1, kGraph = 2, kInverted = 3 };
 /// How vectors are encoded for the walk. The number is part of the file format.
-enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2 };
+enum class IndexCodec : uint8_t { kRaw = 0, kSq8 = 1, kRabitq = 2, kPq = 3 };
 
 /// What to build: a row of the table of index names (structure x codec), with the parameters of the client filled in.
 struct IndexRecipe {
@@ -47,7 +47,8 @@ struct IndexRecipe {
   uint32_t degree = 32;            ///< graph: links per row of the base layer (2 * M)
   uint32_t ef_construction = 200;  ///< graph
   uint32_t nlist = 0;              ///< lists: 0 = chosen from the number of rows
-  uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included
+  uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included; PQ: bits of a code, 4 or 8
+  uint32_t quantizers = 0;         ///< PQ: codes of a row, 1 .. dim
   uint64_t seed = 1;               ///< same rows, recipe and seed on one thread: same bytes
 };
 

@@ -22,7 +22,7 @@ void WriteRecipe(const IndexRecipe& recipe, ByteWriter& writer) {
   writer.Value(recipe.ef_construction);
   writer.Value(recipe.nlist);
   writer.Value(recipe.code_bits);
-  writer.Value(uint32_t{0});  // reserved
+  writer.Value(recipe.quantizers);
   writer.Value(recipe.seed);
 }
 
@@ -37,7 +37,7 @@ IndexRecipe ReadRecipe(ByteReader& reader) {
   recipe.ef_construction = reader.Value<uint32_t>();
   recipe.nlist = reader.Value<uint32_t>();
   recipe.code_bits = reader.Value<uint32_t>();
-  reader.Value<uint32_t>();  // reserved
+  recipe.quantizers = reader.Value<uint32_t>();
   recipe.seed = reader.Value<uint64_t>();
   return recipe;
 }

@@ -33,6 +33,7 @@ enum ListsSection : uint32_t {
   kListsRows = 11,        ///< bytes[blocks][32][RabitqShape::row_bytes()]
   kListsLoose = 12,       ///< u32[loose]
   kListsCurve = 13,       ///< CurvePoint[]
+  kListsBook = 14,        ///< product codes, whose blocks hold nothing else: float[dim][centres of a run], run by run
 };
 
 struct ListsHeader {
@@ -43,7 +44,7 @@ struct ListsHeader {
   uint32_t dim = 0;   ///< padded; binary: 0
   uint32_t bits = 0;  ///< of codes; 0 = raw
   float centre_step = 0;
-  float sign_error = 0;
+  float sign_error = 0;  ///< product codes: root of the mean squared distance of rows from what codes stand for
   float code_norm = 0;
   uint32_t curve_points = 0;
   float row_norm = 0;  ///< IP: root of the mean squared norm of rows; else 0
@@ -64,6 +65,9 @@ inline float RankWeight(bool ip, float row_norm, float query_norm) {
   if (!ip) return 2;
   return query_norm > 1e-15f && row_norm > 1e-15f ? 2 * row_norm / query_norm : 2;
 }
+
+/// The most dimensions of dense lists.
+constexpr int64_t kMostListDim = 32768;
 
 /// Rows of a block.
 constexpr size_t kListBlock = simd::ListKernels::kBlock;

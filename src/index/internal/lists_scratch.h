@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "codec/pq.h"
 #include "codec/rabitq.h"
 
 namespace quiver::index {
@@ -22,6 +23,7 @@ struct ListsQuery {
   std::vector<float> plain;  ///< in the space of the lists, shifted for L2, not rotated
   std::vector<float> rotated;
   codec::RabitqQuery coded;
+  codec::PqQuery product;
   float mean_product = 0;         ///< <q, mean>, IP only
   float limit = 0;                ///< keys above it are no hits
   float floor = 0;                ///< keys below it are no hits (range filter)

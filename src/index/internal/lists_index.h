@@ -1,0 +1,143 @@
+// File: index/internal/lists_index.h
+// Lists: inverted lists as they are searched. lists_search.cc holds what searches do, lists_stream.cc streams of hits.
+// Thread rule: as vector_index.h.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "codec/pq.h"
+#include "codec/rabitq.h"
+#include "codec/rotation.h"
+#include "index/internal/index_file.h"
+#include "index/internal/lists_layout.h"
+#include "index/internal/lists_scratch.h"
+#include "index/vector_index.h"
+
+namespace quiver::index {
+
+/// Larger than every limit: keeps nothing out, but not places without a row, whose keys are infinite.
+constexpr float kLargest = std::numeric_limits<float>::max();
+
+/// Expected nanoseconds of a query.
+struct ListsCosts {
+  double score_matches = 0;
+  double probe = 0;
+};
+
+class Lists final : public VectorIndex {
+ public:
+  static Result<std::unique_ptr<VectorIndex>> Open(IndexFile file);
+  explicit Lists(IndexFile file)
+      : file_(std::move(file)),
+        rotation_(binary() ? 1 : static_cast<size_t>(std::clamp<int64_t>(file_.recipe().dim, 1, kMostListDim)),
+                  file_.recipe().seed) {}
+
+  [[nodiscard]] const IndexRecipe& recipe() const override { return file_.recipe(); }
+  [[nodiscard]] uint32_t row_count() const override { return file_.row_count(); }
+  [[nodiscard]] uint64_t memory_bytes() const override {
+    // The rotation's signs: at most four rounds. Centres of product codes are held as they are and packed.
+    const size_t book = pq() ? 2 * size_t{header_.dim} * pq_shape().centres() * sizeof(float) : 0;
+    return sizeof(*this) + 4 * rotation_.padded_dim() * sizeof(float) + book;
+  }
+
+  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                IndexCounters& counters) const override;
+  Status SearchBatch(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter,
+                     const IndexSearchOptions& options, uint64_t first_row, std::span<TopK> results,
+                     IndexScratch& scratch, IndexCounters& counters) const override;
+  Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
+                                                const RowFilter& filter, const StreamOptions& options,
+                                                uint64_t first_row) const override;
+  [[nodiscard]] bool bounds_scores() const override { return !raw() && !pq(); }
+
+ private:
+  /// How many lists a search looks at.
+  struct Goal {
+    uint32_t first = 0;   ///< before anything is known of the hits
+    uint64_t needed = 0;  ///< rows that may be returned which must be seen
+    double growth = 1;    ///< lists of a further round, as a part of those before
+    /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
+    double yield = -1;
+  };
+  class Stream;  ///< lists_stream.cc
+  /// What a search works on.
+  struct Task {
+    const FlatQueries& queries;
+    size_t query;
+    const ColumnView& vectors;
+    const RowFilter& filter;
+    uint64_t first_row;
+    TopK& result;
+    ListsScratch& scratch;
+    IndexCounters& counters;
+  };
+
+  Status Bind();
+  Status BindCentres();
+  [[nodiscard]] Status EnsureSound() const;
+  [[nodiscard]] Status CheckPlaces() const;
+
+  [[nodiscard]] bool raw() const { return header_.bits == 0; }
+  [[nodiscard]] bool pq() const { return file_.recipe().codec == IndexCodec::kPq; }
+  [[nodiscard]] codec::PqShape pq_shape() const { return {header_.dim, file_.recipe().quantizers, header_.bits}; }
+  [[nodiscard]] size_t block_bytes() const { return pq() ? pq_shape().block_bytes() : shape_.block_bytes(); }
+  [[nodiscard]] bool binary() const { return file_.recipe().type == DataType::kBinaryVector; }
+  [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
+  [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
+  [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
+  [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
+  [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
+  void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
+  [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
+  [[nodiscard]] float KeyOf(float score) const;
+
+  bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
+  void RankCentres(const Task& task, const ListsQuery& state) const;
+  void ChooseNearest(size_t count, ListsScratch& scratch) const;
+  void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
+  void PrefetchList(uint32_t list) const;
+  void ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const;
+  void ScanPqList(const Task& task, const ListsProbe& probe, const uint32_t* alive, ListsQuery& state) const;
+  static void Keep(ListsQuery& state, float key, float error, uint32_t row);
+  void ScanRawList(const Task& task, uint32_t list, const uint32_t* alive) const;
+  void LookCloser(const Task& task, ListsQuery& state) const;
+  const uint32_t* Alive(const Task& task, uint32_t list, ListsQuery& state) const;
+  void ScoreCandidates(const Task& task, ListsQuery& state) const;
+  void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
+  void ScoreMatches(const Task& task) const;
+  bool Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
+             ListsQuery& state) const;
+  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
+                   ListsQuery& state) const;
+  void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
+                   std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
+
+  IndexFile file_;
+  codec::Rotation rotation_;
+  ListsHeader header_;
+  codec::RabitqShape shape_;
+  std::span<const float> mean_, centres_, centre_adds_, centre_norms_, book_;
+  std::span<const uint8_t> centre_codes_;
+  std::span<const std::byte> centre_bits_;  ///< of binary lists
+  std::span<const uint32_t> begin_, sizes_, ids_, loose_;
+  std::span<const std::byte> blocks_, rows_;
+  std::span<const CurvePoint> curve_;
+  struct Verdict {
+    std::once_flag once;
+    Status status;
+    std::optional<codec::PqCodebook> book;  ///< of product codes, where the status is good
+  };
+  std::unique_ptr<Verdict> verdict_ = std::make_unique<Verdict>();
+};
+
+}  // namespace quiver::index
