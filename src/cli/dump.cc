@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "engine/log_record.h"
+#include "expr/value_statistics.h"
 #include "index/scalar_index.h"
 #include "index/scalar_layout.h"
 #include "index/tuning.h"
@@ -173,6 +174,31 @@ Status DumpFrequentTexts(Tree& tree, const storage::SegmentFile& file, const sto
   return Status::Ok();
 }
 
+/// The most frequent values and the histogram of a column.
+void DumpValues(Tree& tree, const expr::ValueStatistics& known, DataType type) {
+  const auto text_of = [type](const expr::ValueRows& value) {
+    if (IsFloating(type)) return fmt::to_string(value.real);
+    return IsFixedScalar(type) ? fmt::to_string(value.integer) : value.text;
+  };
+  tree.OpenList("most_frequent");
+  for (const expr::ValueRows& value : known.top) {
+    tree.Open("");
+    tree.Text("value", text_of(value));
+    tree.Count("rows", value.rows);
+    tree.Close();
+  }
+  tree.Close();
+  tree.OpenList("histogram");
+  for (size_t i = 0; i < known.buckets.size(); ++i) {
+    tree.Open("");
+    tree.Text("from", text_of(i == 0 ? known.least : known.buckets[i - 1]));
+    tree.Text("to", text_of(known.buckets[i]));
+    tree.Count("rows", known.buckets[i].rows);
+    tree.Close();
+  }
+  tree.Close();
+}
+
 Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
   QUIVER_ASSIGN_OR_RETURN(const auto file, storage::SegmentFile::Open(io::PosixFileSystem(), path));
   tree.Text("kind", "segment file");
@@ -203,7 +229,11 @@ Status DumpSegment(Tree& tree, const std::string& path, uint64_t rows) {
     tree.Count("nulls", column.null_count);
     tree.Count("bytes", column.byte_size);
     if (column.summary) tree.Count("distinct", column.summary->distinct);
-    if (const Status counted = DumpFrequentTexts(tree, *file, column); !counted.ok()) {
+    if (const auto known = file->value_statistics(column.field_id); !known.ok()) {
+      tree.Text("value_statistics", known.status().message());
+    } else if (*known != nullptr) {
+      DumpValues(tree, **known, column.type);
+    } else if (const Status counted = DumpFrequentTexts(tree, *file, column); !counted.ok()) {
       tree.Text("most_frequent", counted.message());
     }
     const auto pages = file->page_statistics(column.field_id);

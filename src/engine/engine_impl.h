@@ -512,8 +512,8 @@ std::string CheckpointKey(int64_t collection_id);
 std::string FloorKey(int64_t collection_id);
 /// Version of the directory as a whole; raised when an older binary could no longer read it.
 /// 2: tombstones and snapshots in catalog entries, floors, segments with several versions of a row.
-/// 3: segment files of version 2.
-inline constexpr int64_t kDirectoryFormat = 5;
+/// 3: segment files of version 2; 4: of version 3; 5: of version 4; 6: of version 5.
+inline constexpr int64_t kDirectoryFormat = 6;
 inline constexpr std::string_view kCollectionPrefix = "collection/";
 inline constexpr std::string_view kDatabasePrefix = "database/";
 inline constexpr std::string_view kAppliedDdlKey = "system/applied_ddl";

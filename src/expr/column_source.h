@@ -13,6 +13,8 @@
 
 namespace quiver::expr {
 
+struct ValueStatistics;  // expr/value_statistics.h
+
 /// What is known of a field's values in a page without reading them.
 struct PageFacts {
   size_t null_count = 0;
@@ -27,6 +29,8 @@ struct PageFacts {
   std::string_view least_text;  ///< strings
   std::string_view most_text;
   bool most_text_open = false;  ///< there is no upper bound
+  /// Of the page and all others of its segment; nullptr where they are not known or not asked for.
+  const ValueStatistics* values = nullptr;
 };
 
 class JsonKeyTable;
@@ -63,6 +67,9 @@ class ColumnSource {
   [[nodiscard]] virtual uint64_t first_row_id() const { return 0; }
   /// Facts about all values of a field in this page; false where none are kept. The texts live as long as the source.
   [[nodiscard]] virtual bool Facts(int64_t /*field_id*/, PageFacts* /*facts*/) const { return false; }
+  /// How the values of a field are spread over the segment that the page belongs to; nullptr where that is not kept.
+  /// Lives as long as the source.
+  [[nodiscard]] virtual const ValueStatistics* Statistics(int64_t /*field_id*/) const { return nullptr; }
 };
 
 }  // namespace quiver::expr

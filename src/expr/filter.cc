@@ -71,6 +71,13 @@ class PageKnowledge {
     }
     return any;
   }
+  /// Adds what is known of whole segments; after Read.
+  void ReadStatistics(const ColumnSource& page, const std::vector<int64_t>& field_ids) {
+    auto* facts = many_facts_.empty() ? reinterpret_cast<PageFacts*>(inline_facts_) : many_facts_.data();
+    for (size_t i = 0; i < field_ids.size(); ++i) {
+      if (by_slot()[i] != nullptr) facts[i].values = page.Statistics(field_ids[i]);
+    }
+  }
   [[nodiscard]] const PageFacts* const* by_slot() const {
     return many_facts_.empty() ? pointers_.data() : many_pointers_.data();
   }
@@ -109,7 +116,10 @@ class CompiledFilter final : public Filter {
     PageKnowledge knowledge(field_ids_.size());
     Chunk chunk;
     chunk.rows = page.row_count();
-    chunk.facts = knowledge.Read(page, field_ids_) ? knowledge.by_slot() : nullptr;
+    if (knowledge.Read(page, field_ids_)) {
+      knowledge.ReadStatistics(page, field_ids_);
+      chunk.facts = knowledge.by_slot();
+    }
     EstimateNode(trace_->nodes.front(), chunk);
   }
 

@@ -7,6 +7,7 @@
 
 #include "expr/like_pattern.h"
 #include "expr/row_loops.h"
+#include "expr/value_statistics.h"
 
 namespace quiver::expr {
 namespace {
@@ -74,7 +75,20 @@ struct PageTest {
   Accepted<int64_t> integers;
   Accepted<double> reals;
   Accepted<std::string> texts;
+  Literal list;  ///< some of the accepted values where they are many single ones
 };
+
+/// Values of a list that are looked up to tell how many rows all of them have.
+constexpr size_t kMostLookedUp = 64;
+
+/// Up to kMostLookedUp values of a list, evenly spaced.
+template <typename List>
+List SomeOf(const List& list) {
+  if (list.size() <= kMostLookedUp) return list;
+  List some;
+  for (size_t i = 0; i < kMostLookedUp; ++i) some.push_back(list[i * list.size() / kMostLookedUp]);
+  return some;
+}
 
 template <typename Value, typename Read>
 Accepted<Value> IntervalOf(const Predicate& predicate, const Read& read) {
@@ -104,7 +118,11 @@ bool MakeTextTest(const Predicate& predicate, PageTest* test) {
   switch (predicate.kind) {
     case Predicate::Kind::kCompare:
     case Predicate::Kind::kRange: test->texts = IntervalOf<std::string>(predicate, text_of); return true;
-    case Predicate::Kind::kIn: return BoundList(std::get<Literal::Strings>(predicate.value.value), &test->texts);
+    case Predicate::Kind::kIn: {
+      const auto& values = std::get<Literal::Strings>(predicate.value.value);
+      test->list.value = SomeOf(values);
+      return BoundList(values, &test->texts);
+    }
     case Predicate::Kind::kLike: {
       const LikePattern pattern(text_of(predicate.value));
       if (pattern.form() != LikePattern::Form::kPrefix) return false;
@@ -139,7 +157,11 @@ bool MakeTest(const Predicate& predicate, PageTest* test) {
   if (type == DataType::kVarChar || type == DataType::kString) return MakeTextTest(predicate, test);
   if (IsInteger(type) || type == DataType::kTimestamptz) {
     test->kind = PageTest::Kind::kInteger;
-    if (list) return BoundList(std::get<Literal::Ints>(predicate.value.value), &test->integers);
+    if (list) {
+      const auto& values = std::get<Literal::Ints>(predicate.value.value);
+      test->list.value = SomeOf(values);
+      return BoundList(values, &test->integers);
+    }
     test->integers =
         IntervalOf<int64_t>(predicate, [](const Literal& literal) { return std::get<int64_t>(literal.value); });
     return true;
@@ -159,6 +181,9 @@ bool MakeTest(const Predicate& predicate, PageTest* test) {
     if (list) {
       const auto& values = std::get<Literal::Doubles>(predicate.value.value);
       if (!BoundList(values, &test->reals)) return false;
+      Literal::Doubles some = SomeOf(values);
+      for (double& value : some) value = round(value);
+      test->list.value = std::move(some);
       test->reals.lower = round(*test->reals.lower);
       test->reals.upper = round(*test->reals.upper);
       return true;
@@ -178,6 +203,44 @@ double Covered(const Accepted<Value>& accepted, double least, double most) {
   const double high = accepted.upper.has_value() ? std::min(most, static_cast<double>(*accepted.upper)) : most;
   if (most <= least) return high >= low ? 1 : 0;
   return std::clamp((high - low) / (most - least), 0.0, 1.0);
+}
+
+template <typename Value>
+struct SearchedAs {
+  using Type = Value;
+};
+template <>
+struct SearchedAs<std::string> {
+  using Type = std::string_view;
+};
+
+/// Rows of the segment that the test accepts, by what is known of its values.
+template <typename Value>
+double AcceptedRows(const PageTest& test, const Accepted<Value>& accepted, const ValueStatistics& known) {
+  using Searched = typename SearchedAs<Value>::Type;
+  if (const auto* list = std::get_if<std::vector<Value>>(&test.list.value); list != nullptr && !list->empty()) {
+    double rows = 0;
+    for (const Value& value : *list) rows += known.RowsEqual<Searched>(value);
+    return rows * test.values / static_cast<double>(list->size());
+  }
+  if (test.values > 0) return known.RowsEqual<Searched>(*accepted.lower);
+  ValueInterval<Searched> interval{.lower_inclusive = accepted.lower_inclusive,
+                                   .upper_inclusive = accepted.upper_inclusive};
+  if (accepted.lower.has_value()) interval.lower = *accepted.lower;
+  if (accepted.upper.has_value()) interval.upper = *accepted.upper;
+  return known.RowsWithin<Searched>(interval);
+}
+
+/// Share of a page's values that the test accepts, if the page is like all of its segment: its bounds hold at least
+/// half of the values. Others are better told by their own facts.
+template <typename Value, typename Bound>
+std::optional<double> ShareByStatistics(const PageTest& test, const Accepted<Value>& accepted, const PageFacts& facts,
+                                        const Bound& least, const std::optional<Bound>& most) {
+  const ValueStatistics& known = *facts.values;
+  const double in_bounds = known.RowsWithin<Bound>({.lower = least, .upper = most});
+  if (known.values == 0 || in_bounds * 2 < static_cast<double>(known.values)) return std::nullopt;
+  const double share = std::clamp(AcceptedRows(test, accepted, known) / in_bounds, 0.0, 1.0);
+  return accepted.inverted ? 1 - share : share;
 }
 
 class JudgedEvaluator final : public Evaluator {
@@ -213,6 +276,9 @@ class JudgedEvaluator final : public Evaluator {
     if (test_.kind == PageTest::Kind::kIsNull) return 1 - present;
     if (!facts->has_values) return 0;
     if (OverlapOf(*facts) == Overlap::kNone) return 0;
+    if (facts->values != nullptr) {
+      if (const auto share = ShareByStatistics(*facts); share.has_value()) return present * *share;
+    }
     if (test_.values > 0 && facts->distinct > 0) {
       const double share = std::min(1.0, test_.values / static_cast<double>(facts->distinct));
       const bool inverted = test_.integers.inverted || test_.reals.inverted || test_.texts.inverted;
@@ -227,6 +293,20 @@ class JudgedEvaluator final : public Evaluator {
   }
 
  private:
+  [[nodiscard]] std::optional<double> ShareByStatistics(const PageFacts& facts) const {
+    switch (test_.kind) {
+      case PageTest::Kind::kInteger:
+        return expr::ShareByStatistics<int64_t, int64_t>(test_, test_.integers, facts, facts.least, facts.most);
+      case PageTest::Kind::kReal:
+        return expr::ShareByStatistics<double, double>(test_, test_.reals, facts, facts.least_real, facts.most_real);
+      default: {
+        std::optional<std::string_view> most;
+        if (!facts.most_text_open) most = facts.most_text;
+        return expr::ShareByStatistics<std::string, std::string_view>(test_, test_.texts, facts, facts.least_text,
+                                                                      most);
+      }
+    }
+  }
   [[nodiscard]] Overlap OverlapOf(const PageFacts& facts) const {
     switch (test_.kind) {
       case PageTest::Kind::kInteger: return test_.integers.Of(facts.least, facts.most, false);

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "engine/collection_info.h"
+#include "expr/value_statistics.h"
 #include "segment/segment.h"
 #include "segment/segment_index.h"
 
@@ -138,6 +139,55 @@ void WriteNode(JsonWriter& json, const Explanation& explanation, size_t at) {
     json.EndArray();
   }
   json.EndObject();
+}
+
+void WriteValue(JsonWriter& json, const expr::ValueRows& value, DataType type) {
+  if (type == DataType::kBool) {
+    json.Bool(value.integer != 0);
+  } else if (IsFloating(type)) {
+    // JSON has no infinity.
+    if (!json.Double(value.real)) json.Null();
+  } else if (IsFixedScalar(type)) {
+    json.Int64(value.integer);
+  } else {
+    json.String(value.text.data(), static_cast<rapidjson::SizeType>(value.text.size()));
+  }
+}
+
+/// Writes what is known of the values of the scalar fields that the filter tests.
+void WriteStatistics(JsonWriter& json, const engine::CollectionInfo& info, const SegmentExplanation& one) {
+  if (one.trace == nullptr) return;
+  constexpr size_t kMostShown = 5;
+  std::map<int64_t, const expr::ValueStatistics*> fields;
+  for (const NodeTrace& node : one.trace->nodes) {
+    const expr::FieldRef& field = node.predicate->field;
+    if (field.type == DataType::kNone || !field.path.empty()) continue;
+    if (const auto* known = one.segment->Statistics(field.field_id); known != nullptr) fields[field.field_id] = known;
+  }
+  if (fields.empty()) return;
+  json.Key("statistics");
+  json.StartArray();
+  for (const auto& [field_id, known] : fields) {
+    const FieldSchema* field = info.schema->FindById(field_id);
+    if (field == nullptr) continue;
+    json.StartObject();
+    Text(json, "field", field->name);
+    Number(json, "values", known->values);
+    Number(json, "distinct", known->distinct);
+    Number(json, "histogram_buckets", known->buckets.size());
+    json.Key("most_frequent");
+    json.StartArray();
+    for (size_t i = 0; i < std::min(known->top.size(), kMostShown); ++i) {
+      json.StartObject();
+      json.Key("value");
+      WriteValue(json, known->top[i], field->type);
+      Number(json, "rows", known->top[i].rows);
+      json.EndObject();
+    }
+    json.EndArray();
+    json.EndObject();
+  }
+  json.EndArray();
 }
 
 void WriteFilter(JsonWriter& json, const SegmentExplanation& one) {
@@ -334,6 +384,7 @@ void WriteExplanation(JsonWriter& json, const Explanation& explanation) {
     Number(json, "estimated_matches", static_cast<uint64_t>(std::llround(EstimatedMatches(one))));
     Number(json, "matches", one.matches.load());
     WriteFilter(json, one);
+    WriteStatistics(json, info, one);
     if (explanation.queries > 0) WriteSearch(json, info, one);
     json.EndObject();
   }

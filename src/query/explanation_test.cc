@@ -236,6 +236,26 @@ TEST_F(ExplanationTest, TellsWhatStatisticsSettled) {
   EXPECT_TRUE(ExplainQuery("word like '%99%'")["filter"]["segments_by_method"].HasMember("scan"));
 }
 
+TEST_F(ExplanationTest, ExpectsRowsByTheSpreadOfValues) {
+  Start();
+  // Words come in no order, so every page is like the whole segment. Each is there once: a page alone would expect a
+  // row.
+  const Document one = ExplainQuery("word == 'w7919'");
+  EXPECT_EQ(one["matches"].GetUint64(), 1U);
+  EXPECT_LE(Sealed(one)["estimated_matches"].GetUint64(), 1U);
+  for (const char* filter : {"word < 'w5'", "word like 'w12%'", "'w2' < word <= 'w31'", "word != 'w7919'"}) {
+    const Document told = ExplainQuery(filter);
+    const auto matches = Sealed(told)["matches"].GetDouble();
+    EXPECT_NEAR(Sealed(told)["estimated_matches"].GetDouble(), matches, 0.1 * matches + 40) << filter;
+  }
+  const Document tags = ExplainQuery("tag in ['tag7', 'tag8', 'tag9', 'no such tag']");
+  EXPECT_NEAR(Sealed(tags)["estimated_matches"].GetDouble(), Sealed(tags)["matches"].GetDouble(), 60);
+  const Value& known = Sealed(tags)["statistics"][0];
+  EXPECT_STREQ(known["field"].GetString(), "tag");
+  EXPECT_EQ(known["values"].GetUint64(), static_cast<uint64_t>(kSealed));
+  EXPECT_EQ(known["distinct"].GetUint64(), 200U);
+}
+
 TEST_F(ExplanationTest, TellsKeysThatWereLookedUp) {
   Start();
   const Document exact = ExplainQuery("id in [5, 6, 1000000]");

@@ -43,6 +43,9 @@ class SegmentPage final : public expr::ColumnSource {
   [[nodiscard]] bool Facts(int64_t field_id, expr::PageFacts* facts) const override {
     return segment_.Facts(field_id, page_, facts);
   }
+  [[nodiscard]] const expr::ValueStatistics* Statistics(int64_t field_id) const override {
+    return segment_.Statistics(field_id);
+  }
   [[nodiscard]] const Status& status() const { return status_; }
 
  private:

@@ -52,6 +52,11 @@ class SealedSegment final : public Segment {
     return file_->Validity(field_id, first_row, rows);
   }
   bool Facts(int64_t field_id, uint32_t page, expr::PageFacts* facts) const override;
+  [[nodiscard]] const expr::ValueStatistics* Statistics(int64_t field_id) const override {
+    // What cannot be read fences the segment; the read finds that out at its end.
+    const auto known = file_->value_statistics(field_id);
+    return known.ok() ? *known : nullptr;
+  }
   uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
   [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;

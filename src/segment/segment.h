@@ -110,6 +110,9 @@ class Segment {
   /// Facts about the values of a field in a page, all its rows counted; false where none are kept.
   virtual bool Facts(int64_t /*field_id*/, uint32_t /*page*/, expr::PageFacts* /*facts*/) const { return false; }
 
+  /// How the values of a field are spread over the segment; nullptr where that is not kept. Lives as long as this.
+  [[nodiscard]] virtual const expr::ValueStatistics* Statistics(int64_t /*field_id*/) const { return nullptr; }
+
   /// Fills mask bits of rows [page * kPageRows, ...) that are visible; returns how many. `mask` has kPageWords words
   /// and is overwritten; bits past the end are zero.
   virtual uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const = 0;

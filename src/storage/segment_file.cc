@@ -11,6 +11,7 @@
 #include "storage/internal/json_paths.h"
 #include "storage/internal/segment_format.h"
 #include "storage/internal/segment_state.h"
+#include "storage/internal/value_sample.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -269,6 +270,30 @@ Result<std::span<const TextStatistics>> SegmentFile::text_statistics(int64_t fie
   QUIVER_RETURN_IF_ERROR(state_->TouchAll(*section));
   return std::span<const TextStatistics>(state_->Data<TextStatistics>(*section),
                                          section->length / sizeof(TextStatistics));
+}
+
+Status SegmentFile::State::ReadValueStatistics() const {
+  value_statistics.resize(columns.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const SectionEntry* section = column_sections[i].value_statistics;
+    if (section == nullptr) continue;
+    QUIVER_RETURN_IF_ERROR(TouchAll(*section));
+    value_statistics[i] = internal::DecodeStatistics({Data<char>(*section), section->length}, columns[i].type,
+                                                     columns[i].summary.has_value() ? columns[i].summary->distinct : 0);
+    if (!value_statistics[i]) return DamagedSection(*section, "they do not hold together");
+  }
+  return CheckReadable();
+}
+
+Result<const expr::ValueStatistics*> SegmentFile::value_statistics(int64_t field_id) const {
+  const State& state = *state_;
+  const std::ptrdiff_t index = state.ColumnIndex(field_id);
+  const expr::ValueStatistics* none = nullptr;
+  if (index < 0 || state.column_sections[static_cast<size_t>(index)].value_statistics == nullptr) return none;
+  std::call_once(state.value_statistics_once,
+                 [&state] { state.value_statistics_status = state.ReadValueStatistics(); });
+  QUIVER_RETURN_IF_ERROR(state.value_statistics_status);
+  return &*state.value_statistics[static_cast<size_t>(index)];
 }
 
 Result<std::span<const uint32_t>> SegmentFile::rows_by_pk() const {
@@ -544,6 +569,7 @@ Status SegmentFile::VerifyAll() const {
       return state.Remember(state.Damaged(fmt::format("field {} has {} nulls", column.field_id, nulls)));
     }
     QUIVER_RETURN_IF_ERROR(state.VerifyFacts(column, view));
+    QUIVER_RETURN_IF_ERROR(value_statistics(column.field_id).status());
     QUIVER_ASSIGN_OR_RETURN(const expr::JsonForms forms, ViewJsonForms(column.field_id, 0, rows()));
     if (forms.keys != nullptr) QUIVER_RETURN_IF_ERROR(state.VerifyJsonForms(column, view, forms));
   }

@@ -245,6 +245,10 @@ class SegmentFile {
   /// One per kSegmentPageRows rows; empty for columns other than VARCHAR, and in files of version 1.
   [[nodiscard]] Result<std::span<const TextStatistics>> text_statistics(int64_t field_id) const;
 
+  /// How the values of a scalar column are spread; nullptr where the file does not keep that (it is of version 4 or
+  /// less, the column is of another type, or it holds no value). Valid while this object lives.
+  [[nodiscard]] Result<const expr::ValueStatistics*> value_statistics(int64_t field_id) const;
+
   using PartitionKey = std::variant<int64_t, std::string_view>;
   /// The rows that hold this value of the partition key, at most one range for each partition, in row order; of the
   /// named partitions only unless `partition_ids` is empty. Nothing when the file is not sorted by a partition key

@@ -206,7 +206,8 @@ uint64_t SegmentFile::State::ExpectedLength(const SectionEntry& section, uint32_
     case SectionKind::kDictionaryBytes:
     case SectionKind::kJsonPath:
     case SectionKind::kJsonKeys:
-    case SectionKind::kJsonForms: return UINT64_MAX;
+    case SectionKind::kJsonForms:
+    case SectionKind::kValueStatistics: return UINT64_MAX;
     case SectionKind::kValid: return rows;
     case SectionKind::kPageStatistics: return pages * sizeof(PageStatistics);
     case SectionKind::kTextStatistics: return pages * sizeof(TextStatistics);
@@ -259,6 +260,7 @@ Status SegmentFile::State::IndexSections() {
       case SectionKind::kJsonFormOffsets32: place = &of->json_form_offsets32; break;
       case SectionKind::kJsonFormOffsets: place = &of->json_form_offsets; break;
       case SectionKind::kJsonForms: place = &of->json_forms; break;
+      case SectionKind::kValueStatistics: place = &of->value_statistics; break;
       case SectionKind::kInsertTimestamps: place = &timestamps; break;
       case SectionKind::kPkKeys: place = &pk_keys; break;
       case SectionKind::kPkRows: place = &pk_rows; break;

@@ -16,6 +16,7 @@
 #include "storage/internal/distinct_counter.h"
 #include "storage/internal/json_paths.h"
 #include "storage/internal/segment_format.h"
+#include "storage/internal/value_sample.h"
 #include "storage/segment_file.h"
 
 namespace quiver::storage {
@@ -120,6 +121,8 @@ class FactCollector {
 
   [[nodiscard]] std::span<const PageStatistics> numbers() const { return numbers_; }
   [[nodiscard]] std::span<const TextStatistics> texts() const { return texts_; }
+  /// Nothing where the column holds no value.
+  [[nodiscard]] std::optional<expr::ValueStatistics> Statistics() { return sample_.Finish(distinct_.Estimate()); }
   [[nodiscard]] internal::SummaryEntry Summary() const {
     internal::SummaryEntry summary = summary_;
     summary.has_summary = 1;
@@ -144,6 +147,7 @@ class FactCollector {
         AddNumber(page, value);
         AddNumber(summary_, value);
         AddHash(HashNumber(value));
+        SampleNumber(value);
       }
       if (++row_ % kSegmentPageRows == 0) EndPage();
     }
@@ -156,6 +160,7 @@ class FactCollector {
         ++page.null_count;
       } else {
         const std::string_view value = view.Bytes(row);
+        sample_.Add(value);
         // A value that the page has had before changes none of its bounds.
         if (AddHash(internal::HashPk(value))) {
           if (page.has_values == 0 || value < page_min_) page_min_ = value;
@@ -164,6 +169,15 @@ class FactCollector {
         }
       }
       if (++row_ % kSegmentPageRows == 0) EndPage();
+    }
+  }
+
+  template <typename T>
+  void SampleNumber(T value) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (!std::isnan(value)) sample_.Add(static_cast<double>(value));
+    } else {
+      sample_.Add(static_cast<int64_t>(value));
     }
   }
 
@@ -200,6 +214,7 @@ class FactCollector {
   std::vector<TextStatistics> texts_;
   internal::HashSet page_distinct_{kSegmentPageRows};
   internal::DistinctCounter distinct_;
+  internal::ValueSample sample_;
   internal::SummaryEntry summary_{};
   std::string page_min_;
   std::string page_max_;
@@ -678,6 +693,10 @@ Status SegmentFileWriter::State::PutColumn(int64_t field_id, ColumnPages& pages)
   if (!facts.collector) return Status::Ok();
   facts.collector->Finish();
   summary = facts.collector->Summary();
+  if (const auto statistics = facts.collector->Statistics(); statistics && !is_path) {
+    const std::string bytes = internal::EncodeStatistics(*statistics, facts.type);
+    QUIVER_RETURN_IF_ERROR(PutSection(SectionKind::kValueStatistics, field_id, std::span<const char>(bytes)));
+  }
   if (facts.type == DataType::kVarChar) {
     return PutSection(SectionKind::kTextStatistics, field_id, facts.collector->texts());
   }

@@ -14,7 +14,7 @@ namespace quiver::storage::internal {
 inline constexpr uint64_t kSegmentMagic = 0x0047455356495551;         // "QUIVSEG\0"
 inline constexpr uint64_t kSegmentTrailerMagic = 0x444E455356495551;  // "QUIVSEND"
 /// Version that is written; all from 1 on are read.
-inline constexpr uint32_t kSegmentVersion = 4;
+inline constexpr uint32_t kSegmentVersion = 5;
 /// Bytes under one checksum.
 inline constexpr uint64_t kChunkBytes = uint64_t{1} << 20;
 inline constexpr uint64_t kSmallAlignment = 64;
@@ -42,6 +42,7 @@ enum class SectionKind : uint32_t {
   kJsonFormOffsets32 = 17,
   kJsonFormOffsets = 18,
   kJsonForms = 19,
+  kValueStatistics = 20,
 };
 
 /// Most entries of a dictionary: what a code of two bytes can name.
@@ -66,7 +67,8 @@ constexpr uint32_t FirstVersion(SectionKind kind) {
   if (kind >= SectionKind::kFixed && kind <= SectionKind::kPkFilter) return 1;
   if (kind == SectionKind::kTextStatistics) return 2;
   if (kind >= SectionKind::kOffsets32 && kind <= SectionKind::kJsonPath) return 3;
-  return kind >= SectionKind::kJsonKeys && kind <= SectionKind::kJsonForms ? 4 : 0;
+  if (kind >= SectionKind::kJsonKeys && kind <= SectionKind::kJsonForms) return 4;
+  return kind == SectionKind::kValueStatistics ? 5 : 0;
 }
 
 constexpr std::string_view SectionName(SectionKind kind) {
@@ -90,6 +92,7 @@ constexpr std::string_view SectionName(SectionKind kind) {
     case SectionKind::kJsonFormOffsets32:
     case SectionKind::kJsonFormOffsets: return "json form offsets";
     case SectionKind::kJsonForms: return "json forms";
+    case SectionKind::kValueStatistics: return "value statistics";
   }
   return "unknown";
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "expr/json_form.h"
+#include "expr/value_statistics.h"
 #include "io/file_system.h"
 #include "schema/column.h"
 #include "storage/internal/segment_format.h"
@@ -39,6 +40,7 @@ struct ColumnSections {
   const SectionEntry* json_form_offsets32 = nullptr;
   const SectionEntry* json_form_offsets = nullptr;
   const SectionEntry* json_forms = nullptr;
+  const SectionEntry* value_statistics = nullptr;
   ColumnDictionary dictionary;  // its bytes are to be touched before use
 
   /// Whether there is exactly one form of values for a column of this kind, whole.
@@ -51,6 +53,8 @@ struct ColumnSections {
                      (json_form_offsets32 != nullptr) == (json_form_offsets != nullptr))) {
       return false;
     }
+    const bool any_values = IsFixedScalar(column.type) || column.type == DataType::kVarChar;
+    if (value_statistics != nullptr && (!any_values || IsJsonPathColumn(column.field_id))) return false;
     if (column.width != 0) {
       return fixed != nullptr && offsets == nullptr && offsets32 == nullptr && blob == nullptr && !any_dictionary;
     }
@@ -91,6 +95,9 @@ struct SegmentFile::State {
   mutable std::once_flag json_keys_once;
   mutable std::vector<expr::JsonKeyTable> json_keys;  // as `columns`; empty where a column has no forms
   mutable Status json_keys_status;
+  mutable std::once_flag value_statistics_once;
+  mutable std::vector<std::optional<expr::ValueStatistics>> value_statistics;  // as `columns`
+  mutable Status value_statistics_status;
   const internal::SectionEntry* timestamps = nullptr;
   const internal::SectionEntry* pk_keys = nullptr;
   const internal::SectionEntry* pk_rows = nullptr;
@@ -135,6 +142,7 @@ struct SegmentFile::State {
   Status VerifyFacts(const SegmentColumn& column, const ColumnView& view) const;
   Status ReadJsonPaths() const;
   Status ReadJsonKeys() const;
+  Status ReadValueStatistics() const;
   Status VerifyJsonForms(const SegmentColumn& column, const ColumnView& documents, const expr::JsonForms& forms) const;
   Status PlaceBytes(const internal::SectionEntry* offsets32, const internal::SectionEntry* offsets,
                     const internal::SectionEntry& blob, uint32_t first_row, uint32_t row_count, ColumnView* view) const;
