@@ -168,9 +168,9 @@ Status RunHybrid(engine::Engine& engine, ResultCache& results, ThreadPool* paral
   QUIVER_ASSIGN_OR_RETURN(plan->request.view, engine.OpenView(*plan->collection, plan->partitions,
                                                               request.guarantee_timestamp(), deadline, plan->travel));
   opening.End();
-  const bool keep = plan->explanation == nullptr &&
-                    std::all_of(plan->searches.begin(), plan->searches.end(),
-                                [](const SearchPlan& search) { return search.keep_result; });
+  const bool keep =
+      plan->explanation == nullptr && std::all_of(plan->searches.begin(), plan->searches.end(),
+                                                  [](const SearchPlan& search) { return search.keep_result; });
   const std::string cached_as = keep ? ResultCache::NameOf(request) : std::string();
   if (results.Answered(cached_as, plan->request.view, exchange.response())) return Status::Ok();
   for (SearchPlan& search : plan->searches) {
