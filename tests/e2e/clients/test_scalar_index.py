@@ -186,7 +186,10 @@ def check_files(server):
         words = [column for column in shown["columns"] if column.get("distinct") == 30]
         assert len(words) == 1
         assert all(re.fullmatch(r"w\d+", one["value"]) for one in words[0]["most_frequent"])
-        assert 0 < sum(one["rows"] for one in words[0]["most_frequent"]) < shown["rows"]
+        # Which of them stand out depends on the sample; together with the buckets they are all rows, but for rounding.
+        parts = words[0]["most_frequent"] + words[0]["histogram"]
+        assert parts and all(part["rows"] > 0 for part in parts)
+        assert abs(sum(part["rows"] for part in parts) - shown["rows"]) <= len(parts)
     structures = set()
     for path in (server.data / "objects" / "index").rglob("*.idx"):
         shown = json.loads(subprocess.run([server.binary, "dump", str(path), "--json"], capture_output=True, text=True,
