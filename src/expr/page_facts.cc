@@ -226,8 +226,8 @@ double AcceptedRows(const PageTest& test, const Accepted<Value>& accepted, const
   if (test.values > 0) return known.RowsEqual<Searched>(*accepted.lower);
   ValueInterval<Searched> interval{.lower_inclusive = accepted.lower_inclusive,
                                    .upper_inclusive = accepted.upper_inclusive};
-  if (accepted.lower.has_value()) interval.lower = *accepted.lower;
-  if (accepted.upper.has_value()) interval.upper = *accepted.upper;
+  if (accepted.lower.has_value()) interval.lower.emplace(*accepted.lower);
+  if (accepted.upper.has_value()) interval.upper.emplace(*accepted.upper);
   return known.RowsWithin<Searched>(interval);
 }
 
