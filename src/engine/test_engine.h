@@ -131,7 +131,7 @@ class EngineTestBase : public testing::Test {
   }
   /// Waits until `holds`, which other threads bring about; false after a long time.
   static bool Eventually(const std::function<bool()>& holds) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(5);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(12);
     while (std::chrono::steady_clock::now() < end) {
       if (holds()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
