@@ -11,6 +11,8 @@ namespace {
 constexpr uint64_t kIndexedQueryBytes = 1 << 20;
 /// Of a row that is not a vector of fixed width.
 constexpr uint64_t kLeastRowBytes = 256;
+/// Vectors that a row of an array of vectors is taken to have.
+constexpr uint64_t kRowVectors = 16;
 /// Of a row under a filter.
 constexpr uint64_t kFilteredRowBytes = 16;
 
@@ -26,8 +28,13 @@ uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* f
 }
 
 uint64_t SearchBytes(const SearchPlan& plan) {
-  const uint64_t queries = std::max<uint64_t>(plan.queries.size(), 1);
-  const uint64_t row_bytes = std::max<uint64_t>(FixedWidth(plan.field->type, plan.field->dim), kLeastRowBytes);
+  const FieldSchema& field = *plan.field;
+  const bool arrays = field.type == DataType::kArrayOfVector;
+  const uint64_t vector_bytes = FixedWidth(arrays ? field.element_type : field.type, field.dim);
+  const uint64_t row_bytes = std::max(arrays ? kRowVectors * vector_bytes : vector_bytes, kLeastRowBytes);
+  uint64_t queries = std::max<uint64_t>(plan.queries.size(), 1);
+  // Each vector of a list is a query.
+  if (arrays && IsMaxSim(plan.request.metric)) queries *= kRowVectors;
   uint64_t bytes = FilterBytes(*plan.collection, plan.request.filter.get());
   engine::Timestamp floor = 0;
   for (const auto& segment : plan.collection->segments(floor)) {

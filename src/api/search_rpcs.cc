@@ -271,9 +271,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     if (control_.Submit([run, this] { run(&bulk_); })) return;
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
-  // Of lists against lists a few rows are much work already.
-  const bool lists = plan->field->type == DataType::kArrayOfVector;
-  if (!lists && bytes <= kInlineScanBytes) return run(nullptr);
+  if (bytes <= kInlineScanBytes) return run(nullptr);
   OnCompute(exchange, bytes, run);
 }
 

@@ -4,8 +4,8 @@
 // or so hits.
 //
 //   QUIVER_ASSIGN_OR_RETURN(auto stream, RankedStream::Open(request, query, plan, {.k = 10}));
-//   while (!enough && !stream->ended()) QUIVER_RETURN_IF_ERROR(stream->Next(100, parallel, hits));
-//   if (!stream->SoundIndexes(plan)) ...                    // throw the hits away, open anew by the plan that is left
+//   while (!enough && !stream->ended()) QUIVER_RETURN_IF_ERROR(stream->Next(100, {}, parallel, hits));
+//   if (!stream->sound()) ...                               // throw the hits away, open anew with WithoutDamaged(plan)
 //
 // Thread rule: a stream belongs to one thread at a time.
 #pragma once
