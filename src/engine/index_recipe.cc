@@ -224,7 +224,6 @@ std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema
     case DataType::kJson: break;
     default: return std::nullopt;
   }
-  if (FindValue(index.params, "json_cast_function") != nullptr) return std::nullopt;
   std::string cast = CastTypeOf(index);
   constexpr std::string_view kArrayOf = "ARRAY_";
   recipe.elements = cast.starts_with(kArrayOf);
@@ -233,8 +232,11 @@ std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema
     recipe.value_type = DataType::kBool;
   } else if (cast == "DOUBLE") {
     recipe.value_type = DataType::kDouble;
+    recipe.texts_as_numbers = FindValue(index.params, "json_cast_function") != nullptr;  // there is no other one
   } else if (cast == "VARCHAR") {
     recipe.value_type = DataType::kVarChar;
+  } else if (cast == "JSON") {
+    recipe.structure = index::ScalarStructure::kDocuments;
   } else {
     return std::nullopt;
   }

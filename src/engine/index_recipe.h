@@ -28,9 +28,9 @@ std::optional<index::IndexRecipe> RecipeOf(const FieldSchema& field, const Index
 std::vector<index::IndexRecipe> CandidatesOf(const index::IndexRecipe& recipe, const IndexInfo& index, uint64_t rows,
                                              uint64_t least_rows = index::kLeastTrialRows);
 
-/// What to build for an index on a scalar field; nothing for what is recorded only: JSON indexes without a
-/// single type or with a cast function, a path that cannot be parsed. NGRAM means grams of three bytes, whatever its
-/// parameters; RTREE, and AUTOINDEX on GEOMETRY, mean boxes; all other names mean postings.
+/// What to build for an index on a scalar field; nothing for what is recorded only: a path that cannot be parsed. NGRAM
+/// means grams of three bytes, whatever its parameters; RTREE, and AUTOINDEX on GEOMETRY, mean boxes; the cast type
+/// JSON means documents; all other names mean postings.
 std::optional<index::ScalarRecipe> ScalarRecipeOf(const CollectionSchema& schema, const FieldSchema& field,
                                                   const IndexInfo& index);
 

@@ -165,6 +165,15 @@ TEST(IndexRecipeTest, AScalarRecipeLooksAtThePlace) {
   EXPECT_EQ(recipe->path, (std::vector<std::string>{"color", "x"}));
   EXPECT_EQ(recipe->value_type, DataType::kVarChar);
   EXPECT_TRUE(recipe->elements);
+  info.params = {{"json_path", "color"}, {"json_cast_type", "json"}};
+  const auto documents = ScalarRecipeOf(schema, *schema.Find("$meta"), info);
+  ASSERT_TRUE(documents);
+  EXPECT_EQ(documents->structure, index::ScalarStructure::kDocuments);
+  EXPECT_EQ(documents->value_type, DataType::kJson);
+  info.params = {{"json_path", "color"}, {"json_cast_type", "double"}, {"json_cast_function", "STRING_TO_DOUBLE"}};
+  const auto cast = ScalarRecipeOf(schema, *schema.Find("$meta"), info);
+  ASSERT_TRUE(cast);
+  EXPECT_TRUE(cast->texts_as_numbers);
 }
 
 }  // namespace

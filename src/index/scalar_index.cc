@@ -12,7 +12,9 @@
 #include "expr/json_scan.h"
 #include "index/internal/box_tree.h"
 #include "index/internal/candidate_index.h"
+#include "index/internal/document_index.h"
 #include "index/internal/grams.h"
+#include "index/internal/json_numbers.h"
 #include "index/internal/postings.h"
 #include "index/internal/postings_index.h"
 #include "index/internal/scalar_file.h"
@@ -24,11 +26,20 @@ namespace {
 
 constexpr uint32_t kRecipeSection = 1;
 constexpr uint32_t kNullsSection = 10;
+/// What one byte of the recipe says.
+constexpr uint8_t kElementsFlag = 1;
+constexpr uint8_t kTextsAsNumbersFlag = 2;
 
 bool IsServed(const ScalarRecipe& recipe) {
   const DataType type = recipe.value_type;
   if (recipe.structure == ScalarStructure::kBoxes) {
     return recipe.type == DataType::kGeometry && type == recipe.type && !recipe.elements && recipe.path.empty();
+  }
+  if (recipe.structure == ScalarStructure::kDocuments) {
+    return recipe.type == DataType::kJson && type == recipe.type && !recipe.elements && !recipe.texts_as_numbers;
+  }
+  if (recipe.texts_as_numbers && (recipe.type != DataType::kJson || type != DataType::kDouble || recipe.elements)) {
+    return false;
   }
   if (recipe.structure == ScalarStructure::kGrams && (recipe.elements || type != DataType::kVarChar)) return false;
   const bool scalar = type == DataType::kBool || IsInteger(type) || IsFloating(type) || type == DataType::kVarChar ||
@@ -45,7 +56,7 @@ bool IsServed(const ScalarRecipe& recipe) {
 /// What a column says beside its values.
 struct Remarks {
   std::vector<uint32_t> nulls;
-  bool rounded = false;  ///< JSON: some number is no double
+  bool rounded = false;  ///< JSON: some number is no double, or some text was indexed as a number
 };
 
 /// Hands the values of rows to a builder, which has Add for integers, reals and texts.
@@ -93,10 +104,15 @@ class Reader {
       if (value.type == expr::JsonType::kBool) builder_.Add(value.truth() ? int64_t{1} : int64_t{0}, row);
     } else if (recipe_.value_type == DataType::kDouble) {
       expr::JsonNumber number;
-      if (value.type != expr::JsonType::kNumber || !expr::ReadJsonNumber(value.text, &number)) return;
-      const double real = number.ToDouble();
-      if (expr::Compare(number, real) != std::partial_ordering::equivalent) remarks_.rounded = true;
-      AddReal(real, row);
+      if (value.type == expr::JsonType::kNumber && expr::ReadJsonNumber(value.text, &number)) {
+        AddReal(NearestDouble(number, &remarks_.rounded), row);
+      } else if (recipe_.texts_as_numbers && value.type == expr::JsonType::kString) {
+        std::string buffer;
+        const auto held = NumberInText(expr::JsonStringText(value, &buffer));
+        if (!held) return;
+        AddReal(held->ToDouble(), row);
+        remarks_.rounded = true;
+      }
     } else if (value.type == expr::JsonType::kString) {
       if (!value.escaped) return builder_.Add(value.text, row);
       std::string buffer;
@@ -175,6 +191,19 @@ Status BuildGrams(const ScalarRecipe& recipe, const ColumnView& column, const Bu
   return grams.Finish(rows, writer);
 }
 
+Status BuildDocuments(const ScalarRecipe& recipe, const ColumnView& column, const BuildControl& control,
+                      Remarks& remarks, SectionFileWriter& writer) {
+  const auto rows = static_cast<uint32_t>(column.rows);
+  PostingsBuilder builder(ValueDomain::kTexts, rows);
+  DocumentReader reader(builder, remarks.rounded);
+  const std::vector<expr::PathStep> path = expr::StepsOf(recipe.path);
+  QUIVER_RETURN_IF_ERROR(ForEachRow(rows, control, [&](uint32_t row) {
+    if (column.IsNull(row)) return remarks.nulls.push_back(row);
+    reader.Add(expr::FindJson(column.Bytes(row), path), row);
+  }));
+  return builder.Finish(writer);
+}
+
 Status BuildBoxes(const ColumnView& column, const BuildControl& control, Remarks& remarks, SectionFileWriter& writer) {
   BoxTreeBuilder boxes;
   QUIVER_RETURN_IF_ERROR(ForEachRow(static_cast<uint32_t>(column.rows), control, [&](uint32_t row) {
@@ -196,7 +225,8 @@ std::string EncodeRecipe(const ScalarRecipe& recipe, bool rounded) {
   writer.Value(recipe.field_id);
   writer.Value(static_cast<int32_t>(recipe.type));
   writer.Value(static_cast<int32_t>(recipe.value_type));
-  writer.Value(static_cast<uint8_t>(recipe.elements ? 1 : 0));
+  writer.Value(static_cast<uint8_t>((recipe.elements ? kElementsFlag : 0) |
+                                    (recipe.texts_as_numbers ? kTextsAsNumbersFlag : 0)));
   writer.Value(static_cast<uint8_t>(rounded ? 1 : 0));
   writer.Value(static_cast<uint32_t>(recipe.path.size()));
   for (const std::string& key : recipe.path) writer.Bytes(key);
@@ -220,7 +250,9 @@ Result<std::pair<ScalarRecipe, bool>> DecodeRecipe(const SectionFile& file, Scal
   recipe.field_id = reader.Value<int64_t>();
   recipe.type = static_cast<DataType>(reader.Value<int32_t>());
   recipe.value_type = static_cast<DataType>(reader.Value<int32_t>());
-  recipe.elements = reader.Value<uint8_t>() != 0;
+  const auto flags = reader.Value<uint8_t>();
+  recipe.elements = (flags & kElementsFlag) != 0;
+  recipe.texts_as_numbers = (flags & kTextsAsNumbersFlag) != 0;
   const bool rounded = reader.Value<uint8_t>() != 0;
   const auto keys = reader.Value<uint32_t>();
   for (uint32_t i = 0; i < keys && reader.ok(); ++i) recipe.path.emplace_back(reader.Bytes());
@@ -250,6 +282,10 @@ Result<std::string> BuildScalarIndex(const ScalarRecipe& recipe, const ColumnVie
       QUIVER_RETURN_IF_ERROR(BuildBoxes(column, control, remarks, writer));
       break;
     }
+    case ScalarStructure::kDocuments: {
+      QUIVER_RETURN_IF_ERROR(BuildDocuments(recipe, column, control, remarks, writer));
+      break;
+    }
     default: QUIVER_RETURN_IF_ERROR(BuildPostings(recipe, column, control, remarks, writer));
   }
   writer.AddFirst(kRecipeSection, EncodeRecipe(recipe, remarks.rounded));
@@ -263,7 +299,7 @@ Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std
   const auto rows = head.Value<uint32_t>();
   const auto structure = static_cast<ScalarStructure>(head.Value<uint8_t>());
   if (structure != ScalarStructure::kPostings && structure != ScalarStructure::kGrams &&
-      structure != ScalarStructure::kBoxes) {
+      structure != ScalarStructure::kBoxes && structure != ScalarStructure::kDocuments) {
     return file.Damaged("its structure is not known");
   }
   QUIVER_ASSIGN_OR_RETURN(const auto recipe, DecodeRecipe(file, structure));
@@ -274,10 +310,14 @@ Result<std::unique_ptr<ScalarIndex>> OpenScalarIndex(std::string_view bytes, std
     return MakeBoxIndex({std::move(file), recipe.first, rows, nulls}, std::move(tree));
   }
   const bool grams = structure == ScalarStructure::kGrams;
-  const ValueDomain domain = grams ? ValueDomain::kIntegers : DomainOf(recipe.first.value_type);
+  const bool documents = structure == ScalarStructure::kDocuments;
+  const ValueDomain domain = grams       ? ValueDomain::kIntegers
+                             : documents ? ValueDomain::kTexts
+                                         : DomainOf(recipe.first.value_type);
   QUIVER_ASSIGN_OR_RETURN(const Postings postings, Postings::Open(file, domain, rows));
   IndexBase base{std::move(file), recipe.first, rows, nulls};
   if (grams) return MakeGramIndex(std::move(base), postings);
+  if (documents) return MakeDocumentIndex(std::move(base), recipe.second, postings);
   return MakePostingsIndex(std::move(base), recipe.second, postings);
 }
 
@@ -288,6 +328,9 @@ uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column)
     // A table of all grams; the rows of each gram, twice while the file is put together.
     case ScalarStructure::kGrams: return (uint64_t{1} << 26) + 12 * BytesOf(column);
     case ScalarStructure::kBoxes: return column.rows * 160;
+    // A scalar of a document takes some eight bytes of text; an entry, a list node and a pair, and its text in the
+    // file.
+    case ScalarStructure::kDocuments: return 16 * BytesOf(column);
     default: break;
   }
   const uint64_t per_pair = DomainOf(recipe.value_type) == ValueDomain::kTexts ? 24 : 16;

@@ -7,7 +7,8 @@
 //
 // Postings are the different values in order, each with its rows; values of many rows have a bit map instead. They
 // serve comparisons, ranges, lists, prefixes and null tests of scalar fields, contains-tests of arrays, and the same of
-// what JSON documents hold at a place, where it has one type. Grams name candidates for `like` with a run of literal
+// what JSON documents hold at a place, where it has one type. Documents are postings of all places below one, whatever
+// their types. Grams name candidates for `like` with a run of literal
 // text anywhere, boxes for the relations of geometries; candidates are evaluated afterwards. Thread rule: immutable;
 // may be shared.
 #pragma once
@@ -27,18 +28,22 @@
 namespace quiver::index {
 
 /// The numbers are part of the file format.
-enum class ScalarStructure : uint8_t { kPostings = 1, kGrams = 2, kBoxes = 3 };
+enum class ScalarStructure : uint8_t { kPostings = 1, kGrams = 2, kBoxes = 3, kDocuments = 4 };
 
 /// What to index.
 struct ScalarRecipe {
   int64_t field_id = 0;
   DataType type = DataType::kNone;  ///< of the field
-  /// Of what is looked up: the field's own, the elements' of an ARRAY; JSON: kBool, kDouble or kVarChar.
+  /// Of what is looked up: the field's own, the elements' of an ARRAY; JSON: kBool, kDouble or kVarChar; kDocuments:
+  /// kJson.
   DataType value_type = DataType::kNone;
   bool elements = false;            ///< the elements of arrays are looked up
   std::vector<std::string> path{};  ///< JSON: keys from the root
-  /// kGrams: of texts, of the field itself or in JSON; kBoxes: of GEOMETRY.
+  /// kGrams: of texts, of the field itself or in JSON; kBoxes: of GEOMETRY; kDocuments: of JSON.
   ScalarStructure structure = ScalarStructure::kPostings;
+  /// JSON, kDouble: texts that hold a number are indexed as that number. What filters mean stays the same: the index
+  /// then names candidates for comparisons with numbers, and for equality with texts that hold one.
+  bool texts_as_numbers = false;
 };
 
 class ScalarIndex : public expr::TermIndex {

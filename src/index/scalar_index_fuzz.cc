@@ -95,6 +95,9 @@ const std::vector<Sample>& Samples() {
     made.push_back(
         MakeSample({.type = DataType::kVarChar, .value_type = DataType::kVarChar, .structure = ScalarStructure::kGrams},
                    "x like '%xt 1%'"));
+    made.push_back(
+        MakeSample({.type = DataType::kJson, .value_type = DataType::kJson, .structure = ScalarStructure::kDocuments},
+                   "json_contains(x['a'], 7)"));
     made.push_back(MakeSample(
         {.type = DataType::kGeometry, .value_type = DataType::kGeometry, .structure = ScalarStructure::kBoxes},
         "st_within(x, 'POLYGON ((1 1, 5 1, 5 5, 1 5, 1 1))')"));

@@ -56,7 +56,8 @@ class Indexes {
     if (!mask) return "scan";
     std::string rows = exact ? "" : "~";
     for (size_t row = 0; row < table_.row_count(); ++row) {
-      if ((((*mask)[row / 64] >> (row % 64)) & 1U) != 0) rows += (rows.size() > 1 ? " " : "") + std::to_string(row);
+      if ((((*mask)[row / 64] >> (row % 64)) & 1U) != 0)
+        rows += (rows.empty() || rows == "~" ? "" : " ") + std::to_string(row);
     }
     return rows;
   }
@@ -75,9 +76,12 @@ ScalarRecipe GramsOf(ScalarRecipe recipe) {
   return recipe;
 }
 
-/// Every index that the fields of a schema can have; some of the places in JSON are left without one. Texts have grams
-/// beside their postings, or instead of them.
-void AddAll(const CollectionSchema& schema, bool only_grams, Indexes* indexes) {
+/// Which indexes texts and places in JSON have.
+enum class Choice : uint8_t { kGrams, kGramsAndPostings, kDocuments, kTextsAsNumbers };
+
+/// Every index that the fields of a schema can have; some of the places in JSON are left without one.
+void AddAll(const CollectionSchema& schema, Choice choice, Indexes* indexes) {
+  const bool only_grams = choice == Choice::kGrams;
   for (const FieldSchema& field : schema.fields) {
     ScalarRecipe recipe{.field_id = field.field_id, .type = field.type, .value_type = field.type};
     switch (field.type) {
@@ -91,6 +95,20 @@ void AddAll(const CollectionSchema& schema, bool only_grams, Indexes* indexes) {
         recipe.elements = true;
         break;
       case DataType::kJson:
+        if (choice == Choice::kDocuments) {
+          recipe.structure = ScalarStructure::kDocuments;
+          if (field.is_dynamic) recipe.path = {"k"};
+          break;
+        }
+        if (choice == Choice::kTextsAsNumbers) {
+          recipe.value_type = DataType::kDouble;
+          recipe.texts_as_numbers = true;
+          for (const char* key : {"k", "m", "\u4e2d"}) {
+            recipe.path = {key};
+            indexes->Add(recipe);
+          }
+          continue;
+        }
         for (const char* key : {"k", "m", "\u4e2d"}) {
           for (const DataType type : {DataType::kBool, DataType::kDouble, DataType::kVarChar}) {
             for (const bool elements : {false, true}) {
@@ -135,7 +153,7 @@ void CompareRandom(uint32_t first_seed, uint32_t tables, int filters, int rows_p
     TestTable table(schema, rows);
     table.Serve(TestTable::kTextForms[seed % std::size(TestTable::kTextForms)]);
     Indexes indexes(table);
-    AddAll(schema, seed % 2 == 0, &indexes);
+    AddAll(schema, static_cast<Choice>(seed % 4), &indexes);
     rapidjson::Document document;
     document.Parse<rapidjson::kParseFullPrecisionFlag>(rows.c_str());
     for (int i = 0; i < filters; ++i, ++total) {
@@ -164,6 +182,109 @@ TEST(ScalarIndexTest, AnswersAlikeWhereValuesHaveBitMaps) { CompareRandom(301, 2
 
 /// A schema with the one nullable field `x`.
 CollectionSchema WithField(DataType type) { return expr::SchemaOf({TestField("x", type, true)}); }
+
+TEST(ScalarIndexTest, DocumentsServeEveryPlaceBelowTheirs) {
+  const CollectionSchema schema = WithField(DataType::kJson);
+  TestTable table(schema, R"([{"x":{"a":1,"b":{"c":"one"}}},{"x":{"a":"1","b":{"c":true}}},{"x":{"a":1.5,"a ":2}},
+                              {"x":null},{"x":{"a":[1,"x",[2]],"b":[{"c":1}]}},{"x":{"a":{"b":1}}},{"x":7},
+                              {"x":{"a":-0.0,"b":{"c":"on"}}},{"x":{"a":9007199254740992,"b":{"c":"two"}}},
+                              {"x":{"a":true,"b":{"c":"","0":4}}},{"x":{"a":-2,"b":{"c":"one\u0000"}}}])");
+  Indexes indexes(table);
+  ScalarRecipe recipe{.field_id = schema.Find("x")->field_id,
+                      .type = DataType::kJson,
+                      .value_type = DataType::kJson,
+                      .structure = ScalarStructure::kDocuments};
+  indexes.Add(recipe);
+  const auto select = [&](const std::string& text) { return indexes.SelectText(text, schema); };
+  EXPECT_EQ(select("x['a'] == 1"), "0");
+  EXPECT_EQ(select("x['a'] == '1'"), "1");
+  EXPECT_EQ(select("x['a'] == true"), "9");
+  EXPECT_EQ(select("x['a'] != 1"), "1 2 4 5 6 7 8 9 10");
+  EXPECT_EQ(select("x['a'] > 0"), "0 2 8");
+  EXPECT_EQ(select("x['a'] >= 0"), "0 2 7 8");
+  EXPECT_EQ(select("x['a'] < 1"), "7 10");
+  EXPECT_EQ(select("-2 < x['a'] <= 1.5"), "0 2 7");
+  EXPECT_EQ(select("x['a'] > 9007199254740991"), "8");
+  EXPECT_EQ(select("x['a'] < 9007199254740993"), "0 2 7 8 10");
+  EXPECT_EQ(select("x['a'] > 9007199254740993"), "");
+  EXPECT_EQ(select("x['a'] == 9007199254740993"), "");
+  EXPECT_EQ(select("x['a'] in [1, '1', true]"), "0 1 9");
+  EXPECT_EQ(select("x['b']['c'] == 'one'"), "0");
+  EXPECT_EQ(select("x['b']['c'] like 'on%'"), "0 7 10");
+  EXPECT_EQ(select("x['b']['c'] > 'on'"), "0 8 10");
+  EXPECT_EQ(select("x['b']['c'] == ''"), "9");
+  EXPECT_EQ(select("x['b']['d'] == 1"), "");
+  EXPECT_EQ(select("json_contains(x['a'], 1)"), "4");
+  EXPECT_EQ(select("json_contains_all(x['a'], [1, 'x'])"), "4");
+  EXPECT_EQ(select("json_contains_any(x['a'], [2, 3])"), "");
+  EXPECT_EQ(select("json_contains(x['a'], [2])"), "scan") << "lists are in no index";
+  EXPECT_EQ(select("x['a'][0] == 1"), "scan") << "positions are not in it";
+  EXPECT_EQ(select("x['b']['0'] == 4"), "scan");
+  EXPECT_EQ(select("exists x['a']"), "scan");
+  EXPECT_EQ(select("x is null"), "3");
+
+  Indexes below(table);
+  recipe.path = {"b"};
+  below.Add(recipe);
+  EXPECT_EQ(below.SelectText("x['b']['c'] == 'two'", schema), "8");
+  EXPECT_EQ(below.SelectText("x['a'] == 1", schema), "scan");
+}
+
+TEST(ScalarIndexTest, DocumentsTakeTheFirstOfRepeatedKeysAndNumbersThatNoDoubleHolds) {
+  const CollectionSchema schema = WithField(DataType::kJson);
+  TestTable table(schema, "[]");
+  Column column = Column::Make(schema.Find("x")->field_id, DataType::kJson);
+  for (const char* text :
+       {R"({"a":1,"a":2,"b":0})", R"({"a":9007199254740993})", R"({"a":9007199254740992})", R"({"\u0061":3,"a":4})"}) {
+    column.Append(text);
+  }
+  const auto bytes = BuildScalarIndex({.field_id = column.field_id,
+                                       .type = DataType::kJson,
+                                       .value_type = DataType::kJson,
+                                       .structure = ScalarStructure::kDocuments},
+                                      ViewOf(column), {});
+  ASSERT_TRUE(bytes.ok());
+  const auto index = OpenScalarIndex(*bytes, "a.idx");
+  ASSERT_TRUE(index.ok()) << index.status().ToString();
+  const auto rows = [&](const std::string& text) {
+    const auto filter = Filter::Compile(text, schema);
+    const auto answer = (*index)->Answer((*filter)->predicate());
+    if (answer == nullptr) return std::string("scan");
+    expr::RowSet found(4);
+    answer->AddTo(&found);
+    std::string out = answer->exact ? "" : "~";
+    for (uint32_t row = found.NextAfter(0); row < 4; row = found.NextAfter(row + 1)) out += std::to_string(row);
+    return out;
+  };
+  EXPECT_EQ(rows("x['a'] == 1"), "~0");
+  EXPECT_EQ(rows("x['a'] == 2"), "~");
+  EXPECT_EQ(rows("x['a'] == 3"), "~3");
+  EXPECT_EQ(rows("x['a'] == 9007199254740993"), "~12");
+  EXPECT_EQ(rows("x['a'] > 9007199254740992"), "~12");
+  EXPECT_EQ(rows("x['a'] == 'x'"), "") << "texts are not rounded";
+}
+
+TEST(ScalarIndexTest, TextsIndexedAsNumbersLeaveTheMeaningOfFiltersAlone) {
+  const CollectionSchema schema = WithField(DataType::kJson);
+  TestTable table(schema, R"([{"x":{"a":1}},{"x":{"a":"1"}},{"x":{"a":"1.0"}},{"x":{"a":"one"}},{"x":{"a":2}},
+                              {"x":{"a":"inf"}},{"x":null},{"x":{"a":"2"}},{"x":{"a":"1 "}}])");
+  Indexes indexes(table);
+  indexes.Add({.field_id = schema.Find("x")->field_id,
+               .type = DataType::kJson,
+               .value_type = DataType::kDouble,
+               .path = {"a"},
+               .texts_as_numbers = true});
+  EXPECT_EQ(indexes.index(0).value_count(), 2U);
+  const auto select = [&](const std::string& text) { return indexes.SelectText(text, schema); };
+  EXPECT_EQ(select("x['a'] == 1"), "~0");
+  EXPECT_EQ(select("x['a'] >= 1"), "~0 4");
+  EXPECT_EQ(select("x['a'] == '1'"), "~1");
+  EXPECT_EQ(select("x['a'] in ['1.0', 2]"), "~2 4");
+  EXPECT_EQ(select("x['a'] == 'one'"), "scan");
+  EXPECT_EQ(select("x['a'] == 'inf'"), "scan");
+  EXPECT_EQ(select("x['a'] > '1'"), "scan");
+  EXPECT_EQ(select("x['a'] != '1'"), "scan");
+}
 
 TEST(ScalarIndexTest, GramsNameCandidatesForRunsOfAnyLength) {
   const CollectionSchema schema = WithField(DataType::kVarChar);

@@ -41,6 +41,7 @@ std::string_view ScalarStructureName(ScalarStructure structure) {
     case ScalarStructure::kPostings: return "postings";
     case ScalarStructure::kGrams: return "grams";
     case ScalarStructure::kBoxes: return "boxes";
+    case ScalarStructure::kDocuments: return "documents";
   }
   return "unknown";
 }
@@ -50,7 +51,8 @@ Result<std::vector<ScalarSection>> ScalarSections(const ScalarIndex& index, std:
   QUIVER_ASSIGN_OR_RETURN(const SectionFile file, SectionFile::Open(kScalarFileKind, bytes, name));
   const ScalarRecipe& recipe = index.recipe();
   const bool texts =
-      recipe.structure == ScalarStructure::kPostings && DomainOf(recipe.value_type) == ValueDomain::kTexts;
+      recipe.structure == ScalarStructure::kDocuments ||
+      (recipe.structure == ScalarStructure::kPostings && DomainOf(recipe.value_type) == ValueDomain::kTexts);
   std::vector<ScalarSection> sections;
   for (uint32_t id = 1; id < kForms.size(); ++id) {
     const std::string_view contents = file.Section(id);

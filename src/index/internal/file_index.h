@@ -53,13 +53,16 @@ class FileIndex : public ScalarIndex {
       if (!term.field.path.empty()) return nullptr;
       return std::make_unique<NullAnswer>(base_.nulls);
     }
-    const auto same = [](const expr::PathStep& step, const std::string& key) { return step.key == key; };
-    const std::vector<std::string>& path = base_.recipe.path;
-    if (!std::equal(term.field.path.begin(), term.field.path.end(), path.begin(), path.end(), same)) return nullptr;
-    return AnswerTerm(term);
+    return Covers(term.field.path) ? AnswerTerm(term) : nullptr;
   }
 
  protected:
+  /// Whether what stands at a place is in the index.
+  [[nodiscard]] virtual bool Covers(const std::vector<expr::PathStep>& place) const {
+    const auto same = [](const expr::PathStep& step, const std::string& key) { return step.key == key; };
+    const std::vector<std::string>& path = base_.recipe.path;
+    return std::equal(place.begin(), place.end(), path.begin(), path.end(), same);
+  }
   /// As Answer, for a term other than kIsNull that speaks of what is indexed.
   [[nodiscard]] virtual std::unique_ptr<expr::TermAnswer> AnswerTerm(const expr::Predicate& term) const = 0;
   [[nodiscard]] const IndexBase& base() const { return base_; }

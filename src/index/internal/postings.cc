@@ -161,6 +161,20 @@ std::span<const uint32_t> Postings::ListedIn(Range range) const {
   return listed_.subspan(starts_[range.begin], starts_[range.end] - starts_[range.begin]);
 }
 
+uint32_t Postings::FirstNotBelow(std::string_view text) const {
+  uint32_t low = 0;
+  uint32_t high = value_count_;
+  while (low < high) {
+    const uint32_t middle = low + (high - low) / 2;
+    if (Text(middle) < text) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
 uint64_t Postings::CountOf(Range range) const {
   if (range.begin >= range.end) return 0;
   uint64_t count = ListedIn(range).size();

@@ -98,6 +98,9 @@ class Postings {
     return {text_bytes_.data() + text_offsets_[position], text_offsets_[position + 1] - text_offsets_[position]};
   }
 
+  /// The first position whose text is not below this one; of texts.
+  [[nodiscard]] uint32_t FirstNotBelow(std::string_view text) const;
+
   /// Rows of a range of values, those of several values counted several times.
   [[nodiscard]] uint64_t CountOf(Range range) const;
   /// Nanoseconds that adding them takes, roughly.

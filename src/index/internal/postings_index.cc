@@ -8,6 +8,8 @@
 #include "expr/array_values.h"
 #include "expr/constants.h"
 #include "expr/like_pattern.h"
+#include "index/internal/json_numbers.h"
+#include "index/internal/postings_answer.h"
 
 namespace quiver::index {
 
@@ -18,45 +20,7 @@ using expr::Literal;
 using expr::Predicate;
 using Range = Postings::Range;
 
-/// Values that a pattern is tried on cost about as much as rows in a scan: more are not worth it.
-constexpr uint32_t kRowsPerTriedValue = 8;
-constexpr double kTryPrice = 20;
 constexpr double kWordPrice = 0.3;
-
-/// Rows of some values: of any of them, or of all.
-class PostingsAnswer final : public expr::TermAnswer {
- public:
-  PostingsAnswer(const Postings& postings, std::vector<Range> ranges, bool all, bool repeats)
-      : postings_(postings), ranges_(std::move(ranges)), all_(all) {
-    nanoseconds = kFindPrice;
-    if (all_) {
-      most = UINT64_MAX;
-      std::sort(ranges_.begin(), ranges_.end(),
-                [&](Range a, Range b) { return postings_.CountOf(a) < postings_.CountOf(b); });
-    }
-    for (const Range& range : ranges_) {
-      const uint64_t count = postings_.CountOf(range);
-      nanoseconds += postings_.PriceOf(range);
-      if (all_) {
-        most = std::min(most, count);
-      } else {
-        most += count;
-        // Where a row may hold several values, it may be counted several times.
-        least = repeats ? 0 : least + count;
-      }
-    }
-  }
-
-  void AddTo(expr::RowSet* rows) const override {
-    if (!all_) return postings_.AddTo(ranges_, rows);
-    postings_.AddCommonTo(ranges_, rows);
-  }
-
- private:
-  const Postings& postings_;
-  std::vector<Range> ranges_;
-  bool all_;
-};
 
 /// Every row but some; `rows` has all rows with a value.
 class ComplementAnswer final : public expr::TermAnswer {
@@ -99,6 +63,9 @@ class PostingsIndex final : public FileIndex {
  private:
   [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerTerm(const Predicate& term) const override {
     if (recipe_.elements != (term.kind == Predicate::Kind::kContains)) return nullptr;
+    if (recipe_.texts_as_numbers) {
+      if (std::optional<std::vector<Literal>> numbers = NumbersInTexts(term)) return AnswerTexts(*numbers);
+    }
     switch (term.kind) {
       case Predicate::Kind::kCompare: {
         const CompareOp op = term.op == CompareOp::kNotEqual ? CompareOp::kEqual : term.op;
@@ -122,6 +89,42 @@ class PostingsIndex final : public FileIndex {
       case Predicate::Kind::kLike: return domain_ == ValueDomain::kTexts ? AnswerLike(term) : nullptr;
       default: return nullptr;
     }
+  }
+
+  /// The numbers that the texts of an equality or a list hold; nothing where there is no text, or another one.
+  [[nodiscard]] static std::optional<std::vector<Literal>> NumbersInTexts(const Predicate& term) {
+    const bool equality =
+        term.kind == Predicate::Kind::kCompare && (term.op == CompareOp::kEqual || term.op == CompareOp::kNotEqual);
+    if (!equality && term.kind != Predicate::Kind::kIn) return std::nullopt;
+    std::vector<Literal> numbers;
+    bool any = false;
+    for (size_t i = 0; i < (equality ? 1 : term.value.list_size()); ++i) {
+      Literal item = equality ? term.value : term.value.Element(i);
+      if (const auto* text = std::get_if<std::string>(&item.value)) {
+        const auto number = NumberInText(*text);
+        if (!number) return std::nullopt;
+        item = Literal{number->ToDouble()};
+        any = true;
+      }
+      if (!item.is_number()) return std::nullopt;
+      numbers.push_back(std::move(item));
+    }
+    if (!any) return std::nullopt;
+    return numbers;
+  }
+
+  /// Candidates: one number is written in many ways.
+  [[nodiscard]] std::unique_ptr<expr::TermAnswer> AnswerTexts(const std::vector<Literal>& numbers) const {
+    std::vector<Range> ranges;
+    for (const Literal& number : numbers) {
+      const Range range = Find(number);
+      const bool known = std::any_of(ranges.begin(), ranges.end(), [&](Range r) { return r.begin == range.begin; });
+      if (range.begin != range.end && !known) ranges.push_back(range);
+    }
+    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
+    answer->exact = false;
+    answer->least = 0;
+    return answer;
   }
 
   /// Whether a constant can be compared with the values. JSON values of other kinds are not in the index, and what a
@@ -295,22 +298,13 @@ class PostingsIndex final : public FileIndex {
     if (pattern.form() == Form::kPrefix || pattern.form() == Form::kAny) return Ranges({range});
     if (pattern.form() == Form::kEqual) return Ranges({Find(Literal{prefix}, range.begin)});
     if ((range.end - range.begin) > rows_ / kRowsPerTriedValue) return nullptr;
-    std::vector<Range> ranges;
-    for (uint32_t position = range.begin; position < range.end; ++position) {
-      if (!pattern.Matches(postings_.Text(position))) continue;
-      if (!ranges.empty() && ranges.back().end == position) {
-        ++ranges.back().end;
-      } else {
-        ranges.push_back({position, position + 1});
-      }
-    }
-    std::unique_ptr<expr::TermAnswer> answer = Ranges(std::move(ranges));
+    std::unique_ptr<expr::TermAnswer> answer = Ranges(MatchingTexts(postings_, range, pattern));
     answer->nanoseconds += static_cast<double>(range.end - range.begin) * kTryPrice;
     return answer;
   }
 
   const ScalarRecipe& recipe_;
-  const bool rounded_;  ///< JSON numbers that no double holds are in it as the nearest one
+  const bool rounded_;  ///< JSON: numbers that no double holds are in it as the nearest one, or texts as numbers
   const uint32_t rows_;
   const ValueDomain domain_;
   const Postings postings_;

@@ -9,7 +9,7 @@
 
 namespace quiver::index {
 
-/// `rounded`: JSON numbers that no double holds stand in it as the nearest one.
+/// `rounded`: JSON numbers that no double holds stand in it as the nearest one, or texts as the number they hold.
 std::unique_ptr<ScalarIndex> MakePostingsIndex(IndexBase base, bool rounded, const Postings& postings);
 
 }  // namespace quiver::index

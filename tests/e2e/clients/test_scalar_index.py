@@ -40,6 +40,9 @@ INDEXES = [
     ("doc", "INVERTED", {"json_path": 'doc["shop"]["name"]', "json_cast_type": "varchar"}),
     ("doc", "INVERTED", {"json_path": 'doc["sizes"]', "json_cast_type": "array_double"}),
     ("doc", "INVERTED", {"json_path": 'doc["sizes"][0]', "json_cast_type": "double"}),
+    ("doc", "INVERTED", {"json_path": 'doc["shop"]', "json_cast_type": "json"}),
+    ("doc", "AUTOINDEX", {"json_path": 'doc["note"]', "json_cast_type": "double",
+                          "json_cast_function": "STRING_TO_DOUBLE"}),
     ("title", "NGRAM", {"min_gram": 2, "max_gram": 3}),
     ("doc", "NGRAM", {"json_path": 'doc["note"]', "json_cast_type": "varchar", "min_gram": 2, "max_gram": 4}),
     ("spot", "RTREE", {}),
@@ -58,8 +61,10 @@ def row(i):
         "tag": None if i % 5 == 0 else f"tag{i % 400}",
         "word": f"w{i % 30}",
         "words": [f"x{(i + 3 * k) % 500}" for k in range(i % 3)],
-        "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}"}, "sizes": [i % 40, i % 41 + 0.5],
-                "note": f"note {i * 31 % 9973}." if i % 6 else i},
+        "doc": {"price": i % 997 if i % 2 else str(i), "shop": {"name": f"s{i % 250}", "open": [i % 7, "sun"],
+                "at": {"floor": i % 90 if i % 3 else f"{i % 90}"}},
+                "sizes": [i % 40, i % 41 + 0.5],
+                "note": f"note {i * 31 % 9973}." if i % 6 else i if i % 12 else str(i)},
         "title": None if i % 8 == 0 else f"a {i * 7 % 6007} b {i % 1013} \u4e2d\u6587",
         "spot": None if i % 9 == 0 else f"POINT ({i % 200} {i // 200})",
         "vector": [float(i % 13), 1.0, 0.0, float(i % 5)],
@@ -95,6 +100,12 @@ FILTERS = [
     ("title like 'a 60%' and title like '%0 \u4e2d%'",
      lambda r: r["title"] is not None and r["title"].startswith("a 60") and "0 \u4e2d" in r["title"]),
     ("title like '%3_b 9%'", lambda r: r["title"] is not None and re.search("3.b 9", r["title"]) is not None),
+    ("doc['shop']['at']['floor'] == 7", lambda r: r["doc"]["shop"]["at"]["floor"] == 7),
+    ("doc['shop']['at']['floor'] in [7, '9']", lambda r: r["doc"]["shop"]["at"]["floor"] in (7, "9")),
+    ("json_contains(doc['shop']['open'], 3) and number < 900",
+     lambda r: 3 in r["doc"]["shop"]["open"] and r["number"] is not None and r["number"] < 900),
+    ("doc['note'] == 18", lambda r: r["doc"]["note"] == 18),
+    ("doc['note'] == '24'", lambda r: r["doc"]["note"] == "24"),
     ("doc['note'] like '%e 99%'", lambda r: isinstance(r["doc"]["note"], str) and "e 99" in r["doc"]["note"]),
     ("st_within(spot, 'POLYGON ((10 10, 30 10, 30 30, 10 30, 10 10))')",
      lambda r: r["spot"] is not None and 10 < r["id"] % 200 < 30 and 10 < r["id"] // 200 < 30),
@@ -205,7 +216,7 @@ def check_files(server):
         else:
             assert parts["values"]["entries"] == shown["distinct"]
         assert parts.get("null rows", {"entries": 0})["entries"] == shown["nulls"]
-    assert structures == {"postings", "grams", "boxes"}
+    assert structures == {"postings", "grams", "boxes", "documents"}
 
 
 def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
