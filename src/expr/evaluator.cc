@@ -118,6 +118,16 @@ class ChainEvaluator final : public Evaluator {
     }
   }
 
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    if (!is_and_) return Evaluator::Keep(chunk, rows, count);
+    const uint64_t settled = chunk.settled_chain == this ? chunk.settled : 0;
+    for (size_t i = 0; i < terms_.size() && count > 0; ++i) {
+      if (operand_[i] < 64 && ((settled >> operand_[i]) & 1U) != 0) continue;
+      count = terms_[i]->Keep(chunk, rows, count);
+    }
+    return count;
+  }
+
   [[nodiscard]] int cost() const override { return cost_; }
 
   [[nodiscard]] Outcomes Judge(const Chunk& chunk) const override {
@@ -219,6 +229,16 @@ class ChainEvaluator final : public Evaluator {
 };
 
 }  // namespace
+
+size_t Evaluator::Keep(const Chunk& chunk, uint16_t* rows, size_t count) const {
+  BitWords active;
+  std::fill_n(active.begin(), chunk.words, 0);
+  for (size_t i = 0; i < count; ++i) active[rows[i] / kWordBits] |= uint64_t{1} << (rows[i] % kWordBits);
+  Truth truth;
+  Evaluate(chunk, active, false, &truth);
+  return KeepIf(rows, count,
+                [&](size_t row) { return ((truth.is_true[row / kWordBits] >> (row % kWordBits)) & 1U) != 0; });
+}
 
 EvaluatorPtr BuildKnownConstant(bool truth, size_t slot) {
   return std::make_unique<KnownConstantEvaluator>(truth, slot);

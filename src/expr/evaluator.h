@@ -69,6 +69,9 @@ class Evaluator {
   /// chance (no bit at or beyond chunk.rows is active). Without `need_known`, is_known is left alone, and is_true is 0
   /// for unknown rows.
   virtual void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const = 0;
+  /// Keeps, of `count` (at least 1) ascending positions of rows in the chunk, those that are true; returns how many are
+  /// left in front. For rows so few that passes over the words of a chunk would be most of the work.
+  virtual size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const;
   /// Rough price of one row, to run cheap terms first.
   [[nodiscard]] virtual int cost() const = 0;
   /// What the facts of the chunk say; reads chunk.rows and chunk.facts only.
@@ -96,6 +99,18 @@ inline bool IsSparse(const Chunk& chunk, const BitWords& active) {
   size_t count = 0;
   for (size_t word = 0; word < chunk.words; ++word) count += static_cast<size_t>(std::popcount(active[word]));
   return count * 16 < chunk.rows;
+}
+
+/// Keeps the positions of which test(position) holds; without branches, so that reads of the next rows need not wait.
+template <typename Test>
+size_t KeepIf(uint16_t* rows, size_t count, const Test& test) {
+  size_t kept = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const uint16_t row = rows[i];
+    rows[kept] = row;
+    kept += test(row) ? 1 : 0;
+  }
+  return kept;
 }
 
 /// Builds the evaluator of a predicate. The predicate need not outlive it.

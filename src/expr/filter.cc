@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -44,6 +45,36 @@ ColumnView Advance(ColumnView view, size_t begin) {
   if (view.codes8 != nullptr) view.codes8 += begin;
   if (view.codes16 != nullptr) view.codes16 += begin;
   return view;
+}
+
+/// So few rows of a page are tested one by one, not in passes over its words.
+constexpr size_t kMostListed = 256;
+
+/// The positions of the rows of a bit map, in order, and how many there are; nothing where there are too many.
+std::optional<size_t> ListRows(const uint64_t* bits, size_t words, std::array<uint16_t, kMostListed>* rows) {
+  size_t count = 0;
+  for (size_t word = 0; word < words; ++word) {
+    if (count + static_cast<size_t>(std::popcount(bits[word])) > kMostListed) return std::nullopt;
+    for (uint64_t left = bits[word]; left != 0; left &= left - 1) {
+      (*rows)[count++] = static_cast<uint16_t>(word * kWordBits + static_cast<size_t>(std::countr_zero(left)));
+    }
+  }
+  return count;
+}
+
+/// Asks for the values of rows of all columns at once: they lie far apart, and terms are tested one after another.
+void Prefetch(const ColumnView& view, std::span<const uint16_t> rows) {
+  for (const uint16_t row : rows) {
+    if (view.fixed != nullptr) {
+      __builtin_prefetch(view.fixed + row * view.width);
+    } else if (view.codes8 != nullptr) {
+      __builtin_prefetch(view.codes8 + row);
+    } else if (view.offsets32 != nullptr) {
+      __builtin_prefetch(view.offsets32 + row);
+    } else if (view.offsets != nullptr) {
+      __builtin_prefetch(view.offsets + row);
+    }
+  }
 }
 
 /// Facts of a page by slot.
@@ -243,14 +274,14 @@ class CompiledFilter final : public Filter {
     }
 
     const size_t rows = page.row_count();
-    BitWords active;
-    Truth truth;
-    const auto evaluate = [&](size_t begin, size_t end) {
+    const bool one_chunk = rows <= kChunkRows;  // as pages of segments are: no views of parts are needed
+    const auto chunk_of = [&](size_t begin, size_t end) {
       Chunk chunk;
       chunk.rows = end - begin;
       chunk.words = (chunk.rows + kWordBits - 1) / kWordBits;
-      chunk.columns = views + count;
-      chunk.paths = views + count + fields;
+      ColumnView* const own = one_chunk ? views : views + count;
+      chunk.columns = own;
+      chunk.paths = own + fields;
       chunk.json_keys = json_keys;
       chunk.facts = facts;
       chunk.first_row_id = page.first_row_id() + begin;
@@ -258,8 +289,31 @@ class CompiledFilter final : public Filter {
       chunk.settled = settled;
       for (size_t i = 0; i < count; ++i) {
         if (i < fields && !is_read(i)) continue;
-        views[count + i] = views[i].present() || i >= fields ? Advance(views[i], begin) : absent_[i]->View();
+        if (i < fields && !views[i].present()) {
+          own[i] = absent_[i]->View();
+        } else if (!one_chunk) {
+          own[i] = Advance(views[i], begin);
+        }
       }
+      return chunk;
+    };
+    if (candidates != nullptr && one_chunk) {
+      std::array<uint16_t, kMostListed> listed;
+      if (const std::optional<size_t> size = ListRows(candidates, (rows + kWordBits - 1) / kWordBits, &listed)) {
+        const Chunk chunk = chunk_of(0, rows);
+        for (size_t i = 0; i < fields; ++i) {
+          if (is_read(i)) Prefetch(chunk.columns[i], {listed.data(), *size});
+        }
+        const size_t kept = *size == 0 ? 0 : evaluator_->Keep(chunk, listed.data(), *size);
+        std::fill_n(mask, chunk.words, 0);
+        for (size_t i = 0; i < kept; ++i) mask[listed[i] / kWordBits] |= uint64_t{1} << (listed[i] % kWordBits);
+        return;
+      }
+    }
+    BitWords active;
+    Truth truth;
+    const auto evaluate = [&](size_t begin, size_t end) {
+      const Chunk chunk = chunk_of(begin, end);
       if (candidates != nullptr) {
         std::copy_n(candidates + begin / kWordBits, chunk.words, active.begin());
       } else {
@@ -272,20 +326,6 @@ class CompiledFilter final : public Filter {
       uint64_t* out = mask + begin / kWordBits;
       for (size_t word = 0; word < chunk.words; ++word) out[word] = truth.is_true[word] & active[word];
     };
-    const size_t words = (rows + kWordBits - 1) / kWordBits;
-    constexpr size_t kSparseShare = 8;
-    if (candidates != nullptr &&
-        words - static_cast<size_t>(std::count(candidates, candidates + words, 0)) <= words / kSparseShare) {
-      // A few words here and there: whole chunks would be passes over rows that do not matter.
-      for (size_t word = 0; word < words; ++word) {
-        if (candidates[word] == 0) {
-          mask[word] = 0;
-        } else {
-          evaluate(word * kWordBits, std::min(rows, (word + 1) * kWordBits));
-        }
-      }
-      return;
-    }
     for (size_t begin = 0; begin < rows; begin += kChunkRows) evaluate(begin, std::min(rows, begin + kChunkRows));
   }
 

@@ -57,6 +57,24 @@ class JsonEvaluator final : public Evaluator {
       if (need_known) out->is_known[word] = valid;
     }
   }
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    const ColumnView& field = chunk.columns[place_.slot];
+    const auto is_valid = [&](size_t row) { return field.valid == nullptr || field.valid[row] != 0; };
+    const auto keep = [&](const auto& test) {
+      return KeepIf(rows, count, [&](size_t row) { return is_valid(row) && test(row); });
+    };
+    const ColumnView* values = place_.path_slot == kNoPathSlot ? nullptr : &chunk.paths[place_.path_slot];
+    if (values != nullptr && values->present()) {
+      return keep([&](size_t row) {
+        return values->valid != nullptr && values->valid[row] == 0 ? missing_ : TestKept(*values, row);
+      });
+    }
+    if (chunk.json_keys == nullptr || chunk.json_keys[place_.slot] == nullptr) {
+      return keep([&](size_t row) { return test_(FindJson(field.Bytes(row), place_.path)); });
+    }
+    JsonFormPath path(*chunk.json_keys[place_.slot], place_.path);
+    return keep([&](size_t row) { return TestForm(field.Bytes(row), path, nullptr); });
+  }
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
@@ -65,18 +83,32 @@ class JsonEvaluator final : public Evaluator {
     JsonFormPath path(keys, place_.path);
     if constexpr (requires { number_test_.IntRange(); }) {
       if (const std::optional<IntRangeTest> range = number_test_.IntRange()) {
-        return TestActiveBytes(forms, chunk, active, need_known, out, [&](std::string_view form) {
-          if (const auto text = JsonFormText(form)) return test_(FindJson(*text, place_.path));
-          const JsonFormValue value = path.Find(form);
-          int64_t integer = 0;
-          return value.ReadInt(&integer) ? (*range)(integer) : test_(value);
-        });
+        return TestActiveBytes(forms, chunk, active, need_known, out,
+                               [&](std::string_view form) { return TestForm(form, path, &*range); });
       }
     }
-    TestActiveBytes(forms, chunk, active, need_known, out, [&](std::string_view form) {
-      if (const auto text = JsonFormText(form)) return test_(FindJson(*text, place_.path));
-      return test_(path.Find(form));
-    });
+    TestActiveBytes(forms, chunk, active, need_known, out,
+                    [&](std::string_view form) { return TestForm(form, path, nullptr); });
+  }
+
+  /// `range`: what the test says of integers; nullptr = it is to be asked.
+  bool TestForm(std::string_view form, JsonFormPath& path, const IntRangeTest* range) const {
+    if (const auto text = JsonFormText(form)) return test_(FindJson(*text, place_.path));
+    const JsonFormValue value = path.Find(form);
+    int64_t integer = 0;
+    return range != nullptr && value.ReadInt(&integer) ? (*range)(integer) : test_(value);
+  }
+
+  /// Tests a value of a column that the page keeps for the place.
+  [[nodiscard]] bool TestKept(const ColumnView& values, size_t row) const {
+    if (values.width == 0) return test_(FindJson(values.Bytes(row), {}));
+    if constexpr (std::is_same_v<NumberTest, AnyNumber>) {
+      return any_number_;
+    } else if (values.type == DataType::kInt64) {
+      return number_test_(JsonNumber{.kind = JsonNumber::Kind::kInt, .integer = LoadValue<int64_t>(values.fixed, row)});
+    } else {
+      return number_test_(JsonNumber{.kind = JsonNumber::Kind::kDouble, .real = LoadValue<double>(values.fixed, row)});
+    }
   }
 
   /// Bits of rows that have a value at the place; others are left to chance.

@@ -251,6 +251,9 @@ class JudgedEvaluator final : public Evaluator {
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     term_->Evaluate(chunk, active, need_known, out);
   }
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    return term_->Keep(chunk, rows, count);
+  }
   [[nodiscard]] int cost() const override { return term_->cost(); }
 
   [[nodiscard]] Outcomes Judge(const Chunk& chunk) const override {

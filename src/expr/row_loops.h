@@ -75,6 +75,17 @@ inline void ApplyValidity(const ColumnView& view, const Chunk& chunk, bool need_
   }
 }
 
+/// Evaluator::Keep of a column of values of type T by a test of one value.
+template <typename T, typename Test>
+size_t KeepFixed(const ColumnView& view, uint16_t* rows, size_t count, const Test& test) {
+  if (view.valid == nullptr) {
+    return KeepIf(rows, count, [&](size_t row) { return test(LoadValue<T>(view.fixed, row)); });
+  }
+  return KeepIf(rows, count, [&](size_t row) {
+    return static_cast<int>(view.valid[row] != 0) & static_cast<int>(test(LoadValue<T>(view.fixed, row)));
+  });
+}
+
 /// Calls test(row) for every active row that is not NULL and sets its bit.
 template <typename Test>
 void TestActive(const ColumnView& view, const Chunk& chunk, const BitWords& active, bool need_known, Truth* out,

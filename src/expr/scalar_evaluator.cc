@@ -27,6 +27,9 @@ class FixedEvaluator final : public Evaluator {
     TestFixed<T>(view.fixed, chunk.rows, &out->is_true, test_);
     ApplyValidity(view, chunk, need_known, out);
   }
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    return KeepFixed<T>(chunk.columns[slot_], rows, count, test_);
+  }
   [[nodiscard]] int cost() const override { return cost_; }
 
  private:
@@ -49,17 +52,23 @@ class IntervalEvaluator final : public Evaluator {
   void Evaluate(const Chunk& chunk, const BitWords& active, bool need_known, Truth* out) const override {
     const ColumnView& view = chunk.columns[slot_];
     if (IsSparse(chunk, active)) {
-      return TestActive(view, chunk, active, need_known, out, [&](size_t row) {
-        const T value = LoadValue<T>(view.fixed, row);
-        return (value >= low_ && value <= high_) != outside_;
-      });
+      return TestActive(view, chunk, active, need_known, out,
+                        [&](size_t row) { return Test(LoadValue<T>(view.fixed, row)); });
     }
     TestInterval(view.fixed, chunk.rows, low_, high_, outside_, &out->is_true);
     ApplyValidity(view, chunk, need_known, out);
   }
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    return KeepFixed<T>(chunk.columns[slot_], rows, count, [this](T value) { return Test(value); });
+  }
   [[nodiscard]] int cost() const override { return kFixedCost; }
 
  private:
+  // Both ends are looked at in any case: a branch would be guessed wrong where rows are few.
+  [[nodiscard]] bool Test(T value) const {
+    return (static_cast<int>(value >= low_) & static_cast<int>(value <= high_)) != static_cast<int>(outside_);
+  }
+
   size_t slot_;
   T low_;
   T high_;
@@ -75,6 +84,17 @@ class StringEvaluator final : public Evaluator {
     const ColumnView& view = chunk.columns[slot_];
     if (view.dictionary != nullptr) return TestDictionary(id_, view, chunk, active, need_known, out, test_);
     TestActiveBytes(view, chunk, active, need_known, out, test_);
+  }
+  size_t Keep(const Chunk& chunk, uint16_t* rows, size_t count) const override {
+    const ColumnView& view = chunk.columns[slot_];
+    const auto is_valid = [&](size_t row) { return view.valid == nullptr || view.valid[row] != 0; };
+    if (view.dictionary == nullptr) {
+      return KeepIf(rows, count, [&](size_t row) { return is_valid(row) && test_(view.Bytes(row)); });
+    }
+    DictionaryVerdicts& verdicts = VerdictsOf(id_, *view.dictionary);
+    return KeepIf(rows, count, [&](size_t row) {
+      return is_valid(row) && verdicts.Decide(*view.dictionary, view.Code(row), test_);
+    });
   }
   [[nodiscard]] int cost() const override { return cost_; }
 
