@@ -97,8 +97,11 @@ struct Slots {
 /// Returns whether so few rows are active that they are better tested one by one than along with the others.
 inline bool IsSparse(const Chunk& chunk, const BitWords& active) {
   size_t count = 0;
-  for (size_t word = 0; word < chunk.words; ++word) count += static_cast<size_t>(std::popcount(active[word]));
-  return count * 16 < chunk.rows;
+  for (size_t word = 0; word < chunk.words; ++word) {
+    count += static_cast<size_t>(std::popcount(active[word]));
+    if (count * 16 >= chunk.rows) return false;
+  }
+  return true;
 }
 
 /// Keeps the positions of which test(position) holds; without branches, so that reads of the next rows need not wait.

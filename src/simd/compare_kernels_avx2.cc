@@ -115,16 +115,20 @@ struct Vectors {
       };
       word = half(0) | half(4) << 32;
     } else {
-      // Two chains, so that they do not wait for each other.
-      uint64_t upper = 0;
-      for (size_t i = 0; i < 8; ++i) {
-        const auto bits = [&](size_t at) __attribute__((always_inline)) {
-          return static_cast<uint64_t>(_mm256_movemask_pd(_mm256_castsi256_pd(mark(at))));
-        };
-        word |= bits(i) << (4 * i);
-        upper |= bits(8 + i) << (4 * i);
-      }
-      word |= upper << 32;
+      // Pairs are packed to lanes of 32, 16 and 8 bits; they come out as rows 0 1, 4 5, ... in the lower half and 2 3,
+      // 6 7, ... in the upper one.
+      const __m256i order = _mm256_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15, 0, 1, 8, 9, 2, 3, 10,
+                                             11, 4, 5, 12, 13, 6, 7, 14, 15);
+      const auto narrow = [&](size_t i) __attribute__((always_inline)) {
+        return _mm256_castps_si256(
+            _mm256_shuffle_ps(_mm256_castsi256_ps(mark(i)), _mm256_castsi256_ps(mark(i + 1)), 0x88));
+      };
+      const auto half = [&](size_t i) __attribute__((always_inline)) {
+        const __m256i pairs = _mm256_packs_epi16(_mm256_packs_epi32(narrow(i), narrow(i + 2)),
+                                                 _mm256_packs_epi32(narrow(i + 4), narrow(i + 6)));
+        return ByteMask(_mm256_shuffle_epi8(_mm256_permute4x64_epi64(pairs, 0xd8), order));
+      };
+      word = half(0) | half(8) << 32;
     }
     return Steps<T>::template kOutside<form> ? ~word : word;
   }
