@@ -20,6 +20,7 @@
 #include "api/result_cache.h"
 #include "api/search_leases.h"
 #include "api/service.h"
+#include "api/shared_scans.h"
 #include "api/view_leases.h"
 #include "api/wire.h"
 #include "base/status.h"
@@ -165,6 +166,9 @@ class Handlers {
 
   // search_rpcs.cc, query_rpcs.cc
   void Search(const std::shared_ptr<Exchange<wire::SearchRequest, wire::SearchResults>>&);
+  /// Queues a search by scan, to be run along with those that ask the same of other vectors.
+  void ShareScan(WaitingSearch search, bool bulk);
+  void RunShared(const std::string& name, ThreadPool* pool);
 
   // hybrid_rpcs.cc
   void HybridSearch(const std::shared_ptr<Exchange<wire::HybridSearchRequest, wire::SearchResults>>&);
@@ -216,6 +220,7 @@ class Handlers {
   ViewLeases views_;
   SearchLeases leases_;
   ResultCache results_;
+  SharedScans scans_;
   ThreadPool bulk_;  // last: its threads end before what they use
 };
 

@@ -27,7 +27,7 @@ uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* f
   return LiveRows(collection) * kFilteredRowBytes;
 }
 
-uint64_t SearchBytes(const SearchPlan& plan) {
+SearchCost CostOf(const SearchPlan& plan) {
   const FieldSchema& field = *plan.field;
   const bool arrays = field.type == DataType::kArrayOfVector;
   const uint64_t vector_bytes = FixedWidth(arrays ? field.element_type : field.type, field.dim);
@@ -35,15 +35,17 @@ uint64_t SearchBytes(const SearchPlan& plan) {
   uint64_t queries = std::max<uint64_t>(plan.queries.size(), 1);
   // Each vector of a list is a query.
   if (arrays && IsMaxSim(plan.request.metric)) queries *= kRowVectors;
-  uint64_t bytes = FilterBytes(*plan.collection, plan.request.filter.get());
+  SearchCost cost;
+  cost.scanned = cost.total = FilterBytes(*plan.collection, plan.request.filter.get());
   engine::Timestamp floor = 0;
   for (const auto& segment : plan.collection->segments(floor)) {
     const uint64_t scan = segment->row_count() * row_bytes;
     const bool indexed =
         plan.request.index && segment->sealed() && segment->FindIndex(plan.request.index->index_id) != nullptr;
-    bytes += queries * (indexed ? std::min(scan, kIndexedQueryBytes) : scan);
+    cost.total += queries * (indexed ? std::min(scan, kIndexedQueryBytes) : scan);
+    if (!indexed) cost.scanned += scan;
   }
-  return bytes;
+  return cost;
 }
 
 }  // namespace quiver::api

@@ -15,8 +15,14 @@ namespace quiver::api {
 /// Requests above so many bytes are bulk: a scan of that much takes some five milliseconds.
 inline constexpr uint64_t kBulkBytes = 64 << 20;
 
-/// Bytes that a search reads: all vectors of segments without the index, a fixed sum for each query on one that has it.
-uint64_t SearchBytes(const SearchPlan& plan);
+/// What a search is expected to read.
+struct SearchCost {
+  uint64_t scanned =
+      0;               ///< bytes that further queries on the same rows would read again: vectors without index, filters
+  uint64_t total = 0;  ///< with the vectors of all its queries, and a fixed sum for each on the index of a segment
+};
+
+SearchCost CostOf(const SearchPlan& plan);
 
 /// Bytes that it takes to find the rows of a filter; nullptr = all rows, which costs nothing.
 uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter);

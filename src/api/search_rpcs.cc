@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,6 +44,8 @@ using SearchExchange = Exchange<wire::SearchRequest, wire::SearchResults>;
 
 /// A scan of at most this many bytes is done where the request was decoded: a hand-over costs about as much.
 constexpr uint64_t kInlineScanBytes = 256 << 10;
+/// Where queries read so much that others could read along, they are put together with those that wait.
+constexpr uint64_t kSharedScanBytes = 1 << 20;
 /// How long a read may wait for a guarantee timestamp where the client sets no deadline.
 constexpr auto kMaxGuaranteeWait = std::chrono::seconds(30);
 
@@ -230,7 +234,88 @@ Status RunSearch(const engine::Engine& engine, SearchLeases& leases, ViewLeases&
   return Status::Ok();
 }
 
+/// Whether a search may be run along with others that differ in nothing but their vectors.
+bool MayShare(const SearchPlan& plan, const wire::SearchRequest& request, const SearchCost& cost) {
+  return cost.scanned >= kSharedScanBytes && plan.queries.size() <= SharedScans::kMostVectors && !request.has_ids() &&
+         !plan.iterator && plan.travel == 0 && !plan.request.group && plan.explanation == nullptr && !plan.keep_result;
+}
+
+/// What searches that may be run together have in common, as bytes.
+std::string SharedNameOf(const WaitingSearch& search) {
+  wire::SearchRequest plain = search.exchange->request();
+  plain.clear_placeholder_group();
+  plain.clear_nq();
+  // A plan holds for one state of schema, indexes and settings.
+  return ResultCache::NameOf(plain) + fmt::format("{}", fmt::ptr(search.plan->info.get()));
+}
+
+/// Runs searches of one name as one.
+Status RunTogether(const engine::Engine& engine, ViewLeases& views, ThreadPool* parallel,
+                   std::span<const WaitingSearch> searches) {
+  SearchPlan& plan = *searches.front().plan;
+  auto deadline = std::chrono::steady_clock::time_point::min();
+  uint64_t guarantee = 0;
+  std::vector<size_t> counts;
+  std::vector<std::string_view> queries;
+  for (const WaitingSearch& search : searches) {
+    deadline = std::max(deadline, search.exchange->call().deadline());
+    guarantee = std::max(guarantee, search.exchange->request().guarantee_timestamp());
+    counts.push_back(search.plan->queries.size());
+    for (size_t i = 0; i < counts.back(); ++i) queries.push_back(search.plan->queries[i]);
+  }
+  deadline = std::min(deadline, std::chrono::steady_clock::now() + kMaxGuaranteeWait);
+  QUIVER_ASSIGN_OR_RETURN(plan.request.view,
+                          views.Open(engine, {plan.collection, plan.partitions, guarantee, 0, false}, deadline));
+  plan.request.cancelled = [searches] {
+    return std::all_of(searches.begin(), searches.end(),
+                       [](const WaitingSearch& search) { return search.exchange->abandoned(); });
+  };
+  plan.request.queries = std::move(queries);
+  plan.request.limit = static_cast<size_t>(plan.limit);
+  QUIVER_ASSIGN_OR_RETURN(const query::SearchResult result, query::Search(plan.request, parallel));
+  const std::vector<query::SearchResult> parts = SplitResult(result, counts);
+  for (size_t i = 0; i < searches.size(); ++i) {
+    wire::SearchResults* response = searches[i].exchange->response();
+    EncodeResults(parts[i], *plan.info, plan.output, plan.limit, plan.round_decimal, nullptr, plan.zone,
+                  response->mutable_results());
+    response->set_collection_name(searches[i].exchange->request().collection_name());
+  }
+  return Status::Ok();
+}
+
+Status TooManyWait() { return Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"); }
+
 }  // namespace
+
+void Handlers::ShareScan(WaitingSearch search, bool bulk) {
+  ThreadPool* const pool = bulk ? &bulk_ : &compute_;
+  if (bulk) bulk_requests_.Add();
+  const auto exchange = search.exchange;
+  const std::string name = SharedNameOf(search);
+  switch (scans_.Add(name, std::move(search))) {
+    case SharedScans::Place::kWaits: return;
+    case SharedScans::Place::kFull: return exchange->Finish(TooManyWait());
+    case SharedScans::Place::kFirst: break;
+  }
+  if (pool->Submit([this, name, pool] { RunShared(name, pool); })) return;
+  for (const WaitingSearch& waiting : scans_.TakeAll(name)) waiting.exchange->Finish(TooManyWait());
+}
+
+void Handlers::RunShared(const std::string& name, ThreadPool* pool) {
+  bool more = true;
+  while (more) {
+    const std::vector<WaitingSearch> searches = scans_.Take(name, &more);
+    // Those that are left wait their turn behind other requests; without room there they come right after these.
+    if (more && pool->Submit([this, name, pool] { RunShared(name, pool); })) more = false;
+    if (searches.size() == 1) {
+      const WaitingSearch& only = searches.front();
+      only.exchange->Finish(RunSearch(engine_, leases_, views_, results_, pool, *only.exchange, only.plan.get()));
+    } else if (!searches.empty()) {
+      const Status status = RunTogether(engine_, views_, pool, searches);
+      for (const WaitingSearch& search : searches) search.exchange->Finish(status);
+    }
+  }
+}
 
 void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
   const wire::SearchRequest& request = exchange->request();
@@ -263,16 +348,17 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
     exchange->Finish(RunSearch(engine_, leases_, views_, results_, parallel, *exchange, plan.get()));
   };
-  const uint64_t bytes = SearchBytes(*plan);
+  const SearchCost cost = CostOf(*plan);
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());
   const bool must_wait = TimestampMs(request.guarantee_timestamp()) > now.count();
   if (must_wait) {
     if (control_.Submit([run, this] { run(&bulk_); })) return;
-    return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
+    return exchange->Finish(TooManyWait());
   }
-  if (bytes <= kInlineScanBytes) return run(nullptr);
-  OnCompute(exchange, bytes, run);
+  if (cost.total <= kInlineScanBytes) return run(nullptr);
+  if (MayShare(*plan, request, cost)) return ShareScan({exchange, plan}, cost.total > kBulkBytes);
+  OnCompute(exchange, cost.total, run);
 }
 
 void Handlers::AddSearchMethods(Handlers* self, std::vector<Method>* out) {

@@ -169,6 +169,7 @@ Handlers::Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& cont
                                                             "Reads that were expected to take long, and gave way.")),
       leases_(engine.memory_budget()),
       results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)),
+      scans_(compute.max_queue()),
       bulk_({.name = "bulk", .threads = compute.thread_count(), .max_queue = compute.max_queue(), .nice = kBulkNice}) {}
 
 PageLimits Handlers::PageLimitsOf(const engine::CollectionInfo& info) const {

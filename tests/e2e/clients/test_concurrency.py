@@ -4,6 +4,8 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pytest
 from pymilvus import DataType, MilvusClient, MilvusException
 
 from collections_under_test import Collections, count, vectors
@@ -178,3 +180,47 @@ def test_a_quick_search_does_not_wait_for_a_slow_one(server, client, collections
         assert not any(search.done() for search in slow), "the quick searches waited"
         for search in slow:
             assert [hits[0]["id"] for hits in search.result()] == list(range(16_384))
+
+
+def test_searches_that_wait_together_share_a_scan(server, client, collections, name):
+    """Searches of one kind that wait for a thread are run as one; each gets its own answer, whatever the others ask."""
+    data = vectors(20_000, 64, 9)
+    collections.create(name, [("part", DataType.INT64), ("v", DataType.FLOAT_VECTOR, {"dim": 64})],
+                       metrics={"v": "L2"})
+    for begin in range(0, len(data), 5000):
+        client.insert(name, [{"id": i, "part": i % 7, "v": data[i]} for i in range(begin, begin + 5000)])
+
+    def shared():
+        return int(re.search(r"^quiver_shared_searches_total (\d+)", server.http("/metrics")[1], re.M).group(1))
+
+    def search(i):
+        """One of four kinds: filtered or not, with few or more hits, of one vector or two."""
+        one = MilvusClient(uri=server.uri)
+        try:
+            for turn in range(10):
+                at = (i * 997 + turn * 131) % (len(data) - 1)
+                kind = (i + turn) % 5
+                if kind == 4:
+                    with pytest.raises(MilvusException, match="partition"):
+                        one.search(name, data=[data[at]], anns_field="v", limit=3, partition_names=["missing"])
+                    continue
+                asked = [data[at], data[at + 1]] if kind == 2 else [data[at]]
+                found = one.search(name, data=asked, anns_field="v", limit=11 if kind == 3 else 4,
+                                   filter=f"part == {at % 7}" if kind in (1, 3) else "", output_fields=["part"])
+                assert [len(hits) for hits in found] == [11 if kind == 3 else 4] * len(asked)
+                for offset, hits in enumerate(found):
+                    assert hits[0]["id"] == at + offset and hits[0]["distance"] == 0
+                    assert all(hit["entity"]["part"] == hit["id"] % 7 for hit in hits)
+                    assert all(hit["id"] % 7 == at % 7 for hit in hits if kind in (1, 3))
+                    exact = sorted(float(((data[hit["id"]] - data[at + offset]) ** 2).sum()) for hit in hits)
+                    assert np.allclose(exact, [hit["distance"] for hit in hits], rtol=1e-4)
+        finally:
+            one.close()
+
+    before = shared()
+    with ThreadPoolExecutor(32) as pool:
+        for _ in range(10):
+            list(pool.map(search, range(32)))
+            if shared() > before:
+                break
+    assert shared() > before, "of 32 clients none waited beside another one"
