@@ -32,6 +32,7 @@ std::string_view MemoryConsumerName(MemoryConsumer consumer) {
     case MemoryConsumer::kFilterCache: return "filter_cache";
     case MemoryConsumer::kResultCache: return "result_cache";
     case MemoryConsumer::kIterators: return "iterators";
+    case MemoryConsumer::kGrowingIndexes: return "growing_indexes";
   }
   return "";
 }

@@ -20,16 +20,17 @@
 namespace quiver {
 
 enum class MemoryConsumer : uint8_t {
-  kQueuedWrites,  ///< decoded batches and their log records, until they are durable
-  kGrowing,       ///< growing segments
-  kDeletes,       ///< delete timestamps of sealed segments
-  kBackground,    ///< sealing, compaction, restoring, building of indexes
-  kIndexes,       ///< what open vector indexes hold besides their mapped files
-  kFilterCache,   ///< answers of repeated filters
-  kResultCache,   ///< answers of searches that asked to be kept
-  kIterators,     ///< searches that go on with the next page
+  kQueuedWrites,    ///< decoded batches and their log records, until they are durable
+  kGrowing,         ///< growing segments
+  kDeletes,         ///< delete timestamps of sealed segments
+  kBackground,      ///< sealing, compaction, restoring, building of indexes
+  kIndexes,         ///< what open vector indexes hold besides their mapped files
+  kFilterCache,     ///< answers of repeated filters
+  kResultCache,     ///< answers of searches that asked to be kept
+  kIterators,       ///< searches that go on with the next page
+  kGrowingIndexes,  ///< scalar indexes of growing segments
 };
-inline constexpr size_t kMemoryConsumers = 8;
+inline constexpr size_t kMemoryConsumers = 9;
 /// As in the metric quiver_memory_bytes.
 std::string_view MemoryConsumerName(MemoryConsumer consumer);
 

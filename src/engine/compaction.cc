@@ -10,10 +10,6 @@
 //   4. on the sequencer, deletes that came meanwhile are carried over from the journals and readers are switched;
 //   5. the old objects are removed. Views that are open keep their mappings.
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 
@@ -465,8 +461,7 @@ void Engine::Impl::Maintain(CompactorRole& role) {
 }
 
 void Engine::Impl::CompactorLoop() {
-  // Linux gives threads priorities of their own; a refusal costs only the politeness.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
+  LowerThreadPriority();
   for (;;) {
     std::function<void(CompactorRole&)> job;
     CompactorRole role(*this);

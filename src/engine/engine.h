@@ -151,7 +151,7 @@ struct SegmentInfo {
 };
 
 enum class IndexState : uint8_t {
-  kFinished,    ///< every segment that is to have the index has it; growing rows and small segments are scanned
+  kFinished,    ///< every segment that is to have the index has it; growing rows and small segments need not
   kInProgress,  ///< some segments are scanned until they have it
   kFailed,      ///< as kInProgress, and building failed several times; it is tried again
 };
@@ -206,6 +206,7 @@ struct EngineStatistics {
   uint64_t indexes = 0;                                   ///< built indexes in use, one per segment and field
   uint64_t index_bytes = 0;                               ///< their mapped files
   uint64_t index_builds = 0;
+  uint64_t growing_index_builds = 0;  ///< of blocks of growing segments
   uint64_t index_build_failures = 0;
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;

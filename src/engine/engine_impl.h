@@ -12,6 +12,8 @@
 //              others take over while it builds the indexes of what it merged.
 //   reclaimer  destroys segments and indexes that nobody reads any more (base/reclaimer.h).
 //   indexer    builds indexes of sealed segments and forgets them (index_build.cc), of low priority.
+//   growing    builds scalar indexes of growing rows (growing_index.cc), of low priority: a long build of a sealed
+//              indexer    segment does not hold them up.
 #pragma once
 
 #include <condition_variable>
@@ -163,11 +165,16 @@ class Engine::Impl {
   [[nodiscard]] CompactionProgress ProgressOf(int64_t compaction_id) const;
 
   // index_build.cc
-  /// Lets the indexer look at a collection soon: something was sealed, merged, dropped, found damaged.
-  void RequestIndexing(const Collection& collection) { index_queue->Request(collection.id()); }
+  /// Lets the indexers look at a collection soon: something was sealed, merged, dropped, found damaged, defined.
+  void RequestIndexing(const Collection& collection);
+  /// Lets the growing indexer look at a collection whose growing segment went from `rows_before` to `rows` rows, if
+  /// that filled a block.
+  void RequestGrowingIndexes(const Collection& collection, uint32_t rows_before, uint32_t rows);
   [[nodiscard]] IndexProgress ProgressOf(const Collection& collection, const IndexInfo& info, Timestamp until) const;
   /// Shared with the indexes, which ask to be built anew when they are found damaged.
   const std::shared_ptr<IndexQueue> index_queue = std::make_shared<IndexQueue>();
+  IndexQueue growing_index_queue;
+  std::atomic<uint64_t> growing_index_builds{0};  ///< over a block
   std::atomic<uint64_t> index_builds{0};
   std::atomic<uint64_t> index_build_failures{0};
 
@@ -241,6 +248,7 @@ class Engine::Impl {
   void SealerLoop();
   void CompactorLoop();
   void IndexerLoop();
+  void GrowingIndexerLoop();
 
   // write_path.cc
   void ProcessData(std::span<std::unique_ptr<Operation>> group);
@@ -378,6 +386,18 @@ class Engine::Impl {
   /// Removes an index object and its tuning.
   void RemoveIndexObject(const std::string& name);
 
+  // growing_index.cc
+  /// Looks at one collection: takes away indexes that are not wanted any more, then indexes some blocks.
+  void TendGrowing(const std::shared_ptr<Collection>& collection);
+  /// Indexes full blocks of a growing segment that lack indexes, at most `turn` of them, and subtracts these. Errors:
+  /// of MayIndex, of building.
+  Status IndexBlocks(const Collection& collection, segment::GrowingSegment& growing, size_t& turn);
+  Result<std::shared_ptr<const segment::SegmentIndex>> BuildBlockIndex(const segment::GrowingSegment& growing,
+                                                                       uint32_t block, const IndexInfo& index,
+                                                                       const index::ScalarRecipe& recipe);
+  /// Errors: kCancelled where the rows, or the engine, go; kMemoryLimit where these indexes take their share already.
+  [[nodiscard]] Status MayIndex(const Collection& collection, const segment::GrowingSegment& growing) const;
+
   // index_tuning.cc
   /// Gives an index the tuning that was measured before. Without one, or with a damaged one, it waits for the indexer.
   void LoadTuning(const segment::SegmentIndex& index, uint64_t rows);
@@ -492,7 +512,13 @@ class Engine::Impl {
   std::thread sealer_;
   std::vector<std::thread> compactors_;
   std::thread indexer_;
+  std::thread growing_indexer_;
 };
+
+/// The definition of an index; nullptr where the collection has none of this id.
+const IndexInfo* FindIndexById(const CollectionInfo& info, int64_t index_id);
+/// Gives the calling thread, and those it starts, the priority of background work.
+void LowerThreadPriority();
 
 // Keys of the MetaStore (docs/formats.md).
 /// The machine's clock as a timestamp.

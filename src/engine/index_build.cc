@@ -39,13 +39,18 @@ size_t BuildThreads(const EngineOptions& options) {
   return std::max<size_t>(1, AvailableCores() / 2);
 }
 
+}  // namespace
+
 const IndexInfo* FindIndexById(const CollectionInfo& info, int64_t index_id) {
   const auto found = std::find_if(info.indexes.begin(), info.indexes.end(),
                                   [&](const IndexInfo& index) { return index.id == index_id; });
   return found == info.indexes.end() ? nullptr : &*found;
 }
 
-}  // namespace
+void LowerThreadPriority() {
+  // Linux gives threads priorities of their own; a refusal costs only the politeness.
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
+}
 
 std::optional<SegmentRecipe> Engine::Impl::WantedRecipe(const CollectionInfo& info, const IndexInfo& index) const {
   std::optional<SegmentRecipe> recipe = SegmentRecipeOf(*info.schema, index);
@@ -336,8 +341,7 @@ void Engine::Impl::TendIndexes(const std::shared_ptr<Collection>& collection) {
 }
 
 void Engine::Impl::IndexerLoop() {
-  // Linux gives threads priorities of their own, which the threads they start inherit.
-  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
+  LowerThreadPriority();
   while (const std::optional<int64_t> id = index_queue->Take()) {
     if (const std::shared_ptr<Collection> collection = FindById(*id); collection != nullptr) TendIndexes(collection);
   }

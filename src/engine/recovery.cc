@@ -49,9 +49,11 @@ Engine::Impl::~Impl() {
     indexer_stop_ = true;
     compaction_ready_.notify_all();
     index_queue->Stop();
+    growing_index_queue.Stop();
   }
   for (std::thread& compactor : compactors_) compactor.join();
   if (indexer_.joinable()) indexer_.join();
+  if (growing_indexer_.joinable()) growing_indexer_.join();
   // The sealer needs the sequencer, the sequencer hands to the committer: they end in that order.
   {
     const std::lock_guard guard(seal_mutex_);
@@ -86,6 +88,7 @@ void Engine::Impl::StartThreads() {
   sealer_ = std::thread([this] { SealerLoop(); });
   for (size_t i = 0; i < kCompactors; ++i) compactors_.emplace_back([this] { CompactorLoop(); });
   indexer_ = std::thread([this] { IndexerLoop(); });
+  growing_indexer_ = std::thread([this] { GrowingIndexerLoop(); });
 }
 
 Status Engine::Impl::Open() {

@@ -519,7 +519,9 @@ void Engine::Impl::ApplyWrite(Operation& operation) {
   for (const uint32_t row : operation.rows) {
     partitions.push_back(record.partition_ids.size() == 1 ? record.partition_ids[0] : record.partition_ids[row]);
   }
+  const uint32_t rows_before = active->row_count();
   active->Append(record.batch, operation.rows, partitions, timestamp);
+  RequestGrowingIndexes(collection, rows_before, active->row_count());
   for (size_t i = 0; i < partitions.size();) {
     size_t end = i;
     while (end < partitions.size() && partitions[end] == partitions[i]) ++end;

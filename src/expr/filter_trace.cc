@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "expr/evaluator.h"
@@ -137,6 +138,29 @@ EvaluatorPtr WithTrace(const Predicate& predicate, FilterTrace* trace, Evaluator
 NodeTrace* FilterTrace::Find(const Predicate& predicate) {
   const auto found = positions_.find(&predicate);
   return found == positions_.end() ? nullptr : &nodes[found->second];
+}
+
+void FilterTrace::TellEstimate(NodeTrace& node, const TermIndex* index, double expected, double rows) {
+  if (node.index == nullptr) node.estimated_by_pages = node.estimated_rows;
+  node.index = index;
+  // In the place of the part of these rows in the estimate by pages.
+  const double share = rows_ > 0 ? rows / rows_ : 1;
+  node.estimated_rows += expected - share * node.estimated_by_pages;
+}
+
+void FilterTrace::TellCosts(double by_index, double by_scan) {
+  index_cost = (std::isnan(index_cost) ? 0 : index_cost) + by_index;
+  scan_cost = (std::isnan(scan_cost) ? 0 : scan_cost) + by_scan;
+}
+
+void FilterTrace::ForgetIndexes() {
+  index_cost = scan_cost = std::numeric_limits<double>::quiet_NaN();
+  for (NodeTrace& node : nodes) {
+    if (node.index != nullptr) node.estimated_rows = node.estimated_by_pages;
+    node.index = nullptr;
+    node.index_asked = node.index_negated = false;
+    node.index_rows = 0;
+  }
 }
 
 void FilterTrace::CombineEstimates(double rows) {

@@ -33,7 +33,8 @@ struct NodeTrace {
 
   const Evaluator* evaluator = nullptr;  ///< set by the traced filter
   double estimated_rows = 0;             ///< before anything was evaluated
-  const TermIndex* index = nullptr;      ///< that offers to answer the term; nullptr: none does
+  double estimated_by_pages = 0;         ///< the same before an index told more
+  const TermIndex* index = nullptr;      ///< that offers to answer the term (one of them); nullptr: none does
   bool index_asked = false;              ///< indexes answered it, or a part of it
   bool index_negated = false;            ///< they were asked for its contrary
   uint64_t index_rows = 0;               ///< rows that they gave
@@ -45,20 +46,26 @@ struct NodeTrace {
 
 class FilterTrace {
  public:
-  /// `filter` must outlive the trace.
-  explicit FilterTrace(const Predicate& filter) { Add(filter); }
+  /// `filter` must outlive the trace. `rows`: of the segment; 0: SelectByIndexes is asked once, for all of them.
+  explicit FilterTrace(const Predicate& filter, double rows = 0) : rows_(rows) { Add(filter); }
 
   /// Depth first, the root at the front.
   std::deque<NodeTrace> nodes;
   std::atomic<uint64_t> pages_evaluated = 0;
   std::atomic<uint64_t> pages_settled = 0;  ///< pages that statistics decided as a whole
 
-  /// What SelectByIndexes compared, in nanoseconds; NaN where no index serves the filter.
+  /// What SelectByIndexes compared, in nanoseconds, over all ranges of rows; NaN where no index serves the filter.
   double index_cost = std::numeric_limits<double>::quiet_NaN();  ///< asking, and testing what is left
   double scan_cost = std::numeric_limits<double>::quiet_NaN();
 
   /// The node of a predicate of the tree; nullptr for one inside kElements.
   [[nodiscard]] NodeTrace* Find(const Predicate& predicate);
+  /// Notes that an index expects so many of `rows` rows to satisfy the term.
+  void TellEstimate(NodeTrace& node, const TermIndex* index, double expected, double rows);
+  /// Notes what asking indexes for one range of rows was expected to cost, and scanning it.
+  void TellCosts(double by_index, double by_scan);
+  /// Forgets what indexes told, but for the time they took: they will be asked again.
+  void ForgetIndexes();
   /// Estimates chains of terms anew, over `rows` rows, where an index knows more of a term than the facts of pages do.
   void CombineEstimates(double rows);
 
@@ -66,6 +73,7 @@ class FilterTrace {
   size_t Add(const Predicate& predicate);
   bool Combine(NodeTrace& node, double rows);
 
+  double rows_;
   std::unordered_map<const Predicate*, size_t> positions_;
 };
 

@@ -92,7 +92,7 @@ class Selection {
     const auto took = std::chrono::steady_clock::now() - begin;
     NodeTrace& traced = *trace_->Find(*node.predicate);
     traced.index_asked = true;
-    traced.index_rows = rows.Count();
+    traced.index_rows += rows.Count();
     traced.index_negated = node.children.empty() ? node.answer_negated : node.negated;
     traced.index_nanoseconds +=
         static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count());
@@ -117,10 +117,8 @@ class Selection {
     }
     if (node.answer == nullptr) return node;
     if (trace_ != nullptr) {
-      NodeTrace& traced = *trace_->Find(predicate);
       const double expected = (static_cast<double>(node.answer->least) + static_cast<double>(node.answer->most)) / 2;
-      traced.index = node.index;
-      traced.estimated_rows = unequal ? rows_ - expected : expected;
+      trace_->TellEstimate(*trace_->Find(predicate), node.index, unequal ? rows_ - expected : expected, rows_);
     }
     node.usable = true;
     node.exact = node.answer->exact;
@@ -237,10 +235,7 @@ std::optional<IndexedRows> SelectByIndexes(const Predicate& filter, uint32_t row
   if (!root.usable) return std::nullopt;
   const double rest = root.exact ? 0 : static_cast<double>(root.most) * root.price.single;
   const double scan = static_cast<double>(rows) * root.price.in_scan * scan_factor;
-  if (trace != nullptr) {
-    trace->index_cost = root.nanoseconds + rest;
-    trace->scan_cost = scan;
-  }
+  if (trace != nullptr) trace->TellCosts(root.nanoseconds + rest, scan);
   if (root.nanoseconds + rest > scan && root.most > rows / 64) return std::nullopt;
   IndexedRows found{.rows = RowSet(0)};
   // Only a chain that was written as `and` has operands that evaluation knows by their place.

@@ -135,6 +135,7 @@ class Reader {
 /// Both passes of a GramBuilder as a builder of a Reader.
 class GramSink {
  public:
+  explicit GramSink(uint32_t rows) : builder_(rows) {}
   static constexpr bool kKeepsTexts = false;
   void Add(std::string_view text, uint32_t row) {
     if (placing_) {
@@ -181,7 +182,7 @@ Status BuildPostings(const ScalarRecipe& recipe, const ColumnView& column, const
 Status BuildGrams(const ScalarRecipe& recipe, const ColumnView& column, const BuildControl& control, Remarks& remarks,
                   SectionFileWriter& writer) {
   const auto rows = static_cast<uint32_t>(column.rows);
-  GramSink grams;
+  GramSink grams(rows);
   Reader reader(recipe, grams, remarks);
   const auto add = [&](uint32_t row) { reader.AddRow(column, row); };
   QUIVER_RETURN_IF_ERROR(ForEachRow(rows, control, add));
@@ -326,7 +327,9 @@ bool IsScalarIndexFile(std::string_view bytes) { return bytes.starts_with(kScala
 uint64_t ScalarBuildMemory(const ScalarRecipe& recipe, const ColumnView& column) {
   switch (recipe.structure) {
     // A table of all grams; the rows of each gram, twice while the file is put together.
-    case ScalarStructure::kGrams: return (uint64_t{1} << 26) + 12 * BytesOf(column);
+    case ScalarStructure::kGrams:
+      if (column.rows < GramBuilder::kLeastTableRows) return 24 * BytesOf(column);
+      return GramBuilder::kTableBytes + 12 * BytesOf(column);
     case ScalarStructure::kBoxes: return column.rows * 160;
     // A scalar of a document takes some eight bytes of text; an entry, a list node and a pair, and its text in the
     // file.

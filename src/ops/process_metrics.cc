@@ -151,6 +151,9 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
           [](const Stats& s) { return s.index_bytes; });
   add.Add(CallbackKind::kCounter, "quiver_index_builds_total", "Indexes built over a segment.",
           [](const Stats& s) { return s.index_builds; });
+  add.Add(CallbackKind::kCounter, "quiver_growing_index_builds_total",
+          "Scalar indexes built over blocks of growing segments.",
+          [](const Stats& s) { return s.growing_index_builds; });
   add.Add(CallbackKind::kCounter, "quiver_index_build_failures_total", "Builds that failed; each is tried again.",
           [](const Stats& s) { return s.index_build_failures; });
   add.Add(CallbackKind::kGauge, "quiver_log_bytes", "Size of the write-ahead log.",

@@ -47,10 +47,14 @@ const engine::IndexInfo* FindInfo(const engine::CollectionInfo& info, int64_t in
 }
 
 std::string NameOfIndex(const engine::CollectionInfo& info, const Segment& segment, const expr::TermIndex* wanted) {
-  for (const auto& index : segment.ScalarIndexes()) {
-    if (index->scalar() != wanted) continue;
-    const engine::IndexInfo* known = FindInfo(info, index->index_id());
-    if (known != nullptr) return fmt::format("scalar index {} ({})", known->name, known->index_type);
+  const auto ranges = segment.ScalarIndexes();
+  if (ranges == nullptr) return "scalar index";
+  for (const segment::IndexedRange& range : *ranges) {
+    for (const auto& index : range.indexes) {
+      if (index->scalar() != wanted) continue;
+      const engine::IndexInfo* known = FindInfo(info, index->index_id());
+      if (known != nullptr) return fmt::format("scalar index {} ({})", known->name, known->index_type);
+    }
   }
   return "scalar index";
 }
@@ -200,6 +204,7 @@ void WriteFilter(JsonWriter& json, const SegmentExplanation& one) {
   }
   if (one.trace != nullptr) {
     Number(json, "pages", one.segment->page_count());
+    Number(json, "pages_answered_by_indexes", one.pages_indexed);
     Number(json, "pages_visited", one.pages_visited.load());
     Number(json, "pages_settled_by_statistics", one.trace->pages_settled.load());
     Number(json, "pages_evaluated", one.trace->pages_evaluated.load());

@@ -64,6 +64,7 @@ struct SegmentExplanation {
   std::unique_ptr<expr::FilterTrace> trace;    ///< nullptr where there is no filter
   std::shared_ptr<const expr::Filter> traced;  ///< the filter that counts in it
   FilterPath path = FilterPath::kEveryRow;
+  uint32_t pages_indexed = 0;               ///< pages that indexes answered
   bool answer_kept = false;                 ///< pages that are evaluated are kept for the next time
   std::atomic<uint64_t> matches = 0;        ///< visible rows that match
   std::atomic<uint64_t> pages_visited = 0;  ///< pages with visible rows, or rows that an index gave

@@ -56,7 +56,7 @@ Status FillMask(const SearchRequest& request, size_t segment_index, ThreadPool* 
     if (!status.ok() && first_error.ok()) first_error = std::move(status);
     rows += found;
   };
-  if (parallel == nullptr || Unfiltered(request) || filter.indexed() || pages <= kPagesPerMaskPiece) {
+  if (parallel == nullptr || Unfiltered(request) || !filter.indexed().empty() || pages <= kPagesPerMaskPiece) {
     fill(0, pages);
   } else {
     parallel->ParallelFor(pages, kPagesPerMaskPiece, fill);

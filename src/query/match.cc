@@ -85,11 +85,12 @@ Status Evaluate(const Segment& segment, uint32_t page, const expr::Filter& filte
 }
 
 /// As Evaluate, with what indexes say: rows outside of theirs do not match.
-Status EvaluateRest(const Segment& segment, uint32_t page, const expr::Filter& filter, const expr::IndexedRows& indexed,
+Status EvaluateRest(const Segment& segment, uint32_t page, const expr::Filter& filter, const IndexedPages& pages,
                     uint64_t* mask, uint32_t& count) {
+  const expr::IndexedRows& indexed = pages.found;
   uint64_t rows[kPageWords];
   count = 0;
-  if (indexed.rows.CopyWords(page * kPageRows, kPageWords, rows) == 0) return Status::Ok();
+  if (indexed.rows.CopyWords((page - pages.first_page) * kPageRows, kPageWords, rows) == 0) return Status::Ok();
   uint32_t left = 0;
   for (uint32_t word = 0; word < kPageWords; ++word) {
     mask[word] &= rows[word];
@@ -109,20 +110,20 @@ Status EvaluateRest(const Segment& segment, uint32_t page, const expr::Filter& f
   return Status::Ok();
 }
 
-/// The indexes of a segment that a filter may ask, all sound.
-std::vector<std::shared_ptr<const segment::SegmentIndex>> IndexesFor(const Segment& segment,
-                                                                     const expr::Filter& filter) {
-  auto indexes = segment.ScalarIndexes();
+/// Those of some indexes that a filter may ask, all sound.
+std::vector<const segment::SegmentIndex*> IndexesFor(
+    const expr::Filter& filter, const std::vector<std::shared_ptr<const segment::SegmentIndex>>& all) {
   const std::vector<int64_t>& fields = filter.field_ids();
-  std::erase_if(indexes, [&](const auto& index) {
-    if (!std::binary_search(fields.begin(), fields.end(), index->field_id())) return true;
+  std::vector<const segment::SegmentIndex*> usable;
+  for (const auto& index : all) {
+    if (index->damaged() || !std::binary_search(fields.begin(), fields.end(), index->field_id())) continue;
     if (const Status sound = index->scalar()->EnsureSound(); !sound.ok()) {
       index->ReportDamage(sound.message());
-      return true;
+    } else {
+      usable.push_back(index.get());
     }
-    return false;
-  });
-  return indexes;
+  }
+  return usable;
 }
 
 Status Stopped() { return Error(StatusCode::kCancelled, "request was cancelled"); }
@@ -176,9 +177,9 @@ SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const
   const StepTimer timer(explained_ != nullptr ? &explained_->filter_nanoseconds : nullptr);
   AskIndexes();
   // What indexes answer is not dear enough to be kept.
-  if (!indexed_) AskCache();
+  if (indexed_.empty()) AskCache();
   if (explained_ == nullptr) return;
-  if (indexed_) explained_->path = FilterPath::kIndexes;
+  if (!indexed_.empty()) explained_->path = FilterPath::kIndexes;
   explained_->trace->CombineEstimates(this->segment().row_count());
 }
 
@@ -193,10 +194,13 @@ void SegmentFilter::BeginExplaining() {
   out.path = filter_->always_false() ? FilterPath::kNoRow
              : NamesKeys(filter_)    ? FilterPath::kPrimaryKeys
                                      : FilterPath::kEvaluation;
+  out.pages_indexed = 0;
   if (out.trace == nullptr) {
-    out.trace = std::make_unique<expr::FilterTrace>(filter_->predicate());
+    out.trace = std::make_unique<expr::FilterTrace>(filter_->predicate(), segment().row_count());
     out.traced = filter_->Traced(out.trace.get());
     for (uint32_t page = 0; page < segment().page_count(); ++page) out.traced->Estimate(SegmentPage(segment(), page));
+  } else {
+    out.trace->ForgetIndexes();
   }
   filter_ = out.traced.get();
 }
@@ -208,18 +212,27 @@ void SegmentFilter::AskCache() {
 }
 
 void SegmentFilter::AskIndexes() {
-  const Segment& rows = this->segment();
-  const auto indexes = IndexesFor(rows, *filter_);
-  if (indexes.empty()) return;
+  const std::shared_ptr<const segment::IndexedRanges> ranges = segment().ScalarIndexes();
+  if (ranges == nullptr) return;
   std::vector<const expr::TermIndex*> terms;
-  for (const auto& index : indexes) terms.push_back(index->scalar());
-  indexed_ = expr::SelectByIndexes(filter_->predicate(), rows.row_count(), terms, 1,
-                                   explained_ != nullptr ? explained_->trace.get() : nullptr);
-  // A file that became unreadable meanwhile gave any rows.
-  for (const auto& index : indexes) {
-    if (!index->damaged()) continue;
-    index->ReportDamage("its file cannot be read");
-    indexed_.reset();
+  for (const segment::IndexedRange& range : *ranges) {
+    const auto indexes = IndexesFor(*filter_, range.indexes);
+    if (indexes.empty()) continue;
+    terms.clear();
+    for (const auto* index : indexes) terms.push_back(index->scalar());
+    std::optional<expr::IndexedRows> found = expr::SelectByIndexes(
+        filter_->predicate(), range.rows, terms, 1, explained_ != nullptr ? explained_->trace.get() : nullptr);
+    // A file that became unreadable meanwhile gave any rows.
+    for (const auto* index : indexes) {
+      if (!index->damaged()) continue;
+      index->ReportDamage("its file cannot be read");
+      found.reset();
+    }
+    if (!found) continue;
+    const uint32_t first_page = range.first_row / kPageRows;
+    const uint32_t end_page = (range.first_row + range.rows + kPageRows - 1) / kPageRows;
+    if (explained_ != nullptr) explained_->pages_indexed += end_page - first_page;
+    indexed_.push_back({first_page, end_page, *std::move(found)});
   }
 }
 
@@ -234,14 +247,22 @@ Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, ui
     const auto& keys = exact ? *filter->primary_keys() : *filter->primary_key_candidates();
     return VisitKeys(view, segment, *filter, keys, !exact, first_page, last_page, segment_filter.explained(), visit);
   }
-  const std::optional<expr::IndexedRows>& indexed = segment_filter.indexed();
+  auto pages = segment_filter.indexed().begin();
+  const auto last_pages = segment_filter.indexed().end();
   SegmentExplanation* const explained = segment_filter.explained();
   for (uint32_t page = first_page; page < last_page; ++page) {
     if (cancelled && cancelled()) return Stopped();
-    if (indexed) {
-      const uint32_t next = indexed->rows.NextAfter(page * kPageRows);
-      if (next >= std::min(last_page * kPageRows, segment.row_count())) break;
-      page = next / kPageRows;
+    while (pages != last_pages && pages->end_page <= page) ++pages;
+    const IndexedPages* const indexed = pages != last_pages && pages->first_page <= page ? &*pages : nullptr;
+    if (indexed != nullptr) {
+      const expr::RowSet& rows = indexed->found.rows;
+      const uint32_t next = rows.NextAfter((page - indexed->first_page) * kPageRows);
+      page = next < rows.rows() ? indexed->first_page + next / kPageRows : indexed->end_page;
+      if (page >= last_page) break;
+      if (page == indexed->end_page) {
+        --page;  // the pages behind are for the next round
+        continue;
+      }
     }
     uint64_t mask[kPageWords];
     uint32_t count = 0;
@@ -249,7 +270,7 @@ Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, ui
       const StepTimer timer(explained != nullptr ? &explained->filter_nanoseconds : nullptr);
       count = segment.FillVisible(page, VisibilityOf(view), mask);
       if (count == 0) continue;
-      if (indexed) {
+      if (indexed != nullptr) {
         QUIVER_RETURN_IF_ERROR(EvaluateRest(segment, page, *filter, *indexed, mask, count));
       } else if (filter != nullptr) {
         QUIVER_RETURN_IF_ERROR(Evaluate(segment, page, *filter, segment_filter.kept(), explained, mask, count));

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/engine.h"
@@ -27,6 +27,13 @@ constexpr uint32_t RowOf(uint64_t row_id) { return static_cast<uint32_t>(row_id)
 
 inline segment::Visibility VisibilityOf(const engine::ReadView& view) { return view.visibility(); }
 
+/// What indexes say of some pages of a segment; the rows count from the first of these pages.
+struct IndexedPages {
+  uint32_t first_page = 0;
+  uint32_t end_page = 0;
+  expr::IndexedRows found;
+};
+
 /// A filter over one segment of a view, with what the segment's scalar indexes say of it. Made once per request and
 /// segment, on one thread; then it may be read from many.
 class SegmentFilter {
@@ -39,8 +46,8 @@ class SegmentFilter {
   [[nodiscard]] const segment::Segment& segment() const { return *view_.segments[segment_]; }
   /// nullptr: every row matches.
   [[nodiscard]] const expr::Filter* filter() const { return filter_; }
-  /// What indexes say; nothing where all rows are evaluated.
-  [[nodiscard]] const std::optional<expr::IndexedRows>& indexed() const { return indexed_; }
+  /// What indexes say, in ascending order of pages; all rows of other pages are evaluated.
+  [[nodiscard]] const std::vector<IndexedPages>& indexed() const { return indexed_; }
   /// Where answers for the pages of a sealed segment are kept; nullptr where they are not.
   [[nodiscard]] segment::FilterBitmap* kept() const { return kept_.get(); }
   [[nodiscard]] SegmentExplanation* explained() const { return explained_; }
@@ -53,7 +60,7 @@ class SegmentFilter {
   const engine::ReadView& view_;
   size_t segment_;
   const expr::Filter* filter_;
-  std::optional<expr::IndexedRows> indexed_;
+  std::vector<IndexedPages> indexed_;
   std::shared_ptr<segment::FilterBitmap> kept_;
   SegmentExplanation* explained_;
 };

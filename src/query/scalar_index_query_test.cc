@@ -97,7 +97,7 @@ class ScalarIndexQueryTest : public engine::EngineTestBase {
     if (indexed != nullptr) {
       *indexed = 0;
       for (size_t i = 0; i < view.segments.size(); ++i) {
-        *indexed += SegmentFilter(view, i, filter->get()).indexed().has_value() ? 1 : 0;
+        *indexed += SegmentFilter(view, i, filter->get()).indexed().empty() ? 0 : 1;
       }
     }
     const auto count = query::Count(view, *filter, {});

@@ -10,6 +10,7 @@
 #include "io/memory_advice.h"
 #include "schema/default_column.h"
 #include "segment/row_expiry.h"
+#include "segment/segment_index.h"
 
 namespace quiver::segment {
 
@@ -252,6 +253,40 @@ std::vector<PartitionCount> GrowingSegment::DeleteAll(int64_t partition_id, Time
     ++entry->rows;
   }
   return killed;
+}
+
+std::shared_ptr<const IndexedRanges> GrowingSegment::ScalarIndexes() const {
+  const std::lock_guard lock(index_mutex_);
+  return scalar_indexes_;
+}
+
+void GrowingSegment::AttachIndexes(uint32_t block, std::vector<std::shared_ptr<const SegmentIndex>> indexes) {
+  assert((block + 1) * kIndexBlockRows <= row_count());
+  if (indexes.empty()) return;
+  const uint32_t first_row = block * kIndexBlockRows;
+  const std::lock_guard lock(index_mutex_);
+  IndexedRanges ranges = scalar_indexes_ == nullptr ? IndexedRanges() : *scalar_indexes_;
+  auto range = std::find_if(ranges.begin(), ranges.end(), [&](const auto& one) { return one.first_row >= first_row; });
+  if (range == ranges.end() || range->first_row != first_row) {
+    range = ranges.insert(range, {.first_row = first_row, .rows = kIndexBlockRows, .indexes = {}});
+  }
+  for (auto& index : indexes) range->indexes.push_back(std::move(index));
+  scalar_indexes_ = std::make_shared<const IndexedRanges>(std::move(ranges));
+}
+
+void GrowingSegment::DetachIndexes(const std::function<bool(const SegmentIndex&)>& unwanted) {
+  const std::lock_guard lock(index_mutex_);
+  if (scalar_indexes_ == nullptr) return;
+  const bool any = std::any_of(scalar_indexes_->begin(), scalar_indexes_->end(), [&](const IndexedRange& range) {
+    return std::any_of(range.indexes.begin(), range.indexes.end(), [&](const auto& index) { return unwanted(*index); });
+  });
+  if (!any) return;
+  IndexedRanges ranges = *scalar_indexes_;
+  for (IndexedRange& range : ranges) {
+    std::erase_if(range.indexes, [&](const auto& index) { return unwanted(*index); });
+  }
+  std::erase_if(ranges, [](const IndexedRange& range) { return range.indexes.empty(); });
+  scalar_indexes_ = ranges.empty() ? nullptr : std::make_shared<const IndexedRanges>(std::move(ranges));
 }
 
 Result<ColumnView> GrowingSegment::View(int64_t field_id, uint32_t first_row, uint32_t rows) const {

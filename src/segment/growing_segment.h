@@ -8,12 +8,18 @@
 // Thread rule: one writer (the sequencer) calls Append and Delete; any number of readers. The writer publishes rows by
 // a release store of row_count; a reader that sees a count sees the rows below it. Delete timestamps are atomics. The
 // pk map is behind a reader-writer lock that is held for one probe or one batch of insertions.
+//
+// Every kIndexBlockRows rows make a block, which gets scalar indexes in memory once it is full: no row in it changes
+// any more, and deletes are none of an index's business. Readers take the list of what is there, which is replaced as a
+// whole.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <span>
@@ -27,6 +33,10 @@
 #include "storage/delta_file.h"
 
 namespace quiver::segment {
+
+/// Rows that get scalar indexes together: few enough that the rows of the unfinished block are scanned in a millisecond
+/// or two, and that building never takes long; many enough that few blocks are asked.
+inline constexpr uint32_t kIndexBlockRows = 4 * kPageRows;
 
 class GrowingSegment final : public Segment {
  public:
@@ -49,6 +59,12 @@ class GrowingSegment final : public Segment {
   [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override { return insert_ts(row); }
 
   [[nodiscard]] const std::shared_ptr<const CollectionSchema>& schema() const { return schema_; }
+  [[nodiscard]] std::shared_ptr<const IndexedRanges> ScalarIndexes() const override;
+  /// Gives readers indexes over the rows of a full block, beside those that it has. Any thread.
+  void AttachIndexes(uint32_t block, std::vector<std::shared_ptr<const SegmentIndex>> indexes);
+  /// Takes indexes away from readers; searches that run keep those they have. Any thread.
+  void DetachIndexes(const std::function<bool(const SegmentIndex&)>& unwanted);
+
   [[nodiscard]] Timestamp insert_ts(uint32_t row) const;
   [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_relaxed); }
@@ -100,6 +116,8 @@ class GrowingSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> byte_size_{0};
   MemoryCharge charge_;  ///< writer only
+  mutable std::mutex index_mutex_;
+  std::shared_ptr<const IndexedRanges> scalar_indexes_;
   mutable std::shared_mutex keys_mutex_;
   std::optional<std::vector<storage::RowDelete>> journal_;  ///< writer only
   absl::flat_hash_map<int64_t, uint32_t> int_keys_;

@@ -153,24 +153,30 @@ std::vector<std::shared_ptr<const SegmentIndex>> SealedSegment::Indexes() const 
   return indexes_;
 }
 
-std::vector<std::shared_ptr<const SegmentIndex>> SealedSegment::ScalarIndexes() const {
-  std::vector<std::shared_ptr<const SegmentIndex>> usable;
+std::shared_ptr<const IndexedRanges> SealedSegment::ScalarIndexes() const {
   const std::lock_guard lock(index_mutex_);
+  return scalar_indexes_;
+}
+
+void SealedSegment::PublishScalarIndexes() {
+  IndexedRange all{.first_row = 0, .rows = row_count(), .indexes = {}};
   for (const auto& index : indexes_) {
-    if (index->scalar() != nullptr && !index->damaged()) usable.push_back(index);
+    if (index->scalar() != nullptr) all.indexes.push_back(index);
   }
-  return usable;
+  scalar_indexes_ = all.indexes.empty() ? nullptr : std::make_shared<const IndexedRanges>(1, std::move(all));
 }
 
 void SealedSegment::AttachIndex(std::shared_ptr<const SegmentIndex> index) {
   const std::lock_guard lock(index_mutex_);
   std::erase_if(indexes_, [&](const auto& old) { return old->index_id() == index->index_id(); });
   indexes_.push_back(std::move(index));
+  PublishScalarIndexes();
 }
 
 void SealedSegment::DetachIndex(int64_t index_id) {
   const std::lock_guard lock(index_mutex_);
   std::erase_if(indexes_, [&](const auto& old) { return old->index_id() == index_id; });
+  PublishScalarIndexes();
 }
 
 Status SealedSegment::fence() const {

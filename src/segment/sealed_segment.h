@@ -68,7 +68,7 @@ class SealedSegment final : public Segment {
   [[nodiscard]] Timestamp visible_from() const { return visible_from_; }
 
   [[nodiscard]] std::shared_ptr<const SegmentIndex> FindIndex(int64_t index_id) const override;
-  [[nodiscard]] std::vector<std::shared_ptr<const SegmentIndex>> ScalarIndexes() const override;
+  [[nodiscard]] std::shared_ptr<const IndexedRanges> ScalarIndexes() const override;
   /// All indexes, damaged ones included.
   [[nodiscard]] std::vector<std::shared_ptr<const SegmentIndex>> Indexes() const;
   /// Gives the segment an index, in the place of one with the same id. Searches that run keep the one they have.
@@ -127,8 +127,12 @@ class SealedSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> saved_deletes_{0};
   std::optional<Journal> journal_;
+  /// Publishes the scalar ones among the indexes; the mutex is held.
+  void PublishScalarIndexes();
+
   mutable std::mutex index_mutex_;
   std::vector<std::shared_ptr<const SegmentIndex>> indexes_;  ///< few: one per field, several of JSON
+  std::shared_ptr<const IndexedRanges> scalar_indexes_;       ///< the scalar ones among them, for readers
   std::atomic<bool> outgoing_{false};
   MemoryCharge charge_;  ///< of the delete pages; writer only
   mutable std::atomic<bool> fence_logged_{false};

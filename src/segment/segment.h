@@ -46,6 +46,16 @@ struct Visibility {
   RowExpiry expiry{};                     ///< rows that hold when they end
 };
 
+/// Rows of a segment, whole pages of them but for the end of a sealed one, and the scalar indexes over exactly these
+/// rows: they count from the first.
+struct IndexedRange {
+  uint32_t first_row = 0;
+  uint32_t rows = 0;
+  std::vector<std::shared_ptr<const SegmentIndex>> indexes;
+};
+/// In ascending order of rows. Rows in none of them have no index.
+using IndexedRanges = std::vector<IndexedRange>;
+
 /// A primary key by value, for lookups.
 using KeyView = std::variant<int64_t, std::string_view>;
 
@@ -132,8 +142,9 @@ class Segment {
   /// then the segment is scanned.
   [[nodiscard]] virtual std::shared_ptr<const SegmentIndex> FindIndex(int64_t /*index_id*/) const { return nullptr; }
 
-  /// The scalar indexes that may be used, over all rows of the segment.
-  [[nodiscard]] virtual std::vector<std::shared_ptr<const SegmentIndex>> ScalarIndexes() const { return {}; }
+  /// The scalar indexes there are, damaged ones among them: one range of all rows where the segment is sealed, ranges
+  /// of the rows that came first where it grows. nullptr: none.
+  [[nodiscard]] virtual std::shared_ptr<const IndexedRanges> ScalarIndexes() const { return nullptr; }
 
   /// Returns whether the segment has been found damaged. It is fenced from then on: none of its values is used any
   /// more, and a read that needs it fails with fence(). Whoever has read values where they lie asks afterwards, before

@@ -28,18 +28,36 @@ Result<std::shared_ptr<const SegmentIndex>> SegmentIndex::Open(Identity identity
   if (vector == nullptr || vector->recipe().structure == index::IndexStructure::kGraph) {
     file->Advise(0, file->size(), io::Access::kRandom);  // reading ahead would only fill memory
   }
-  return std::shared_ptr<const SegmentIndex>(new SegmentIndex(std::move(identity), std::move(file), std::move(vector),
-                                                              std::move(scalar), budget, std::move(on_damage)));
+  MemoryCharge charge(budget, MemoryConsumer::kIndexes, vector != nullptr ? vector->memory_bytes() : 0);
+  return std::shared_ptr<const SegmentIndex>(new SegmentIndex(std::move(identity), std::move(file), nullptr,
+                                                              std::move(vector), std::move(scalar), std::move(charge),
+                                                              std::move(on_damage)));
+}
+
+Result<std::shared_ptr<const SegmentIndex>> SegmentIndex::FromMemory(Identity identity, std::string bytes,
+                                                                     uint32_t rows,
+                                                                     const std::shared_ptr<MemoryBudget>& budget) {
+  auto memory = std::make_unique<const std::string>(std::move(bytes));
+  QUIVER_ASSIGN_OR_RETURN(std::unique_ptr<index::ScalarIndex> scalar, index::OpenScalarIndex(*memory, identity.object));
+  if (scalar->row_count() != rows) {
+    return Error(StatusCode::kCorruption, "{}: it covers {} of {} rows", identity.object, scalar->row_count(), rows);
+  }
+  QUIVER_RETURN_IF_ERROR(scalar->EnsureSound());
+  MemoryCharge charge(budget, MemoryConsumer::kGrowingIndexes, memory->capacity());
+  return std::shared_ptr<const SegmentIndex>(new SegmentIndex(std::move(identity), nullptr, std::move(memory), nullptr,
+                                                              std::move(scalar), std::move(charge), {}));
 }
 
 SegmentIndex::SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file,
-                           std::unique_ptr<index::VectorIndex> vector, std::unique_ptr<index::ScalarIndex> scalar,
-                           const std::shared_ptr<MemoryBudget>& budget, std::function<void()> on_damage)
+                           std::unique_ptr<const std::string> memory, std::unique_ptr<index::VectorIndex> vector,
+                           std::unique_ptr<index::ScalarIndex> scalar, MemoryCharge charge,
+                           std::function<void()> on_damage)
     : identity_(std::move(identity)),
       file_(std::move(file)),
+      memory_(std::move(memory)),
       vector_(std::move(vector)),
       scalar_(std::move(scalar)),
-      charge_(budget, MemoryConsumer::kIndexes, vector_ != nullptr ? vector_->memory_bytes() : 0),
+      charge_(std::move(charge)),
       on_damage_(std::move(on_damage)) {}
 
 void SegmentIndex::SetTuning(index::IndexTuning tuning) const {

@@ -1,7 +1,8 @@
 // File: segment/segment_index.h
 // SegmentIndex: the vector or scalar index over one field of one sealed segment, with the mapped object that it lies
-// in. It is derived data: once it is found damaged nobody uses it any more and the segment is scanned, with the same
-// rows, until it has been built anew. Thread rule: may be used from any thread while it is held.
+// in, or a scalar one over a block of a growing segment, in memory. It is derived data: once it is found damaged nobody
+// uses it any more and the segment is scanned, with the same rows, until it has been built anew. Thread rule: may be
+// used from any thread while it is held.
 #pragma once
 
 #include <atomic>
@@ -25,7 +26,7 @@ class SegmentIndex {
   struct Identity {
     int64_t index_id = 0;
     int64_t field_id = 0;
-    std::string object;  ///< name of the object it lies in
+    std::string object;  ///< name of the object it lies in; in memory: what errors call it
   };
 
   /// Opens the index that `file` holds, over a segment of `rows` rows. `on_damage` is called once, from any thread,
@@ -34,10 +35,15 @@ class SegmentIndex {
                                                           uint32_t rows, const std::shared_ptr<MemoryBudget>& budget,
                                                           std::function<void()> on_damage);
 
+  /// Takes over a scalar index that was built in memory, over `rows` rows; its bytes are counted in the budget. Error:
+  /// kCorruption.
+  static Result<std::shared_ptr<const SegmentIndex>> FromMemory(Identity identity, std::string bytes, uint32_t rows,
+                                                                const std::shared_ptr<MemoryBudget>& budget);
+
   [[nodiscard]] int64_t index_id() const { return identity_.index_id; }
   [[nodiscard]] int64_t field_id() const { return identity_.field_id; }
   [[nodiscard]] const std::string& object() const { return identity_.object; }
-  [[nodiscard]] uint64_t byte_size() const { return file_->size(); }
+  [[nodiscard]] uint64_t byte_size() const { return file_ != nullptr ? file_->size() : memory_->size(); }
   /// The index, of a vector field.
   [[nodiscard]] const index::VectorIndex& index() const { return *vector_; }
   /// The index of a scalar field; nullptr where it is a vector index.
@@ -55,17 +61,20 @@ class SegmentIndex {
 
   /// Returns whether it must not be used. Whoever has searched it asks afterwards, before using the outcome: its file
   /// may become unreadable while it is read.
-  [[nodiscard]] bool damaged() const { return damaged_.load(std::memory_order_acquire) || file_->faulted(); }
+  [[nodiscard]] bool damaged() const {
+    return damaged_.load(std::memory_order_acquire) || (file_ != nullptr && file_->faulted());
+  }
   /// Takes it out of use; the first report goes into the log.
   void ReportDamage(const std::string& what) const;
 
  private:
-  SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file,
+  SegmentIndex(Identity identity, std::shared_ptr<const io::MappedFile> file, std::unique_ptr<const std::string> memory,
                std::unique_ptr<index::VectorIndex> vector, std::unique_ptr<index::ScalarIndex> scalar,
-               const std::shared_ptr<MemoryBudget>& budget, std::function<void()> on_damage);
+               MemoryCharge charge, std::function<void()> on_damage);
 
   const Identity identity_;
   const std::shared_ptr<const io::MappedFile> file_;
+  const std::unique_ptr<const std::string> memory_;         ///< one of the two
   const std::unique_ptr<const index::VectorIndex> vector_;  ///< one of the two
   const std::unique_ptr<const index::ScalarIndex> scalar_;
   const MemoryCharge charge_;

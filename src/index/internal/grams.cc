@@ -1,7 +1,9 @@
 #include "index/internal/grams.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <numeric>
 #include <span>
 
 namespace quiver::index {
@@ -22,7 +24,7 @@ GramInterval GramsOf(std::string_view bytes) {
   return grams;
 }
 
-GramBuilder::GramBuilder() : ends_(kGramCount) {}
+GramBuilder::GramBuilder(uint32_t rows) : ends_(rows < kLeastTableRows ? 0 : kGramCount) {}
 
 const std::vector<uint32_t>& GramBuilder::Collect(std::string_view text) {
   grams_.clear();
@@ -35,6 +37,7 @@ const std::vector<uint32_t>& GramBuilder::Collect(std::string_view text) {
 }
 
 void GramBuilder::Count(std::string_view text) {
+  if (ends_.empty()) return;
   for (const uint32_t gram : Collect(text)) ++ends_[gram];
   total_ += grams_.size();
 }
@@ -54,10 +57,42 @@ Status GramBuilder::FinishCounting() {
 }
 
 void GramBuilder::Place(std::string_view text, uint32_t row) {
+  if (ends_.empty()) {
+    for (const uint32_t gram : Collect(text)) pairs_.push_back(uint64_t{gram} << 32 | row);
+    return;
+  }
   for (const uint32_t gram : Collect(text)) rows_[ends_[gram]++] = row;
 }
 
+Status GramBuilder::FinishPairs(uint32_t rows, SectionFileWriter& writer) {
+  // By the lower half of the gram, then by the upper one; each pass leaves equal ones in their order.
+  constexpr uint32_t kDigitBits = 12;
+  std::vector<uint64_t> sorted(pairs_.size());
+  for (uint32_t shift = 32; shift < 32 + 8 * kGramBytes; shift += kDigitBits) {
+    std::array<size_t, size_t{1} << kDigitBits> places{};
+    const auto digit = [&](uint64_t pair) { return pair >> shift & (places.size() - 1); };
+    for (const uint64_t pair : pairs_) ++places[digit(pair)];
+    std::exclusive_scan(places.begin(), places.end(), places.begin(), size_t{0});
+    for (const uint64_t pair : pairs_) sorted[places[digit(pair)]++] = pair;
+    pairs_.swap(sorted);
+  }
+  PostingsLayout<int64_t> layout(rows);
+  std::vector<uint32_t> holders;
+  for (size_t begin = 0; begin < pairs_.size();) {
+    const uint64_t gram = pairs_[begin] >> 32;
+    holders.clear();
+    for (; begin < pairs_.size() && pairs_[begin] >> 32 == gram; ++begin) {
+      holders.push_back(static_cast<uint32_t>(pairs_[begin]));
+    }
+    QUIVER_RETURN_IF_ERROR(layout.Add(static_cast<int64_t>(gram), holders));
+  }
+  pairs_ = {};
+  layout.Finish(writer);
+  return Status::Ok();
+}
+
 Status GramBuilder::Finish(uint32_t rows, SectionFileWriter& writer) {
+  if (ends_.empty()) return FinishPairs(rows, writer);
   PostingsLayout<int64_t> layout(rows);
   uint32_t begin = 0;
   for (size_t gram = 0; gram < kGramCount; ++gram) {

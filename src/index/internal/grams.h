@@ -26,10 +26,17 @@ struct GramInterval {
 GramInterval GramsOf(std::string_view bytes);
 
 /// Counts the grams of all texts first, then puts each row where it belongs: 4 bytes per different gram of a text are
-/// all it takes beside a table of all grams.
+/// all it takes beside a table of all grams. Of few rows it notes pairs of gram and row instead, and sorts them: to
+/// clear the table would take longer.
 class GramBuilder {
  public:
-  GramBuilder();
+  /// Columns of fewer rows have no table.
+  static constexpr uint32_t kLeastTableRows = 1U << 17;
+  /// Bytes of the table.
+  static constexpr uint64_t kTableBytes = uint64_t{1} << (8 * kGramBytes + 2);
+
+  /// `rows`: of the column.
+  explicit GramBuilder(uint32_t rows);
 
   /// First for each text of the column, in order of rows; a row has one text at most.
   void Count(std::string_view text);
@@ -41,12 +48,14 @@ class GramBuilder {
   Status Finish(uint32_t rows, SectionFileWriter& writer);
 
  private:
+  Status FinishPairs(uint32_t rows, SectionFileWriter& writer);
   /// The different grams of a text.
   const std::vector<uint32_t>& Collect(std::string_view text);
 
   std::vector<uint32_t> grams_;
   std::vector<uint32_t> ends_;  ///< per gram: its count, then where its next row goes
   std::vector<uint32_t> rows_;
+  std::vector<uint64_t> pairs_;  ///< of few rows: gram << 32 | row, in order of rows
   uint64_t total_ = 0;
 };
 

@@ -1,6 +1,7 @@
 """Short ways to make collections, to speak past the client's own checks, and to expect an error."""
 
 import contextlib
+import json
 import time
 
 import numpy as np
@@ -109,6 +110,14 @@ def succeeded(reply):
 
 def count(client, name, expression="", **options):
     return client.query(name, filter=expression, output_fields=["count(*)"], **options)[0]["count(*)"]
+
+
+def explained_query(client, name, expression, **params):
+    """The reply to a query for ids, and how it was answered."""
+    reply = succeeded(stub(client).Query(milvus_pb2.QueryRequest(
+        collection_name=name, expr=expression, output_fields=["id"],
+        query_params=[common_pb2.KeyValuePair(key=k, value=v) for k, v in {"explain": "true", **params}.items()])))
+    return reply, json.loads(reply.status.extra_info["explain"])
 
 
 def vectors(rows, dim, seed=0):

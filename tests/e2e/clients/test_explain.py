@@ -11,7 +11,7 @@ import pytest
 from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from collections_under_test import Collections, count, search_request, stub, succeeded
+from collections_under_test import Collections, count, explained_query, search_request, stub, succeeded
 from server_process import ServerProcess
 
 ROWS = 12_000
@@ -62,13 +62,6 @@ def client(server):
     client.close()
 
 
-def explained_query(client, expression, **params):
-    reply = succeeded(stub(client).Query(milvus_pb2.QueryRequest(
-        collection_name=NAME, expr=expression, output_fields=["id"],
-        query_params=[common_pb2.KeyValuePair(key=k, value=v) for k, v in {"explain": "true", **params}.items()])))
-    return reply, json.loads(reply.status.extra_info["explain"])
-
-
 def check_rows(told):
     for key in ("rows", "visible_rows", "matches"):
         assert sum(segment[key] for segment in told["segments"]) == told[key], key
@@ -90,7 +83,7 @@ def sealed(told):
     "tag like '%9'", "id in [1, 2, 3]", "number > 1000000",
 ])
 def test_a_query_tells_what_really_matched(client, expression):
-    reply, told = explained_query(client, expression)
+    reply, told = explained_query(client, NAME, expression)
     check_sums(told)
     assert told["matches"] == count(client, NAME, expression)
     assert told["results"] == told["matches"] == len(reply.fields_data[0].scalars.long_data.data)
@@ -100,7 +93,7 @@ def test_a_query_tells_what_really_matched(client, expression):
 
 
 def test_the_scalar_index_is_named(client):
-    told = explained_query(client, "tag == 'tag3' and number >= 6000")[1]
+    told = explained_query(client, NAME, "tag == 'tag3' and number >= 6000")[1]
     assert sealed(told)["filter"]["by"] == "scalar indexes"
     tag, number = told["filter"]["children"]
     assert tag["field"] == "tag" and tag["operator"] == "==" and tag["value"] == '"tag3"'

@@ -7,7 +7,7 @@ import time
 
 from pymilvus import DataType, MilvusClient
 
-from collections_under_test import Collections, count, refused
+from collections_under_test import Collections, count, explained_query, refused
 from server_process import ServerProcess
 
 ROWS = 20_000
@@ -252,6 +252,84 @@ def test_every_scalar_index_answers_as_the_scan_does(tmp_path):
         client.drop_index("scalars", names[0])
         end = time.monotonic() + 60
         while gauge(server, "quiver_indexes") != before + len(INDEXES) - 1:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        check_answers(client)
+
+
+BLOCK = 16_384  # growing rows that are indexed together
+PAGE = 4096
+
+
+def await_blocks(client, text):
+    """Waits until an index answers the filter for the full blocks of the growing rows."""
+    end = time.monotonic() + 120
+    while True:
+        _, told = explained_query(client, "scalars", text)
+        assert [segment["state"] for segment in told["segments"]] == ["growing"]
+        if told["segments"][0]["filter"].get("pages_answered_by_indexes") == ROWS // BLOCK * BLOCK // PAGE:
+            return told
+        assert time.monotonic() < end, told
+        time.sleep(0.05)
+
+
+def test_scalar_indexes_answer_growing_rows_as_the_scan_does(tmp_path):
+    with ServerProcess(data=tmp_path / "data") as server:
+        client = MilvusClient(uri=server.uri)
+        Collections(client).create("scalars", FIELDS, dynamic=True)
+        names = []
+        half = len(INDEXES) // 2
+        for field, kind, params in INDEXES[:half]:
+            names.append(f"{field}_{len(names)}")
+            index = client.prepare_index_params()
+            index.add_index(field_name=field, index_type=kind, index_name=names[-1], params=params)
+            client.create_index("scalars", index)
+        for start in range(0, ROWS, BATCH):
+            client.insert("scalars", DATA[start:start + BATCH])
+        # The others find the rows there.
+        for field, kind, params in INDEXES[half:]:
+            names.append(f"{field}_{len(names)}")
+            index = client.prepare_index_params()
+            index.add_index(field_name=field, index_type=kind, index_name=names[-1], params=params)
+            client.create_index("scalars", index)
+        settle(client, names)
+
+        asked = {
+            "tag == 'tag42'": "tag_4 (TRIE)", "doc['shop']['at']['floor'] == 7": "doc_11 (INVERTED)",
+            "title like '%77 b 1%'": "title_13 (NGRAM)", "array_contains(words, 'x17')": "words_6 (BITMAP)",
+            "st_within(spot, 'POLYGON ((10 10, 30 10, 30 30, 10 30, 10 10))')": "spot_15 (RTREE)",
+            "color == 'c7'": "color_16 (INVERTED)"}
+        for text, name in asked.items():
+            told = await_blocks(client, text)
+            assert told["filter"]["segments_by_method"] == {f"scalar index {name}": 1}
+            assert told["segments"][0]["filter"]["by"] == "scalar indexes"
+            # Beside the rows that the index gave, those of the unfinished block were tested.
+            assert 0 < told["filter"]["rows_from_index"] < BLOCK // 10
+            assert told["matches"] == sum(1 for r in DATA if dict(FILTERS)[text](r))
+        check_answers(client)
+        assert gauge(server, 'quiver_memory_bytes{consumer="growing_indexes"}') > 0
+        told = client.describe_index("scalars", names[4])
+        assert told["state"] == "Finished" and told["pending_index_rows"] == 0
+
+        # New versions of rows, and rows that go.
+        client.upsert("scalars", [dict(DATA[i], tag="tag42") for i in (1, 2, 3)])
+        client.delete("scalars", filter="id in [42, 442]")
+        wanted = [r["id"] for r in DATA if (r["tag"] == "tag42" or r["id"] in (1, 2, 3)) and r["id"] not in (42, 442)]
+        found = client.query("scalars", filter="tag == 'tag42'", output_fields=["id"], limit=16_000)
+        assert sorted(hit["id"] for hit in found) == sorted(wanted)
+        client.upsert("scalars", [DATA[i] for i in (1, 2, 3, 42, 442)])
+
+        # The log brings the rows back, and they are indexed again; without their indexes they are scanned.
+        server.stop()
+        server.start()
+        client = MilvusClient(uri=server.uri)
+        client.load_collection("scalars")
+        await_blocks(client, "tag == 'tag42'")
+        check_answers(client)
+        for name in names:
+            client.drop_index("scalars", name)
+        end = time.monotonic() + 60
+        while gauge(server, 'quiver_memory_bytes{consumer="growing_indexes"}') != 0:
             assert time.monotonic() < end
             time.sleep(0.05)
         check_answers(client)
