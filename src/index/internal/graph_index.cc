@@ -334,24 +334,14 @@ void GraphIndex::ScoreAndOffer(const Call& call, std::span<const uint32_t> rows)
 
 /// Compares all matching rows exactly.
 Status GraphIndex::ScanExactly(const Call& call, uint64_t row_count) {
-  uint32_t some[kScoreAtOnce];
-  size_t count = 0;
-  size_t blocks = 0;
-  for (uint64_t base = 0; base < row_count; base += 64) {
-    uint64_t word = call.filter.bits != nullptr ? call.filter.bits[base / 64] : ~uint64_t{0};
-    if (row_count - base < 64) word &= (uint64_t{1} << (row_count - base)) - 1;
-    for (; word != 0; word &= word - 1) {
-      some[count++] = static_cast<uint32_t>(base) + static_cast<uint32_t>(std::countr_zero(word));
-      if (count < kScoreAtOnce) continue;
-      ScoreAndOffer(call, {some, count});
-      count = 0;
-      if (++blocks % 64 == 0 && call.options.cancelled && call.options.cancelled()) {
-        return Error(StatusCode::kCancelled, "the search was cancelled");
-      }
-    }
-  }
-  ScoreAndOffer(call, {some, count});
-  return Status::Ok();
+  const auto take = [&](const uint32_t* some, size_t count) {
+    ScoreAndOffer(call, {some, count});
+    return !call.options.cancelled || !call.options.cancelled();
+  };
+  const bool sparse = call.filter.bits != nullptr && call.filter.count < row_count / 50;
+  const bool all =
+      sparse ? VisitSetBits<2>(call.filter.bits, row_count, take) : VisitSetBits<4>(call.filter.bits, row_count, take);
+  return all ? Status::Ok() : Error(StatusCode::kCancelled, "the search was cancelled");
 }
 
 /// Compares the codes of all matching vertices, in stages of rising precision: each takes on what its errors leave a
@@ -541,15 +531,19 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
   if (matching == 0 || options.k == 0) return Status::Ok();
   const size_t ef = EfFor(options);
-  GraphScratch& buffers = call.scratch;
-  const GraphQuery encoded = EncodeQuery(queries, query, buffers);
   const GraphPlanner planner(Shape(), options.k, ef);
   const auto matches = static_cast<double>(matching);
   const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / static_cast<double>(vectors.rows))};
   // So few that codes would save nothing are scored whatever the plan.
   SearchPlan plan = planner.Choose(kept);
   if (options.walk_only && filter.bits == nullptr) plan = SearchPlan::kWalk;
-  if (!encoded.terms.usable || matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
+  if (matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
+  GraphScratch& buffers = call.scratch;
+  GraphQuery encoded;
+  if (plan != SearchPlan::kScoreMatches) {
+    encoded = EncodeQuery(queries, query, buffers);
+    if (!encoded.terms.usable) plan = SearchPlan::kScoreMatches;
+  }
   ++counters.plans[static_cast<size_t>(plan)];
   if (counters.reasons != nullptr) {
     for (const SearchPlan one :
