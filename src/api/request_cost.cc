@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "query/key_rows.h"
 #include "segment/segment.h"
 
 namespace quiver::api {
@@ -16,15 +17,19 @@ constexpr uint64_t kRowVectors = 16;
 /// Of a row under a filter.
 constexpr uint64_t kFilteredRowBytes = 16;
 
-uint64_t LiveRows(const engine::Collection& collection) {
-  return static_cast<uint64_t>(std::max<int64_t>(collection.live_rows(-1), 0));
-}
+/// Whether a filter must be looked at to know how many rows it leaves.
+bool Filters(const expr::Filter* filter) { return filter != nullptr && !filter->always_true(); }
 
 }  // namespace
 
 uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter) {
-  if (filter == nullptr || filter->always_true() || filter->primary_keys() != nullptr) return 0;
-  return LiveRows(collection) * kFilteredRowBytes;
+  if (!Filters(filter) || filter->primary_keys() != nullptr) return 0;
+  uint64_t rows = 0;
+  engine::Timestamp floor = 0;
+  for (const auto& segment : collection.segments(floor)) {
+    rows += query::MostMatches(*collection.info(), *segment, *filter);
+  }
+  return rows * kFilteredRowBytes;
 }
 
 SearchCost CostOf(const SearchPlan& plan) {
@@ -35,11 +40,17 @@ SearchCost CostOf(const SearchPlan& plan) {
   uint64_t queries = std::max<uint64_t>(plan.queries.size(), 1);
   // Each vector of a list is a query.
   if (arrays && IsMaxSim(plan.request.metric)) queries *= kRowVectors;
+  const expr::Filter* filter = plan.request.filter.get();
   SearchCost cost;
-  cost.scanned = cost.total = FilterBytes(*plan.collection, plan.request.filter.get());
   engine::Timestamp floor = 0;
   for (const auto& segment : plan.collection->segments(floor)) {
-    const uint64_t scan = segment->row_count() * row_bytes;
+    uint64_t rows = segment->row_count();
+    if (Filters(filter) && filter->primary_keys() == nullptr) {
+      rows = query::MostMatches(*plan.info, *segment, *filter);
+      cost.scanned += rows * kFilteredRowBytes;
+      cost.total += rows * kFilteredRowBytes;
+    }
+    const uint64_t scan = rows * row_bytes;
     const bool indexed =
         plan.request.index && segment->sealed() && segment->FindIndex(plan.request.index->index_id) != nullptr;
     cost.total += queries * (indexed ? std::min(scan, kIndexedQueryBytes) : scan);

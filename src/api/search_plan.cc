@@ -11,6 +11,7 @@
 #include "api/schema_codec.h"
 #include "api/template_codec.h"
 #include "expr/filter.h"
+#include "query/isolation.h"
 #include "schema.pb.h"
 #include "schema/index_params.h"
 #include "search.pb.h"
@@ -146,6 +147,7 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
     if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
     plan->request.filter = *std::move(filter);
   }
+  if (plan->info->key_isolation()) QUIVER_RETURN_IF_ERROR(query::CheckIsolated(plan->request.filter.get()));
   // A sample differs from run to run.
   const expr::Filter* compiled = plan->request.filter.get();
   plan->keep_result = ReadFlag(params, "result_cache") && !ReadFlag(params, "iterator") &&

@@ -3,11 +3,13 @@
 #include <rapidjson/document.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <charconv>
 
 #include "schema/default_column.h"
+#include "schema/validation.h"
 
 namespace quiver::engine {
 
@@ -164,6 +166,10 @@ const PartitionInfo* CollectionInfo::FindPartitionById(int64_t partition_id) con
   return nullptr;
 }
 
+int64_t CollectionInfo::PartitionOfKey(std::string_view key) const {
+  return partitions[XXH3_64bits(key.data(), key.size()) % partitions.size()].id;
+}
+
 const IndexInfo* CollectionInfo::FindIndex(std::string_view index_name) const {
   for (const IndexInfo& index : indexes) {
     if (index.name == index_name) return &index;
@@ -219,6 +225,11 @@ segment::RowExpiry CollectionInfo::row_expiry() const {
   return {.field_id = field->field_id,
           .absent = fallback.IsNull(0) ? std::nullopt : std::optional(fallback.Get<int64_t>(0))};
 }
+bool CollectionInfo::key_isolation() const {
+  const std::string* text = FindValue(properties, kKeyIsolationProperty);
+  return text != nullptr && ParseSwitch(*text).value_or(false);
+}
+
 bool CollectionInfo::unique_insert() const {
   const std::string* text = FindValue(properties, kUniqueInsertProperty);
   return text != nullptr && (*text == "true" || *text == "True");

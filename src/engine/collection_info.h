@@ -69,6 +69,8 @@ inline constexpr std::string_view kTtlFieldProperty = "ttl_field";
 inline constexpr std::string_view kRetentionProperty = "collection.retention.seconds";
 /// "true": inserting a primary key that exists is an error instead of a replacement.
 inline constexpr std::string_view kUniqueInsertProperty = "collection.insert.unique";
+/// A true value: every search names one value of the partition key.
+inline constexpr std::string_view kKeyIsolationProperty = "partitionkey.isolation";
 
 struct CollectionInfo {
   int64_t id = 0;
@@ -90,6 +92,9 @@ struct CollectionInfo {
   [[nodiscard]] const std::string& name() const { return schema->name; }
   [[nodiscard]] const PartitionInfo* FindPartition(std::string_view partition_name) const;
   [[nodiscard]] const PartitionInfo* FindPartitionById(int64_t partition_id) const;
+  /// The partition that rows with this value of the partition key (as bytes of a column) lie in, by its hash. The hash
+  /// is part of the data's meaning: rows of one key must land in one partition for ever. There is a partition key.
+  [[nodiscard]] int64_t PartitionOfKey(std::string_view key) const;
   /// By index name; nullptr when there is none.
   [[nodiscard]] const IndexInfo* FindIndex(std::string_view index_name) const;
   /// The index on a field; nullptr when there is none.
@@ -103,6 +108,8 @@ struct CollectionInfo {
   /// Seconds for which dead versions of rows stay readable; `fallback` where the collection does not say.
   [[nodiscard]] int64_t retention_seconds(int64_t fallback) const;
   [[nodiscard]] bool unique_insert() const;
+  /// Whether every search must name one value of the partition key (property partitionkey.isolation).
+  [[nodiscard]] bool key_isolation() const;
   /// Whether searches may ask for as many hits as kLargeTopK (property query_mode).
   [[nodiscard]] bool large_topk() const;
   /// How rows end by a field of their own (`moment` is 0); field_id 0 where the collection has none.

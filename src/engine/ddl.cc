@@ -369,7 +369,18 @@ Status Engine::AlterCollection(const std::string& db, const std::string& name, c
         if (*level == kLevels[i] || *level == std::to_string(i)) info.consistency_level = i;
       }
     }
+    const bool isolated = info.key_isolation();
     const bool changed = ChangeProperties(info.properties, properties, delete_keys);
+    if (info.key_isolation() != isolated) {
+      for (const IndexInfo& index : info.indexes) {
+        const FieldSchema* field = info.schema->FindById(index.field_id);
+        if (field == nullptr || !IsVector(field->type)) continue;
+        return Error(StatusCode::kIndexDuplicate,
+                     "can not alter partition key isolation mode if the collection already has a vector index. Please "
+                     "drop the index first: index duplicates[indexName={}]",
+                     field->name);
+      }
+    }
     // The request was checked by itself; the other of the two may be set already.
     if (FindValue(info.properties, kTtlProperty) != nullptr &&
         FindValue(info.properties, kTtlFieldProperty) != nullptr) {

@@ -51,14 +51,10 @@ std::vector<uint32_t> LastRows(const Column& keys) {
   return rows;
 }
 
-/// The partition of each row by the partition key's hash. The hash is part of the data's meaning: rows of one key must
-/// land in one partition for ever.
+/// The partition of each row by the value of the partition key.
 std::vector<int64_t> PartitionsByKey(const CollectionInfo& info, const Column& keys) {
   std::vector<int64_t> ids(keys.rows);
-  for (size_t row = 0; row < keys.rows; ++row) {
-    const std::string_view bytes = keys.Bytes(row);
-    ids[row] = info.partitions[XXH3_64bits(bytes.data(), bytes.size()) % info.partitions.size()].id;
-  }
+  for (size_t row = 0; row < keys.rows; ++row) ids[row] = info.PartitionOfKey(keys.Bytes(row));
   return ids;
 }
 

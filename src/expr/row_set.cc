@@ -51,6 +51,29 @@ void RowSet::Add(std::span<const uint32_t> rows) {
   list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
 }
 
+void RowSet::AddRange(uint32_t first, uint32_t end) {
+  if (first >= end) return;
+  Expect(end - first);
+  if (listed()) {
+    const bool behind = list_.empty() || list_.back() < first;
+    for (uint32_t row = first; row < end; ++row) list_.push_back(row);
+    if (behind) return;
+    std::sort(list_.begin(), list_.end());
+    list_.erase(std::unique(list_.begin(), list_.end()), list_.end());
+    return;
+  }
+  const uint32_t last = end - 1;
+  const uint64_t head = ~uint64_t{0} << (first % 64);
+  const uint64_t tail = ~uint64_t{0} >> (63 - last % 64);
+  if (first / 64 == last / 64) {
+    bits_[first / 64] |= head & tail;
+    return;
+  }
+  bits_[first / 64] |= head;
+  for (uint32_t word = first / 64 + 1; word < last / 64; ++word) bits_[word] = ~uint64_t{0};
+  bits_[last / 64] |= tail;
+}
+
 void RowSet::AddWords(const uint64_t* words) {
   MakeBits();
   for (size_t word = 0; word < word_count(); ++word) bits_[word] |= words[word];

@@ -23,6 +23,8 @@ class RowSet {
   void Expect(uint64_t count);
   /// Adds rows in any order, repeats allowed; each is below rows().
   void Add(std::span<const uint32_t> rows);
+  /// Adds rows [first, end), end at most rows().
+  void AddRange(uint32_t first, uint32_t end);
   /// Adds the rows of a bit map: bit row % 64 of word row / 64, ceil(rows / 64) words, no bit beyond the last row.
   void AddWords(const uint64_t* words);
   void Remove(std::span<const uint32_t> rows);

@@ -61,10 +61,36 @@ FlatScratch::~FlatScratch() = default;
 
 namespace {
 
+/// The rows of a view that are scanned: those of the mask (nullptr = all), or those listed.
+struct Kept {
+  const uint64_t* mask = nullptr;
+  bool is_listed = false;
+  std::span<const uint32_t> listed;
+};
+
+/// Calls `visit(Block)` for listed rows that are not null, in blocks of at most `block_rows`.
+template <class Visit>
+void ForListed(const ColumnView& vectors, std::span<const uint32_t> listed, size_t block_rows,
+               FlatScratch::Impl& scratch, const Visit& visit) {
+  if (vectors.valid != nullptr) {
+    uint32_t* ids = Sized(scratch.ids, listed.size());
+    const auto end =
+        std::copy_if(listed.begin(), listed.end(), ids, [&](uint32_t row) { return vectors.valid[row] != 0; });
+    listed = {ids, end};
+  }
+  for (; !listed.empty(); listed = listed.subspan(std::min(block_rows, listed.size()))) {
+    const size_t count = std::min(block_rows, listed.size());
+    const bool consecutive = listed[count - 1] - listed[0] + 1 == count;
+    visit(Block{listed[0], count, consecutive ? nullptr : listed.data()});
+  }
+}
+
 /// Calls `visit(Block)` for all kept rows in blocks of at most `block_rows`.
 template <class Visit>
-void ForBlocks(const ColumnView& vectors, const uint64_t* mask, size_t block_rows, FlatScratch::Impl& scratch,
+void ForBlocks(const ColumnView& vectors, const Kept& kept, size_t block_rows, FlatScratch::Impl& scratch,
                const Visit& visit) {
+  if (kept.is_listed) return ForListed(vectors, kept.listed, block_rows, scratch, visit);
+  const uint64_t* mask = kept.mask;
   if (mask == nullptr && vectors.valid == nullptr) {
     for (size_t first = 0; first < vectors.rows; first += block_rows) {
       visit(Block{first, std::min(block_rows, vectors.rows - first), nullptr});
@@ -119,12 +145,12 @@ void SumDense(const FlatQueries::Impl& queries, size_t q, const Rows& rows, floa
 }
 
 /// Scans with one query: memory-bound, each row is read once.
-void ScanDenseOne(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
+void ScanDenseOne(const FlatQueries::Impl& queries, const ColumnView& vectors, const Kept& kept, uint64_t first_row,
                   TopK& results, FlatScratch::Impl& scratch) {
   const size_t block_rows = BlockRows(vectors.width);
   float* sums = Sized(scratch.scores, block_rows);
   float* norms = Sized(scratch.norms, block_rows);
-  ForBlocks(vectors, mask, block_rows, scratch, [&](const Block& block) {
+  ForBlocks(vectors, kept, block_rows, scratch, [&](const Block& block) {
     SumDense(queries, 0, RowsOf(vectors, block), sums, norms);
     OfferSums(
         queries, 0, sums, norms, block.count, [&](size_t i) { return vectors.fixed + block.row(i) * vectors.width; },
@@ -281,12 +307,12 @@ double ScoreBatchFiltered(const FlatQueries::Impl& queries, const BatchBlock& ba
 }
 
 /// Scans with a batch: blocks of rows stay in cache for all queries.
-void ScanDenseBatch(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask,
-                    uint64_t first_row, std::span<TopK> results, FlatScratch::Impl& scratch) {
+void ScanDenseBatch(const FlatQueries::Impl& queries, const ColumnView& vectors, const Kept& kept, uint64_t first_row,
+                    std::span<TopK> results, FlatScratch::Impl& scratch) {
   const auto dim = static_cast<size_t>(queries.dim);
   const bool half = queries.type == DataType::kFloat16Vector || queries.type == DataType::kBFloat16Vector;
   scratch.filtering = {};
-  ForBlocks(vectors, mask, kBatchRows, scratch, [&](const Block& block) {
+  ForBlocks(vectors, kept, kBatchRows, scratch, [&](const Block& block) {
     BatchBlock batch{block, RowsOf(vectors, block), &queries.dense(), &vectors, first_row};
     if (half) {
       // Widened once for all queries; the fp32 kernels then add the same values in the same order.
@@ -326,12 +352,12 @@ void ScanDenseBatch(const FlatQueries::Impl& queries, const ColumnView& vectors,
   });
 }
 
-void ScanBinary(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
+void ScanBinary(const FlatQueries::Impl& queries, const ColumnView& vectors, const Kept& kept, uint64_t first_row,
                 std::span<TopK> results, FlatScratch::Impl& scratch) {
   const auto kernel = queries.binary();
   const size_t block_rows = BlockRows(vectors.width);
   float* scores = Sized(scratch.scores, block_rows);
-  ForBlocks(vectors, mask, block_rows, scratch, [&](const Block& block) {
+  ForBlocks(vectors, kept, block_rows, scratch, [&](const Block& block) {
     const Rows rows = RowsOf(vectors, block);
     for (size_t q = 0; q < queries.nq; ++q) {
       kernel(rows, queries.query(q), queries.width, scores);
@@ -356,9 +382,9 @@ void WithLookup(const SparseQuery& query, FlatScratch::Impl& scratch, const With
   for (const SparseEntry& entry : query.entries) window[entry.index - query.first] = 0.0f;
 }
 
-void ScanSparse(const FlatQueries::Impl& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
+void ScanSparse(const FlatQueries::Impl& queries, const ColumnView& vectors, const Kept& kept, uint64_t first_row,
                 std::span<TopK> results, FlatScratch::Impl& scratch) {
-  ForBlocks(vectors, mask, kSparseBlockRows, scratch, [&](const Block& block) {
+  ForBlocks(vectors, kept, kSparseBlockRows, scratch, [&](const Block& block) {
     for (size_t q = 0; q < queries.nq; ++q) {
       const SparseQuery& query = queries.sparse[q];
       if (query.entries.empty()) continue;
@@ -372,22 +398,33 @@ void ScanSparse(const FlatQueries::Impl& queries, const ColumnView& vectors, con
   });
 }
 
+void Scan(const FlatQueries& queries, const ColumnView& vectors, const Kept& kept, uint64_t first_row,
+          std::span<TopK> results, FlatScratch& scratch) {
+  const FlatQueries::Impl& impl = queries.impl();
+  assert(results.size() == impl.nq && "one collector per query");
+  const size_t rows = kept.is_listed ? kept.listed.size() : vectors.rows;
+  if (impl.nq == 0 || rows == 0) return;
+  assert(vectors.type == impl.type && "the view holds the queries' type");
+  for (TopK& result : results) result.Reserve(rows);
+  switch (impl.type) {
+    case DataType::kSparseFloatVector: return ScanSparse(impl, vectors, kept, first_row, results, scratch.impl());
+    case DataType::kBinaryVector: return ScanBinary(impl, vectors, kept, first_row, results, scratch.impl());
+    default:
+      if (impl.nq == 1) return ScanDenseOne(impl, vectors, kept, first_row, results[0], scratch.impl());
+      return ScanDenseBatch(impl, vectors, kept, first_row, results, scratch.impl());
+  }
+}
+
 }  // namespace
 
 void FlatScan(const FlatQueries& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
               std::span<TopK> results, FlatScratch& scratch) {
-  const FlatQueries::Impl& impl = queries.impl();
-  assert(results.size() == impl.nq && "one collector per query");
-  if (impl.nq == 0 || vectors.rows == 0) return;
-  assert(vectors.type == impl.type && "the view holds the queries' type");
-  for (TopK& result : results) result.Reserve(vectors.rows);
-  switch (impl.type) {
-    case DataType::kSparseFloatVector: return ScanSparse(impl, vectors, mask, first_row, results, scratch.impl());
-    case DataType::kBinaryVector: return ScanBinary(impl, vectors, mask, first_row, results, scratch.impl());
-    default:
-      if (impl.nq == 1) return ScanDenseOne(impl, vectors, mask, first_row, results[0], scratch.impl());
-      return ScanDenseBatch(impl, vectors, mask, first_row, results, scratch.impl());
-  }
+  Scan(queries, vectors, {.mask = mask, .listed = {}}, first_row, results, scratch);
+}
+
+void FlatScanListed(const FlatQueries& queries, const ColumnView& vectors, std::span<const uint32_t> rows,
+                    uint64_t first_row, std::span<TopK> results, FlatScratch& scratch) {
+  Scan(queries, vectors, {.is_listed = true, .listed = rows}, first_row, results, scratch);
 }
 
 void ScoreRows(const FlatQueries& queries, size_t query, const ColumnView& vectors, std::span<const uint32_t> rows,

@@ -159,6 +159,10 @@ class FlatScratch {
 void FlatScan(const FlatQueries& queries, const ColumnView& vectors, const uint64_t* mask, uint64_t first_row,
               std::span<TopK> results, FlatScratch& scratch);
 
+/// As FlatScan, for the listed rows of the view, ascending.
+void FlatScanListed(const FlatQueries& queries, const ColumnView& vectors, std::span<const uint32_t> rows,
+                    uint64_t first_row, std::span<TopK> results, FlatScratch& scratch);
+
 /// Writes to scores[i] the score of row rows[i] of the view against one query (NaN: no hit; null rows score NaN).
 void ScoreRows(const FlatQueries& queries, size_t query, const ColumnView& vectors, std::span<const uint32_t> rows,
                float* scores);

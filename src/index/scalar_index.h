@@ -55,6 +55,8 @@ class ScalarIndex : public expr::TermIndex {
   [[nodiscard]] virtual uint64_t value_count() const = 0;
   /// Compares the checksums, once, before the first use. Error: kCorruption.
   [[nodiscard]] virtual Status EnsureSound() const = 0;
+  /// Whether they were compared and agreed, so that it may be asked without reading the whole file.
+  [[nodiscard]] virtual bool found_sound() const = 0;
 };
 
 /// Builds the index file of a column (all rows of a sealed segment). The bytes are what OpenScalarIndex takes. Errors:

@@ -283,6 +283,7 @@ std::string_view FilterPathName(FilterPath path) {
     case FilterPath::kEveryRow: return "every row";
     case FilterPath::kNoRow: return "no row";
     case FilterPath::kPrimaryKeys: return "primary keys";
+    case FilterPath::kPartitionKey: return "partition key";
     case FilterPath::kIndexes: return "scalar indexes";
     case FilterPath::kKeptAnswer: return "kept answer";
     case FilterPath::kEvaluation: return "evaluation";

@@ -31,8 +31,8 @@
 namespace quiver::query {
 
 /// How the rows of a segment that match a filter were found.
-enum class FilterPath : uint8_t { kEveryRow, kNoRow, kPrimaryKeys, kIndexes, kKeptAnswer, kEvaluation };
-/// "every row", "no row", "primary keys", "scalar indexes", "kept answer", "evaluation".
+enum class FilterPath : uint8_t { kEveryRow, kNoRow, kPrimaryKeys, kPartitionKey, kIndexes, kKeptAnswer, kEvaluation };
+/// "every row", "no row", "primary keys", "partition key", "scalar indexes", "kept answer", "evaluation".
 std::string_view FilterPathName(FilterPath path);
 
 /// Measures one step and adds it to `sink`; does nothing where that is nullptr.

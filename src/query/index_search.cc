@@ -1,6 +1,7 @@
 #include "query/index_search.h"
 
 #include <algorithm>
+#include <bit>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -33,17 +34,38 @@ constexpr uint64_t kRowsForThreads = 100'000;
 
 bool Unfiltered(const SearchRequest& request) { return request.filter == nullptr || request.filter->always_true(); }
 
-/// Works out which rows of a segment are visible and match.
-Status FillMask(const SearchRequest& request, size_t segment_index, ThreadPool* parallel, SegmentPlan& plan) {
+/// Lists the rows that are visible and match, which are few and of which indexes tell. Nothing as large as the segment
+/// is made or looked through.
+Status ListMatches(const SearchRequest& request, const SegmentFilter& filter, SegmentPlan& plan) {
+  plan.is_listed = true;
+  const auto list = [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) {
+    for (uint32_t word = 0; word < kPageWords; ++word) {
+      for (uint64_t bits = mask[word]; bits != 0; bits &= bits - 1) {
+        plan.listed.push_back(page * kPageRows + word * 64 + static_cast<uint32_t>(std::countr_zero(bits)));
+      }
+    }
+    return Status::Ok();
+  };
+  QUIVER_RETURN_IF_ERROR(VisitMatches(filter, 0, filter.segment().page_count(), request.cancelled, list));
+  plan.rows = plan.listed.size();
+  return Status::Ok();
+}
+
+/// Works out which rows of a segment are visible and match, for a search that keeps so many.
+Status FindMatches(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
+                   SegmentPlan& plan) {
   const segment::Segment& segment = *request.view.segments[segment_index];
+  const SegmentFilter filter(request.view, segment_index, request.filter.get(),
+                             PartOf(request.explanation, segment_index));
+  if (const auto most = filter.MostMatches(); most && ScanIsCheaper(*most, keep)) {
+    return ListMatches(request, filter, plan);
+  }
   const uint32_t pages = segment.page_count();
   plan.mask.assign(size_t{pages} * kPageWords, 0);
   plan.masked = true;
   std::mutex mutex;
   Status first_error;
   uint64_t rows = 0;
-  const SegmentFilter filter(request.view, segment_index, request.filter.get(),
-                             PartOf(request.explanation, segment_index));
   const auto fill = [&](size_t begin, size_t end) {
     uint64_t found = 0;
     Status status = VisitMatches(filter, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), request.cancelled,
@@ -131,11 +153,15 @@ class CollectorSets {
   std::deque<std::vector<TopK>> further_;  ///< their places stay
 };
 
-/// Calls `work(i)` for each of `count` segments, several at a time where it is worth it. Returns the first error.
-Status ForSegments(const SearchRequest& request, size_t count, ThreadPool* parallel,
-                   const std::function<Status(size_t)>& work) {
+uint64_t StoredRows(const SearchRequest& request) {
   uint64_t rows = 0;
   for (const auto& segment : request.view.segments) rows += segment->row_count();
+  return rows;
+}
+
+/// Calls `work(i)` for each of `count` segments, which are of so many rows together, several at a time where it is
+/// worth it. Returns the first error.
+Status ForSegments(uint64_t rows, size_t count, ThreadPool* parallel, const std::function<Status(size_t)>& work) {
   if (parallel == nullptr || count < 2 || rows < kRowsForThreads) {
     for (size_t i = 0; i < count; ++i) QUIVER_RETURN_IF_ERROR(work(i));
     return Status::Ok();
@@ -199,7 +225,7 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
       explained->matches = segment.row_count();
     }
   } else {
-    QUIVER_RETURN_IF_ERROR(FillMask(request, segment_index, parallel, chosen));
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, keep, parallel, chosen));
     if (ScanIsCheaper(chosen.rows, keep)) return "few rows match";
   }
   chosen.index = std::move(index);
@@ -225,8 +251,8 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
     return Status::Ok();
   };
   if (exact != nullptr && request.explanation == nullptr) return plan;
-  QUIVER_RETURN_IF_ERROR(
-      ForSegments(request, plan.segments.size(), exact != nullptr || Unfiltered(request) ? nullptr : parallel, choose));
+  const bool quick = exact != nullptr || Unfiltered(request) || request.filter->partition_key_values() != nullptr;
+  QUIVER_RETURN_IF_ERROR(ForSegments(StoredRows(request), plan.segments.size(), quick ? nullptr : parallel, choose));
   return plan;
 }
 
@@ -252,7 +278,9 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
   Status status;
   if (queries.nq() <= kQueriesPerPiece) {
     CollectorSets sets(results);
-    status = ForSegments(request, plan.segments.size(), parallel, [&](size_t i) -> Status {
+    uint64_t rows = 0;
+    for (const SegmentPlan& segment : plan.segments) rows += segment.index != nullptr ? segment.rows : 0;
+    status = ForSegments(rows, plan.segments.size(), parallel, [&](size_t i) -> Status {
       if (plan.segments[i].index == nullptr) return Status::Ok();
       const std::span<TopK> set = sets.Take();
       const Status searched = SearchOne(request, i, queries, keep, plan.segments[i], set).status();

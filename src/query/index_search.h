@@ -25,9 +25,13 @@ namespace quiver::query {
 /// How one segment is searched.
 struct SegmentPlan {
   std::shared_ptr<const segment::SegmentIndex> index;  ///< nullptr: scanned
+  /// Few rows are visible and match: they stand in `listed`, ascending, and are scored one by one. There is no index
+  /// then.
+  bool is_listed = false;
+  std::vector<uint32_t> listed;
   bool masked = false;         ///< `mask` holds the rows that are visible and match; otherwise it was not worked out
   std::vector<uint64_t> mask;  ///< bit row % 64 of word row / 64, whole pages
-  uint64_t rows = 0;           ///< set bits, or without a mask all rows of the segment
+  uint64_t rows = 0;           ///< set bits or listed rows, or with neither all rows of the segment
 };
 
 /// One plan per segment of the view, made once for all queries of a request.

@@ -4,6 +4,7 @@
 #include <bit>
 #include <map>
 
+#include "query/key_rows.h"
 #include "schema/default_column.h"
 #include "segment/row_expiry.h"
 #include "segment/segment_index.h"
@@ -15,6 +16,9 @@ namespace {
 using segment::kPageRows;
 using segment::kPageWords;
 using segment::Segment;
+
+/// So few rows are evaluated in less time than it takes to ask indexes for rows.
+constexpr uint64_t kFewRows = 1024;
 
 /// One page of a segment as a source for filter evaluation; keeps the first read error.
 class SegmentPage final : public expr::ColumnSource {
@@ -175,11 +179,12 @@ SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const
   if (explained_ != nullptr) BeginExplaining();
   if (filter_ == nullptr || filter_->always_false() || NamesKeys(filter_)) return;
   const StepTimer timer(explained_ != nullptr ? &explained_->filter_nanoseconds : nullptr);
-  AskIndexes();
+  AskKey();
+  const bool few = !indexed_.empty() && (indexed_.front().found.exact || MostMatches() <= kFewRows);
+  if (!few) AskIndexes();
   // What indexes answer is not dear enough to be kept.
   if (indexed_.empty()) AskCache();
   if (explained_ == nullptr) return;
-  if (!indexed_.empty()) explained_->path = FilterPath::kIndexes;
   explained_->trace->CombineEstimates(this->segment().row_count());
 }
 
@@ -211,9 +216,25 @@ void SegmentFilter::AskCache() {
   if (kept_ != nullptr && explained_ != nullptr) explained_->answer_kept = true;
 }
 
+void SegmentFilter::AskKey() {
+  const Segment& segment = this->segment();
+  const auto keys = FindKeyRows(*view_.info, segment, *filter_);
+  // A file that is damaged is found out again by whoever evaluates it.
+  if (!keys.ok() || !*keys) return;
+  expr::IndexedRows found{
+      .rows = expr::RowSet(segment.row_count()), .exact = (*keys)->exact, .settled = (*keys)->settled};
+  found.rows.Expect((*keys)->count);
+  for (const storage::RowRange& run : (*keys)->runs) found.rows.AddRange(run.first_row, run.first_row + run.rows);
+  indexed_.push_back({0, segment.page_count(), std::move(found)});
+  if (explained_ != nullptr) explained_->path = FilterPath::kPartitionKey;
+}
+
 void SegmentFilter::AskIndexes() {
   const std::shared_ptr<const segment::IndexedRanges> ranges = segment().ScalarIndexes();
   if (ranges == nullptr) return;
+  // Of a sealed segment with a partition key, whose only range is that of all rows.
+  std::optional<expr::IndexedRows> of_key;
+  if (!indexed_.empty()) of_key = std::move(indexed_.front().found);
   std::vector<const expr::TermIndex*> terms;
   for (const segment::IndexedRange& range : *ranges) {
     const auto indexes = IndexesFor(*filter_, range.indexes);
@@ -231,9 +252,27 @@ void SegmentFilter::AskIndexes() {
     if (!found) continue;
     const uint32_t first_page = range.first_row / kPageRows;
     const uint32_t end_page = (range.first_row + range.rows + kPageRows - 1) / kPageRows;
-    if (explained_ != nullptr) explained_->pages_indexed += end_page - first_page;
-    indexed_.push_back({first_page, end_page, *std::move(found)});
+    if (explained_ != nullptr) {
+      explained_->path = FilterPath::kIndexes;
+      explained_->pages_indexed += end_page - first_page;
+    }
+    if (of_key) {
+      // The filter is an `and`, one of whose operands names values of the partition key.
+      of_key->rows.Intersect(found->rows);
+      of_key->settled |= found->settled;
+      const size_t operands = filter_->predicate().children.size();
+      of_key->exact = found->exact || static_cast<size_t>(std::popcount(of_key->settled)) == operands;
+    } else {
+      indexed_.push_back({first_page, end_page, *std::move(found)});
+    }
   }
+  if (of_key) indexed_.front().found = *std::move(of_key);
+}
+
+std::optional<uint64_t> SegmentFilter::MostMatches() const {
+  const bool all = indexed_.size() == 1 && segment().sealed() && indexed_.front().first_page == 0 &&
+                   indexed_.front().end_page == segment().page_count();
+  return all ? std::optional(indexed_.front().found.rows.Count()) : std::nullopt;
 }
 
 Status VisitMatches(const SegmentFilter& segment_filter, uint32_t first_page, uint32_t last_page,

@@ -46,13 +46,17 @@ class SegmentFilter {
   [[nodiscard]] const segment::Segment& segment() const { return *view_.segments[segment_]; }
   /// nullptr: every row matches.
   [[nodiscard]] const expr::Filter* filter() const { return filter_; }
-  /// What indexes say, in ascending order of pages; all rows of other pages are evaluated.
+  /// What indexes and the order of rows by the partition key say, in ascending order of pages; all rows of other pages
+  /// are evaluated.
   [[nodiscard]] const std::vector<IndexedPages>& indexed() const { return indexed_; }
+  /// At most so many rows pass, where all pages are among indexed(); otherwise nothing.
+  [[nodiscard]] std::optional<uint64_t> MostMatches() const;
   /// Where answers for the pages of a sealed segment are kept; nullptr where they are not.
   [[nodiscard]] segment::FilterBitmap* kept() const { return kept_.get(); }
   [[nodiscard]] SegmentExplanation* explained() const { return explained_; }
 
  private:
+  void AskKey();
   void AskIndexes();
   void AskCache();
   void BeginExplaining();

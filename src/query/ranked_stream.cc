@@ -173,7 +173,9 @@ bool RankedStream::sound() const {
 
 uint64_t RankedStream::memory_bytes() const {
   uint64_t bytes = sizeof(*this) + query_.size();
-  for (const SegmentPlan& plan : plan_->segments) bytes += plan.mask.capacity() * sizeof(uint64_t);
+  for (const SegmentPlan& plan : plan_->segments) {
+    bytes += plan.mask.capacity() * sizeof(uint64_t) + plan.listed.capacity() * sizeof(uint32_t);
+  }
   for (const Source& source : sources_) {
     bytes += source.hits.capacity() * sizeof(Hit);
     if (source.stream != nullptr) bytes += source.stream->memory_bytes();

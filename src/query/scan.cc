@@ -31,7 +31,7 @@ struct Piece {
 std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filter* filter, const IndexPlan& plan) {
   std::vector<Piece> pieces;
   for (size_t i = 0; i < view.segments.size(); ++i) {
-    if (plan.segments[i].index != nullptr) continue;
+    if (plan.segments[i].index != nullptr || plan.segments[i].is_listed) continue;
     const uint32_t pages = view.segments[i]->page_count();
     const uint32_t step = NamesKeys(filter) ? std::max(pages, 1U) : kPagesPerPiece;
     for (uint32_t page = 0; page < pages; page += step) pieces.push_back({i, page, std::min(page + step, pages)});
@@ -84,6 +84,31 @@ Status ScanPiece(const SearchRequest& request, const ScanQueries& queries, const
                       });
 }
 
+/// Scores listed rows for all queries, page by page.
+Status ScanListed(const SearchRequest& request, const ScanQueries& queries, size_t segment_index,
+                  std::span<const uint32_t> listed, std::span<TopK> results, ScanScratch& scratch) {
+  if (request.cancelled && request.cancelled()) return Error(StatusCode::kCancelled, "request was cancelled");
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
+  std::vector<uint32_t> rows;
+  while (!listed.empty()) {
+    const uint32_t first = listed.front() / kPageRows * kPageRows;
+    rows.clear();
+    while (rows.size() < listed.size() && listed[rows.size()] - first < kPageRows) {
+      rows.push_back(listed[rows.size()] - first);
+    }
+    listed = listed.subspan(rows.size());
+    QUIVER_ASSIGN_OR_RETURN(const bool present,
+                            queries.ScanListed(segment, first, std::min(segment.row_count() - first, kPageRows), rows,
+                                               RowId(segment_index, first), results, scratch));
+    if (present && explained != nullptr) {
+      explained->distances.fetch_add(rows.size() * queries.vectors().nq(), std::memory_order_relaxed);
+    }
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_t count) {
@@ -94,6 +119,11 @@ std::vector<TopK> MakeCollectors(const HitRange& range, MetricType metric, size_
 
 Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, const HitRange& range,
                     const IndexPlan& plan, std::span<TopK> results, ThreadPool* parallel) {
+  for (size_t i = 0; i < plan.segments.size(); ++i) {
+    if (!plan.segments[i].is_listed) continue;
+    thread_local ScanScratch scratch;
+    QUIVER_RETURN_IF_ERROR(ScanListed(request, queries, i, plan.segments[i].listed, results, scratch));
+  }
   const std::vector<Piece> pieces = CutIntoPieces(request.view, request.filter.get(), plan);
   if (pieces.empty()) return Status::Ok();
 
@@ -101,11 +131,15 @@ Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, co
   std::vector<std::optional<SegmentFilter>> filters(plan.segments.size());
   for (size_t i = 0; i < plan.segments.size(); ++i) {
     const SegmentPlan& segment = plan.segments[i];
-    if (segment.index != nullptr) continue;
+    if (segment.index != nullptr || segment.is_listed) continue;
     if (!segment.masked) {
       filters[i].emplace(request.view, i, request.filter.get(), PartOf(request.explanation, i));
     }
-    rows += static_cast<double>(segment.masked ? segment.rows : request.view.segments[i]->row_count());
+    if (segment.masked) {
+      rows += static_cast<double>(segment.rows);
+    } else {
+      rows += static_cast<double>(filters[i]->MostMatches().value_or(request.view.segments[i]->row_count()));
+    }
   }
   if (parallel == nullptr || pieces.size() == 1 || rows * queries.work_per_row() < kParallelWork) {
     thread_local ScanScratch scratch;

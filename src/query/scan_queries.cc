@@ -71,4 +71,19 @@ Result<bool> ScanQueries::Scan(const segment::Segment& segment, uint32_t first, 
   return true;
 }
 
+Result<bool> ScanQueries::ScanListed(const segment::Segment& segment, uint32_t first, uint32_t rows,
+                                     std::span<const uint32_t> listed, uint64_t first_id,
+                                     std::span<index::TopK> results, ScanScratch& scratch) const {
+  const auto* flat = std::get_if<FlatQueries>(&queries_);
+  if (flat == nullptr) {
+    std::vector<uint64_t> mask((rows + 63) / 64);
+    for (const uint32_t row : listed) mask[row / 64] |= uint64_t{1} << (row % 64);
+    return Scan(segment, first, rows, mask.data(), first_id, results, scratch);
+  }
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView view, segment.View(field_id_, first, rows));
+  if (!view.present()) return false;
+  index::FlatScanListed(*flat, view, listed, first_id, results, scratch.flat);
+  return true;
+}
+
 }  // namespace quiver::query

@@ -112,9 +112,9 @@ class IndexSearchTest : public engine::EngineTestBase {
     Column vectors = Column::Make(kVector, DataType::kFloatVector, kDim);
     for (const int64_t key : keys) {
       ids.AppendValue(key);
-      numbers.AppendValue(key % 100);
+      numbers.AppendValue(number_of_(key));
       vectors.Append(BytesOf(MakeVector(key, version)));
-      model_[key] = {key % 100, version};
+      model_[key] = {number_of_(key), version};
     }
     batch.rows = keys.size();
     batch.columns = {ids, numbers, vectors};
@@ -242,6 +242,7 @@ class IndexSearchTest : public engine::EngineTestBase {
     return plan.ok() && plan->any();
   }
   std::atomic<int> builds_{0};
+  std::function<int64_t(int64_t)> number_of_ = [](int64_t key) { return key % 100; };
   Model model_;
 };
 

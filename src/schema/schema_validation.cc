@@ -38,13 +38,6 @@ std::optional<int64_t> ParseInt(std::string_view text) {
   return value;
 }
 
-// The spellings that published properties accept for a switch.
-std::optional<bool> ParseSwitch(std::string_view text) {
-  if (text == "1" || text == "t" || text == "T") return true;
-  if (text == "0" || text == "f" || text == "F") return false;
-  return ParseBool(text);
-}
-
 // Names that hidden columns of the published server have.
 constexpr auto kSystemFieldNames =
     std::to_array<std::string_view>({"RowID", "Timestamp", kMetaFieldName, "$namespace_id", "__virtual_pk__"});
@@ -445,6 +438,12 @@ Status ValidateProperty(const CollectionSchema& schema, const std::string& key, 
 bool IsWarmupKey(std::string_view key) { return key == "warmup" || key.starts_with("warmup."); }
 
 }  // namespace
+
+std::optional<bool> ParseSwitch(std::string_view text) {
+  if (text == "1" || text == "t" || text == "T") return true;
+  if (text == "0" || text == "f" || text == "F") return false;
+  return ParseBool(text);
+}
 
 Status ValidateSchema(CollectionSchema& schema) {
   QUIVER_RETURN_IF_ERROR(ValidateCounts(schema));

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -34,6 +35,9 @@ Status ValidateIndexName(std::string_view name);
 Status ValidateDatabaseName(std::string_view name);
 
 // Schemas -------------------------------------------------------------------------------------------------------------
+
+/// Parses a switch as published properties spell it: true and false in any case, 1, t, T, 0, f, F; nothing else.
+std::optional<bool> ParseSwitch(std::string_view text);
 
 /// Checks a schema of CreateCollection and completes it: parses `dim`, `max_length` and `max_capacity` from the fields'
 /// type_params, gives field ids from 100 in order, and appends `$meta` where dynamic fields are enabled.

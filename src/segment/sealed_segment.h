@@ -59,6 +59,10 @@ class SealedSegment final : public Segment {
   }
   uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
   [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
+  [[nodiscard]] Result<std::optional<std::vector<storage::RowRange>>> FindPartitionKey(
+      const storage::SegmentFile::PartitionKey& key, std::span<const int64_t> partition_ids) const override {
+    return file_->FindPartitionKey(key, partition_ids);
+  }
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
   [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override {

@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "expr/column_source.h"
 #include "schema/column.h"
+#include "storage/segment_file.h"
 
 namespace quiver::segment {
 
@@ -137,6 +138,14 @@ class Segment {
   [[nodiscard]] virtual Result<Timestamp> inserted_at(uint32_t row) const = 0;
   /// kNotDeleted while the row lives.
   [[nodiscard]] virtual Timestamp delete_ts(uint32_t row) const = 0;
+
+  /// The rows that hold this value of the partition key, of the named partitions only unless that is empty, as runs in
+  /// row order; found without a look at other rows. Nothing where rows are not sorted by such a key. Error:
+  /// kCorruption.
+  [[nodiscard]] virtual Result<std::optional<std::vector<storage::RowRange>>> FindPartitionKey(
+      const storage::SegmentFile::PartitionKey& /*key*/, std::span<const int64_t> /*partition_ids*/) const {
+    return std::optional<std::vector<storage::RowRange>>();
+  }
 
   /// The vector index of this id, over all rows of the segment; nullptr where there is none, or none that may be used:
   /// then the segment is scanned.

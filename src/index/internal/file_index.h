@@ -46,6 +46,7 @@ class FileIndex : public ScalarIndex {
   [[nodiscard]] const ScalarRecipe& recipe() const final { return base_.recipe; }
   [[nodiscard]] uint32_t row_count() const final { return base_.rows; }
   [[nodiscard]] Status EnsureSound() const final { return base_.file.EnsureSound(); }
+  [[nodiscard]] bool found_sound() const final { return base_.file.found_sound(); }
   [[nodiscard]] std::span<const uint32_t> null_rows() const final { return base_.nulls; }
   [[nodiscard]] std::unique_ptr<expr::TermAnswer> Answer(const expr::Predicate& term) const final {
     if (term.field.field_id != base_.recipe.field_id || term.field.type != base_.recipe.type) return nullptr;

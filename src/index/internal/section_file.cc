@@ -107,6 +107,7 @@ Status SectionFile::EnsureSound() const {
       verdict_->status = Damaged(fmt::format("the checksum of section {} does not match", entry.id));
       return;
     }
+    verdict_->sound.store(true, std::memory_order_release);
   });
   return verdict_->status;
 }

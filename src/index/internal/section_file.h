@@ -4,6 +4,7 @@
 // of its own. Thread rule: SectionFileWriter belongs to one thread; SectionFile is immutable and may be shared.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,6 +75,8 @@ class SectionFile {
   /// Compares all checksums, once; later calls return the same outcome. To be called before the first use of a
   /// section's contents, so that opening costs nothing. Error: kCorruption.
   [[nodiscard]] Status EnsureSound() const;
+  /// Whether they were compared before and agreed.
+  [[nodiscard]] bool found_sound() const { return verdict_->sound.load(std::memory_order_acquire); }
   /// kCorruption with the file's name and what is wrong.
   [[nodiscard]] Status Damaged(std::string_view what) const;
 
@@ -86,6 +89,7 @@ class SectionFile {
   struct Verdict {
     std::once_flag once;
     Status status;
+    std::atomic<bool> sound{false};
   };
 
   std::string_view head_;
