@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "api/exchange.h"
+#include "api/lease_keeper.h"
 #include "api/read_options.h"
 #include "api/request_cost.h"
 #include "api/result_cache.h"
@@ -219,6 +220,7 @@ class Handlers {
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   ViewLeases views_;
   SearchLeases leases_;
+  LeaseKeeper keeper_;
   ResultCache results_;
   SharedScans scans_;
   ThreadPool bulk_;  // last: its threads end before what they use

@@ -279,6 +279,7 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
 
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
     exchange->Finish(RunQuery(engine_, views_, parallel, options_.max_output_bytes, *exchange, *plan));
+    if (plan->iterator) keeper_.Watch();
   };
   const auto now =
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch());

@@ -24,32 +24,48 @@ std::string SearchLeases::Open() {
   return token;
 }
 
+void SearchLeases::Drop(Lease& lease, Dropped* dropped) {
+  bytes_ -= std::exchange(lease.bytes, 0);
+  lease.charge.Reset();
+  dropped->push_back(std::move(lease.position.cursor));
+}
+
+const SearchLeases::Lease* SearchLeases::DropUnused(Clock::time_point now, Dropped* dropped) {
+  for (auto lease = order_.rbegin(); lease != order_.rend(); ++lease) {
+    if (lease->position.cursor == nullptr) continue;
+    if (now - lease->used <= idle_ && bytes_ <= most_bytes_) return &*lease;
+    Drop(*lease, dropped);
+  }
+  return nullptr;
+}
+
 void SearchLeases::Set(const std::string& token, SearchPosition position) {
   const Clock::time_point now = Clock::now();
   const uint64_t bytes = position.cursor != nullptr ? position.cursor->memory_bytes() : 0;
-  std::vector<std::unique_ptr<query::SearchCursor>> dropped;  // let go without the lock
+  Dropped dropped;  // let go without the lock
   const std::lock_guard lock(mutex_);
-  const auto drop = [&](Lease& lease) {
-    bytes_ -= std::exchange(lease.bytes, 0);
-    lease.charge.Reset();
-    dropped.push_back(std::move(lease.position.cursor));
-  };
   if (const auto found = by_token_.find(token); found != by_token_.end()) {
-    drop(*found->second);
+    Drop(*found->second, &dropped);
     order_.erase(found->second);
   }
   order_.push_front({token, std::move(position), now, bytes, MemoryCharge(budget_, MemoryConsumer::kIterators, bytes)});
   by_token_[token] = order_.begin();
   bytes_ += bytes;
-  for (auto lease = order_.rbegin(); lease != order_.rend() && bytes_ > 0; ++lease) {
-    if (now - lease->used <= idle_ && bytes_ <= most_bytes_) break;
-    if (lease->position.cursor != nullptr) drop(*lease);
-  }
+  DropUnused(now, &dropped);
   if (order_.size() > kMaxLeases) {
-    drop(order_.back());
+    Drop(order_.back(), &dropped);
     by_token_.erase(order_.back().token);
     order_.pop_back();
   }
+}
+
+std::optional<SearchLeases::Clock::time_point> SearchLeases::EndUnused() {
+  constexpr auto kBeyond = std::chrono::milliseconds(1);  // a cursor goes when it was not used for longer than its time
+  Dropped dropped;                                        // let go without the lock
+  const std::lock_guard lock(mutex_);
+  const Lease* oldest = DropUnused(Clock::now(), &dropped);
+  if (oldest == nullptr) return std::nullopt;
+  return oldest->used + idle_ + kBeyond;
 }
 
 std::optional<SearchPosition> SearchLeases::Find(const std::string& token) {

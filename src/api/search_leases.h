@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "base/memory_budget.h"
 
@@ -57,6 +58,8 @@ class SearchLeases {
   void Set(const std::string& token, SearchPosition position);
   /// Where the iterator stands. The cursor leaves the lease, which stays.
   [[nodiscard]] std::optional<SearchPosition> Find(const std::string& token);
+  /// Drops the cursors that were not used for a while; returns when the next is due, nothing where none is left.
+  std::optional<Clock::time_point> EndUnused();
 
  private:
   static constexpr size_t kMaxLeases = 10'000;
@@ -68,6 +71,12 @@ class SearchLeases {
     MemoryCharge charge;
   };
   using Order = std::list<Lease>;
+  using Dropped = std::vector<std::unique_ptr<query::SearchCursor>>;
+
+  /// Takes the cursor out of a lease; the lock is held.
+  void Drop(Lease& lease, Dropped* dropped);
+  /// Takes the cursors out that are due, or too many; the lock is held. Returns the oldest lease whose cursor stays.
+  const Lease* DropUnused(Clock::time_point now, Dropped* dropped);
 
   const Clock::duration idle_;
   const uint64_t most_bytes_;

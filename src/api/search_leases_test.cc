@@ -70,5 +70,23 @@ TEST_F(SearchLeasesTest, DropsCursorsThatNobodyUses) {
   EXPECT_EQ(leases.Find("first")->cursor, nullptr);
 }
 
+TEST_F(SearchLeasesTest, DropsUnusedCursorsWithoutAFurtherPage) {
+  SearchLeases used(engine_->memory_budget());
+  EXPECT_FALSE(used.EndUnused().has_value());
+  const auto begin = std::chrono::steady_clock::now();
+  used.Set("a", Position(1));
+  const auto due = used.EndUnused();
+  ASSERT_TRUE(due.has_value());
+  EXPECT_GE(*due, begin + std::chrono::minutes(10));
+  EXPECT_NE(used.Find("a")->cursor, nullptr);
+  SearchLeases unused(engine_->memory_budget(), std::chrono::steady_clock::duration::zero());
+  unused.Set("a", Position(1));
+  EXPECT_TRUE(Eventually([&] { return !unused.EndUnused().has_value(); }));
+  const auto found = unused.Find("a");
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->score, 1) << "the position stays";
+  EXPECT_EQ(found->cursor, nullptr);
+}
+
 }  // namespace
 }  // namespace quiver::api

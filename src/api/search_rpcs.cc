@@ -347,6 +347,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
 
   const auto run = [this, exchange, plan](ThreadPool* parallel) {
     exchange->Finish(RunSearch(engine_, leases_, views_, results_, parallel, *exchange, plan.get()));
+    if (plan->iterator) keeper_.Watch();
   };
   const SearchCost cost = CostOf(*plan);
   const auto now =

@@ -168,6 +168,7 @@ Handlers::Handlers(engine::Engine& engine, ThreadPool& compute, ThreadPool& cont
       bulk_requests_(metrics::Registry::Global().GetCounter("quiver_bulk_requests_total",
                                                             "Reads that were expected to take long, and gave way.")),
       leases_(engine.memory_budget()),
+      keeper_({[this] { return views_.EndUnused(); }, [this] { return leases_.EndUnused(); }}),
       results_(engine.memory_budget(), std::min(options_.result_cache_bytes, engine.memory_budget()->limit() / 16)),
       scans_(compute.max_queue()),
       bulk_({.name = "bulk", .threads = compute.thread_count(), .max_queue = compute.max_queue(), .nice = kBulkNice}) {}

@@ -6,6 +6,11 @@
 
 namespace quiver::api {
 
+namespace {
+/// A lease ends when it was not used for longer than its time.
+constexpr auto kBeyond = std::chrono::milliseconds(1);
+}  // namespace
+
 Result<engine::ReadView> ViewLeases::Open(const engine::Engine& engine, const ViewRequest& request,
                                           Clock::time_point deadline) {
   if (!request.iterator) {
@@ -16,9 +21,7 @@ Result<engine::ReadView> ViewLeases::Open(const engine::Engine& engine, const Vi
   std::list<Lease> ended;  // segments are let go without the lock
   const auto leased = [&](engine::ReadView& view) {
     const std::lock_guard lock(mutex_);
-    while (!leases_.empty() && now - leases_.back().used > idle_) {
-      ended.splice(ended.begin(), leases_, std::prev(leases_.end()));
-    }
+    TakeUnused(now, &ended);
     const auto found = std::find_if(leases_.begin(), leases_.end(), [&](const Lease& lease) {
       return lease.collection_id == request.collection->id() && lease.timestamp == request.guarantee;
     });
@@ -38,6 +41,20 @@ Result<engine::ReadView> ViewLeases::Open(const engine::Engine& engine, const Vi
   leases_.push_front({request.collection->id(), view.timestamp, view.expired, view.expiry, view.segments, now});
   while (leases_.size() > most_) ended.splice(ended.begin(), leases_, std::prev(leases_.end()));
   return view;
+}
+
+void ViewLeases::TakeUnused(Clock::time_point now, std::list<Lease>* ended) {
+  while (!leases_.empty() && now - leases_.back().used > idle_) {
+    ended->splice(ended->begin(), leases_, std::prev(leases_.end()));
+  }
+}
+
+std::optional<ViewLeases::Clock::time_point> ViewLeases::EndUnused() {
+  std::list<Lease> ended;  // segments are let go without the lock
+  const std::lock_guard lock(mutex_);
+  TakeUnused(Clock::now(), &ended);
+  if (leases_.empty()) return std::nullopt;
+  return leases_.back().used + idle_ + kBeyond;
 }
 
 }  // namespace quiver::api

@@ -11,6 +11,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ class ViewLeases {
 
   /// Opens a view, the leased one where an iterator goes on. Errors: those of Engine::OpenView.
   Result<engine::ReadView> Open(const engine::Engine& engine, const ViewRequest& request, Clock::time_point deadline);
+  /// Ends the leases that were not used for a while; returns when the next is due, nothing where none is left.
+  std::optional<Clock::time_point> EndUnused();
 
  private:
   struct Lease {
@@ -45,6 +48,9 @@ class ViewLeases {
     std::vector<std::shared_ptr<const segment::Segment>> segments;
     Clock::time_point used;
   };
+
+  /// Moves the leases that are due to `ended`; the lock is held.
+  void TakeUnused(Clock::time_point now, std::list<Lease>* ended);
 
   const Clock::duration idle_;
   const size_t most_;

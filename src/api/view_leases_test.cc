@@ -69,6 +69,24 @@ TEST_F(ViewLeasesTest, ALeaseThatIsNotUsedEnds) {
   EXPECT_TRUE(growing.expired());
 }
 
+TEST_F(ViewLeasesTest, UnusedLeasesEndWithoutAFurtherPage) {
+  ViewLeases used(std::chrono::hours(1));
+  ViewLeases unused(ViewLeases::Clock::duration::zero());
+  EXPECT_FALSE(used.EndUnused().has_value()) << "there is none";
+  const auto begin = ViewLeases::Clock::now();
+  std::weak_ptr<const segment::Segment> growing = Page(unused, 0).segments.at(0);
+  Write(2);
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  ASSERT_TRUE(Eventually([&] { return growing.use_count() == 1; })) << "the lease alone holds it";
+  EXPECT_TRUE(Eventually([&] { return !unused.EndUnused().has_value(); }));
+  EXPECT_TRUE(growing.expired());
+  const engine::Timestamp timestamp = Page(used, 0).timestamp;
+  const auto due = used.EndUnused();
+  ASSERT_TRUE(due.has_value());
+  EXPECT_GE(*due, begin + std::chrono::hours(1));
+  EXPECT_EQ(Page(used, timestamp).timestamp, timestamp) << "it is held still";
+}
+
 TEST_F(ViewLeasesTest, TheLeaseThatWasNotUsedForLongestMakesRoom) {
   ViewLeases leases(std::chrono::hours(1), 2);
   const engine::Timestamp first = Page(leases, 0).timestamp;
