@@ -219,7 +219,7 @@ EngineStatistics Engine::statistics() const {
     statistics.memory_bytes[i] = impl_->budget->used(static_cast<MemoryConsumer>(i));
   }
   statistics.index_builds = impl_->index_builds.load(std::memory_order_relaxed);
-  statistics.growing_index_builds = impl_->growing_index_builds.load(std::memory_order_relaxed);
+  statistics.growing_index_builds = impl_->growing_index_builds.load(std::memory_order_acquire);
   statistics.index_build_failures = impl_->index_build_failures.load(std::memory_order_relaxed);
   statistics.log_bytes = impl_->log->byte_size();
   statistics.filter_cache = impl_->filter_cache->statistics();

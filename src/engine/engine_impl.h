@@ -174,7 +174,7 @@ class Engine::Impl {
   /// Shared with the indexes, which ask to be built anew when they are found damaged.
   const std::shared_ptr<IndexQueue> index_queue = std::make_shared<IndexQueue>();
   IndexQueue growing_index_queue;
-  std::atomic<uint64_t> growing_index_builds{0};  ///< over a block
+  std::atomic<uint64_t> growing_index_builds{0};  ///< over a block, and in use
   std::atomic<uint64_t> index_builds{0};
   std::atomic<uint64_t> index_build_failures{0};
 

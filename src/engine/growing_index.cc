@@ -80,7 +80,6 @@ Result<std::shared_ptr<const segment::SegmentIndex>> Engine::Impl::BuildBlockInd
       fmt::format("index {} of block {} of growing segment {}", index.name, block, growing.id())};
   QUIVER_ASSIGN_OR_RETURN(
       auto built, segment::SegmentIndex::FromMemory(std::move(identity), std::move(bytes), kIndexBlockRows, budget));
-  growing_index_builds.fetch_add(1, std::memory_order_relaxed);
   return reclaimer.Guard(std::move(built));
 }
 
@@ -133,7 +132,10 @@ Status Engine::Impl::IndexBlocks(const Collection& collection, GrowingSegment& g
       }
     }
     if (!built.empty()) --turn;
+    const size_t count = built.size();
     growing.AttachIndexes(block, std::move(built));
+    // Whoever sees the number finds them in use.
+    growing_index_builds.fetch_add(count, std::memory_order_release);
     QUIVER_RETURN_IF_ERROR(status);
   }
   return Status::Ok();
