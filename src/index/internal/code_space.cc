@@ -35,9 +35,10 @@ double SquaredLength(const float* values, size_t dim) {
 }  // namespace
 
 CodeSpace::CodeSpace(const IndexRecipe& recipe)
-    : type_(recipe.type), dim_(static_cast<size_t>(recipe.dim)), rotation_(dim_, recipe.seed) {}
+    : type_(recipe.type), metric_(recipe.metric), dim_(static_cast<size_t>(recipe.dim)), rotation_(dim_, recipe.seed) {}
 
-CodeSpace CodeSpace::Fit(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<RowKind>& kinds) {
+CodeSpace CodeSpace::Fit(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<RowKind>& kinds,
+                         bool lengths_differ) {
   CodeSpace space(recipe);
   const size_t dim = space.dim_;
   kinds.assign(vectors.rows, RowKind::kNull);
@@ -79,7 +80,8 @@ CodeSpace CodeSpace::Fit(const IndexRecipe& recipe, const ColumnView& vectors, s
   if (recipe.metric == MetricType::kCosine) {
     space.mode_ = Mode::kDirection;
   } else if (recipe.metric == MetricType::kIp) {
-    const bool equal = shortest > 0 && std::sqrt(shortest) >= std::sqrt(longest) * (1 - kEqualLengths);
+    const bool equal =
+        !lengths_differ && shortest > 0 && std::sqrt(shortest) >= std::sqrt(longest) * (1 - kEqualLengths);
     space.mode_ = equal ? Mode::kDirection : Mode::kProduct;
   }
 
@@ -114,9 +116,28 @@ CodeSpace CodeSpace::Fit(const IndexRecipe& recipe, const ColumnView& vectors, s
   } else if (space.mode_ == Mode::kProduct) {
     space.inverse_size_ = longest > 0 ? 1 / std::sqrt(longest) : 1;
   }
+  space.stray_squares_ = limit;
+  space.longest_squares_ = longest;
   space.centre_.resize(dim);
   for (size_t d = 0; d < dim; ++d) space.centre_[d] = static_cast<float>(sum[d] * space.inverse_size_);
   return space;
+}
+
+RowKind CodeSpace::KindOf(const std::byte* row, Work& work) const {
+  work.values.resize(dim_);
+  WidenVector(type_, row, dim_, work.values.data());
+  const double squares = SquaredLength(work.values.data(), dim_);
+  if (std::isnan(squares)) return RowKind::kNull;
+  if (std::isinf(squares) || squares > stray_squares_) return RowKind::kStray;
+  if (squares == 0 && metric_ == MetricType::kCosine) return RowKind::kZero;
+  if (mode_ != Mode::kDirection) {
+    return std::sqrt(squares) * inverse_size_ < kLongestPoint ? RowKind::kPoint : RowKind::kStray;
+  }
+  if (metric_ == MetricType::kIp) {
+    const double ratio = longest_squares_ > 0 ? std::sqrt(squares / longest_squares_) : 0;
+    if (!(std::abs(ratio - 1) <= kEqualLengths)) return RowKind::kStray;
+  }
+  return RowKind::kPoint;
 }
 
 std::string CodeSpace::Serialise() const {

@@ -46,8 +46,10 @@ class CodeSpace {
     std::vector<float> values, point, rotated;
   };
 
-  /// Looks at all rows of the column, or at a sample of many. `kinds` receives the kind of each row.
-  static CodeSpace Fit(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<RowKind>& kinds);
+  /// Looks at all rows of the column, or at a sample of many. `kinds` receives the kind of each row. With
+  /// `lengths_differ`, rows of IP are compared by product even where all that are looked at are equally long.
+  static CodeSpace Fit(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<RowKind>& kinds,
+                       bool lengths_differ = false);
   /// The serial form, and back. Error: kCorruption.
   [[nodiscard]] std::string Serialise() const;
   static Result<CodeSpace> Parse(const IndexRecipe& recipe, std::string_view bytes, std::string_view name);
@@ -55,6 +57,12 @@ class CodeSpace {
   [[nodiscard]] size_t padded_dim() const { return rotation_.padded_dim(); }
   /// Returns whether points are compared by product, not by distance.
   [[nodiscard]] bool by_product() const { return mode_ == Mode::kProduct; }
+
+  /// What a row that Fit has not seen is: not null, of the type of the column. A row that breaks what Fit has found of
+  /// all rows is a stray.
+  [[nodiscard]] RowKind KindOf(const std::byte* row, Work& work) const;
+  /// Whether rows of IP are compared by direction, since all were equally long.
+  [[nodiscard]] bool assumes_equal_lengths() const { return metric_ == MetricType::kIp && mode_ == Mode::kDirection; }
 
   /// centre^2.
   [[nodiscard]] float centre_energy() const;
@@ -74,7 +82,10 @@ class CodeSpace {
   explicit CodeSpace(const IndexRecipe& recipe);
 
   DataType type_;
+  MetricType metric_;
   size_t dim_;
+  double stray_squares_ = 0;    ///< squared lengths beyond it are those of strays; of Fit only
+  double longest_squares_ = 0;  ///< of Fit only
   Mode mode_ = Mode::kDistance;
   double inverse_size_ = 1;    ///< kDistance: of the mean length; kProduct: of the longest
   std::vector<float> centre_;  ///< in units of points

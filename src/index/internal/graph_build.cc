@@ -11,8 +11,10 @@
 #include "base/crc32c.h"
 #include "index/internal/graph.h"
 #include "index/internal/graph_codes.h"
+#include "index/internal/graph_curve.h"
 #include "index/internal/graph_encoder.h"
 #include "index/internal/graph_layout.h"
+#include "index/internal/graph_linking.h"
 #include "index/internal/graph_search.h"
 #include "index/internal/graph_walk.h"
 #include "index/internal/huge_array.h"
@@ -20,32 +22,17 @@
 namespace quiver::index {
 namespace {
 
-/// A level holds one vertex of so many of the level below.
-constexpr uint32_t kLevelRatio = 32;
 constexpr uint32_t kSmallestLevel = 16;
-constexpr uint32_t kUpperDegree = 16;
-constexpr size_t kUpperEf = 64;
-/// Ordered by product, the best are among the longest vectors, which are nobody's near neighbours: walks begin with so
-/// many of them.
-constexpr size_t kLongestStarts = 64;
-/// Links that a kept one is nearer to by less than this factor of squared distances fill what room a row has left.
-constexpr float kAlpha = 1.3f;
-/// Rows grow beyond the degree while building, so that a row is pruned once for many new links.
-uint32_t RoomFor(uint32_t degree) { return degree + degree / 2; }
 
-struct Link {
-  float distance;
-  uint32_t id;
-};
-
-/// The links of one level while it is built. Vertices are numbered within the level.
+/// The links of one level while it is built, as graph_linking.h wants them. Vertices are numbered within the level.
 class BuildLevel {
  public:
   /// `vertices`: base vertex of each vertex of the level; nullptr for the base itself.
-  BuildLevel(uint32_t size, uint32_t degree, const uint32_t* vertices)
-      : size_(size),
+  BuildLevel(const GraphPoints& points, uint32_t size, uint32_t degree, const uint32_t* vertices)
+      : points_(points),
+        size_(size),
         degree_(degree),
-        room_(RoomFor(degree)),
+        room_(LinkRoom(degree)),
         vertices_(vertices),
         links_(size_t{size} * room_),
         counts_(size, 0),
@@ -55,16 +42,49 @@ class BuildLevel {
   [[nodiscard]] uint32_t degree() const { return degree_; }
   [[nodiscard]] uint32_t room() const { return room_; }
   [[nodiscard]] uint32_t vertex(uint32_t local) const { return vertices_ == nullptr ? local : vertices_[local]; }
-  [[nodiscard]] const uint32_t* vertices() const { return vertices_; }
 
   /// Links of one vertex; hold its lock while another thread may change it.
   Link* row(uint32_t local) { return links_.data() + size_t{local} * room_; }
   [[nodiscard]] uint32_t count(uint32_t local) const { return counts_[local]; }
   void set_count(uint32_t local, size_t count) { counts_[local] = static_cast<uint16_t>(count); }
-  void Prefetch(uint32_t local) const {
+
+  size_t CopyIds(uint32_t local, uint32_t* out) {
+    const Link* links = row(local);
+    const size_t links_of_it = count(local);
+    for (size_t i = 0; i < links_of_it; ++i) out[i] = links[i].id;
+    return links_of_it;
+  }
+  bool Append(uint32_t local, Link link) {
+    Link* links = row(local);
+    const size_t there = count(local);
+    if (std::any_of(links, links + there, [&](const Link& other) { return other.id == link.id; })) return true;
+    if (there == room_) return false;
+    links[there] = link;
+    set_count(local, there + 1);
+    return true;
+  }
+  void CopyLinks(uint32_t local, std::vector<Link>& out) { out.assign(row(local), row(local) + count(local)); }
+  void Replace(uint32_t local, std::span<const Link> links) {
+    std::copy(links.begin(), links.end(), row(local));
+    set_count(local, links.size());
+  }
+  void Distances(uint32_t local, const uint32_t* ids, size_t count, float* out) const {
+    DistancesFrom(vertex(local), ids, count, out);
+  }
+  void DistancesFrom(uint32_t base_vertex, const uint32_t* ids, size_t count, float* out) const {
+    if (vertices_ == nullptr) return points_.Distances(base_vertex, ids, count, out);
+    uint32_t some[kAtOnce];
+    for (size_t first = 0; first < count; first += kAtOnce) {
+      const size_t these = std::min(kAtOnce, count - first);
+      for (size_t i = 0; i < these; ++i) some[i] = vertex(ids[first + i]);
+      points_.Distances(base_vertex, some, these, out + first);
+    }
+  }
+  void PrefetchRow(uint32_t local) const {
     const Link* at = links_.data() + size_t{local} * room_;
     for (size_t i = 0; i < room_; i += 8) __builtin_prefetch(at + i);
   }
+  void PrefetchPoint(uint32_t local) const { points_.Prefetch(vertex(local)); }
 
   void Lock(uint32_t local) {
     while (locks_[local].exchange(1, std::memory_order_acquire) != 0) {
@@ -74,6 +94,9 @@ class BuildLevel {
   void Unlock(uint32_t local) { locks_[local].store(0, std::memory_order_release); }
 
  private:
+  static constexpr size_t kAtOnce = 128;
+
+  const GraphPoints& points_;
   uint32_t size_;
   uint32_t degree_;
   uint32_t room_;
@@ -84,13 +107,7 @@ class BuildLevel {
 };
 
 /// Work buffers of one building thread.
-struct Worker {
-  WalkPool pool;
-  Visited visited;
-  std::vector<uint32_t> ids, vertices;
-  std::vector<float> distances, cover;
-  std::vector<Link> candidates, alive, kept;
-};
+using Worker = LinkScratch;
 
 class GraphBuilder {
  public:
@@ -128,11 +145,7 @@ class GraphBuilder {
   Status Measure();
   std::string Write();
 
-  void Distances(Worker& worker, const BuildLevel& level, uint32_t local, const uint32_t* ids, size_t count,
-                 float* out);
-  void Walk(Worker& worker, BuildLevel& level, uint32_t target, std::span<const uint32_t> entries, size_t ef);
-  void Select(Worker& worker, const BuildLevel& level, std::vector<Link>& candidates, size_t degree);
-  void Insert(Worker& worker, BuildLevel& level, uint32_t local, std::span<const uint32_t> entries, size_t ef);
+  [[nodiscard]] float alpha() const { return encoder_->by_product() ? kProductLinkAlpha : kLinkAlpha; }
   uint32_t Descend(Worker& worker, uint32_t vertex, size_t levels);
   template <class Each>
   Status ForAll(uint32_t count, double progress_from, double progress_to, const Each& each);
@@ -250,169 +263,13 @@ Status GraphBuilder::Encode() {
   return Status::Ok();
 }
 
-void GraphBuilder::Distances(Worker& worker, const BuildLevel& level, uint32_t local, const uint32_t* ids, size_t count,
-                             float* out) {
-  if (level.vertices() == nullptr) {
-    points_.Distances(local, ids, count, out);
-    return;
-  }
-  worker.vertices.resize(std::max(worker.vertices.size(), count));
-  for (size_t i = 0; i < count; ++i) worker.vertices[i] = level.vertex(ids[i]);
-  points_.Distances(level.vertex(local), worker.vertices.data(), count, out);
-}
-
-/// Fills the pool with the vertices nearest to `target` that a walk finds.
-void GraphBuilder::Walk(Worker& worker, BuildLevel& level, uint32_t target, std::span<const uint32_t> entries,
-                        size_t ef) {
-  WalkPool& pool = worker.pool;
-  pool.Begin(ef);
-  worker.visited.Begin(level.size());
-  worker.visited.Mark(target);
-  const size_t most = std::max<size_t>(level.room(), entries.size());
-  worker.ids.resize(std::max(worker.ids.size(), most));
-  worker.distances.resize(std::max(worker.distances.size(), most));
-  size_t count = 0;
-  for (const uint32_t entry : entries) {
-    if (worker.visited.Mark(entry)) worker.ids[count++] = entry;
-  }
-  for (;;) {
-    Distances(worker, level, target, worker.ids.data(), count, worker.distances.data());
-    for (size_t i = 0; i < count; ++i) pool.Insert(worker.distances[i], worker.ids[i]);
-    const uint32_t best = pool.Pop();
-    if (best == kNoVertex) return;
-    const uint32_t following = pool.Peek();
-    if (following != kNoVertex) level.Prefetch(following);
-    count = 0;
-    level.Lock(best);
-    const Link* links = level.row(best);
-    const size_t link_count = level.count(best);
-    for (size_t i = 0; i < link_count; ++i) {
-      if (worker.visited.Mark(links[i].id)) worker.ids[count++] = links[i].id;
-    }
-    level.Unlock(best);
-    for (size_t i = 0; i < std::min<size_t>(count, 4); ++i) points_.Prefetch(level.vertex(worker.ids[i]));
-  }
-}
-
-/// Keeps, of candidates sorted by distance, those that no kept one is nearer to; where room is left, also those that a
-/// kept one is nearer to by less than kAlpha. Into worker.kept. So sparse surroundings get longer links, and dense
-/// ones, where everything is about equally far, do not fill up with their nearest and lose touch with the rest.
-void GraphBuilder::Select(Worker& worker, const BuildLevel& level, std::vector<Link>& candidates, size_t degree) {
-  std::vector<Link>& alive = candidates;
-  std::vector<float>& cover = worker.cover;  // of alive[i]: by how much the kept ones are nearer to it, at most
-  worker.kept.clear();
-  worker.ids.resize(std::max(worker.ids.size(), alive.size()));
-  worker.distances.resize(std::max(worker.distances.size(), alive.size()));
-  cover.assign(alive.size(), 0.0f);
-  const float alpha = encoder_->by_product() ? 1.0f : kAlpha;
-  // Distinct vectors with equal codes are at distance 0 from one another and would all be kept.
-  const size_t most_equal = std::max<size_t>(1, degree / 4);
-  for (const float limit : {1.0f, alpha}) {
-    size_t at = 0;
-    while (at < alive.size() && worker.kept.size() < degree) {
-      if (cover[at] > limit) {
-        ++at;
-        continue;
-      }
-      const size_t taken = at;
-      const Link best = alive[taken];
-      worker.kept.push_back(best);
-      size_t count = 0;
-      for (size_t i = 0; i < alive.size(); ++i) {
-        if (i != taken) worker.ids[count++] = alive[i].id;
-      }
-      Distances(worker, level, best.id, worker.ids.data(), count, worker.distances.data());
-      size_t left = 0, scored = 0;
-      for (size_t i = 0; i < alive.size(); ++i) {
-        if (i == taken) continue;
-        const Link other = alive[i];
-        const float distance = worker.distances[scored++];
-        const float ratio = distance > 0 ? other.distance / distance : (other.distance > 0 ? 2 * alpha : 0.0f);
-        const float covered = std::max(cover[i], ratio);
-        const bool equal = other.distance <= 0 && worker.kept.size() >= most_equal;
-        if (covered > alpha || equal) {
-          if (i < taken) --at;
-          continue;
-        }
-        alive[left] = other;
-        cover[left++] = covered;
-      }
-      alive.resize(left);
-    }
-  }
-}
-
-void GraphBuilder::Insert(Worker& worker, BuildLevel& level, uint32_t local, std::span<const uint32_t> entries,
-                          size_t ef) {
-  const auto nearer = [](const Link& a, const Link& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
-  };
-  Walk(worker, level, local, entries, ef);
-  worker.candidates.clear();
-  for (size_t i = 0; i < worker.pool.size(); ++i) worker.candidates.push_back({worker.pool.key(i), worker.pool.id(i)});
-  Select(worker, level, worker.candidates, level.degree());
-  const std::vector<Link> mine = worker.kept;
-  level.Lock(local);
-  // Others may have linked to this vertex since; it is new, so what they added is few.
-  Link* row = level.row(local);
-  size_t count = level.count(local);
-  for (const Link& link : mine) {
-    const bool there = std::any_of(row, row + count, [&](const Link& other) { return other.id == link.id; });
-    if (!there && count < level.room()) row[count++] = link;
-  }
-  level.set_count(local, count);
-  level.Unlock(local);
-  for (const Link& link : mine) {
-    level.Lock(link.id);
-    Link* theirs = level.row(link.id);
-    const size_t their_count = level.count(link.id);
-    if (std::any_of(theirs, theirs + their_count, [&](const Link& other) { return other.id == local; })) {
-      level.Unlock(link.id);
-      continue;
-    }
-    if (their_count < level.room()) {
-      theirs[their_count] = {link.distance, local};
-      level.set_count(link.id, their_count + 1);
-    } else {
-      worker.alive.assign(theirs, theirs + their_count);
-      worker.alive.push_back({link.distance, local});
-      std::sort(worker.alive.begin(), worker.alive.end(), nearer);
-      Select(worker, level, worker.alive, level.degree());
-      std::copy(worker.kept.begin(), worker.kept.end(), theirs);
-      level.set_count(link.id, worker.kept.size());
-    }
-    level.Unlock(link.id);
-  }
-}
-
 /// Walks greedily through the smallest `levels` levels; returns a position of the last of them near `vertex`.
 uint32_t GraphBuilder::Descend(Worker& worker, uint32_t vertex, size_t levels) {
   uint32_t at = 0;
   float distance = 0;
   const uint32_t first = order_[0];
   points_.Distances(vertex, &first, 1, &distance);
-  for (size_t l = 0; l < levels; ++l) {
-    BuildLevel& level = *upper_[l];
-    worker.ids.resize(std::max<size_t>(worker.ids.size(), level.room()));
-    worker.distances.resize(std::max<size_t>(worker.distances.size(), level.room()));
-    worker.vertices.resize(std::max<size_t>(worker.vertices.size(), level.room()));
-    for (bool moved = true; moved;) {
-      moved = false;
-      level.Lock(at);
-      const size_t count = level.count(at);
-      for (size_t i = 0; i < count; ++i) worker.ids[i] = level.row(at)[i].id;
-      level.Unlock(at);
-      for (size_t i = 0; i < count; ++i) worker.vertices[i] = level.vertex(worker.ids[i]);
-      points_.Distances(vertex, worker.vertices.data(), count, worker.distances.data());
-      for (size_t i = 0; i < count; ++i) {
-        if (worker.distances[i] < distance) {
-          distance = worker.distances[i];
-          at = worker.ids[i];
-          moved = true;
-        }
-      }
-    }
-  }
+  for (size_t l = 0; l < levels; ++l) DescendLevel(worker, *upper_[l], vertex, at, distance);
   return at;
 }
 
@@ -421,14 +278,15 @@ Status GraphBuilder::BuildUpper() {
   for (uint32_t size = vertices_ / kLevelRatio; size >= kSmallestLevel; size /= kLevelRatio) sizes.push_back(size);
   std::reverse(sizes.begin(), sizes.end());
   for (const uint32_t size : sizes) {
-    auto level = std::make_unique<BuildLevel>(size, kUpperDegree, order_.data());
+    auto level = std::make_unique<BuildLevel>(points_, size, kUpperDegree, order_.data());
     const size_t above = upper_.size();
     // Its vertices come in the order of insertion, so those of the level above are there before they are entries.
     QUIVER_RETURN_IF_ERROR(ForAll(size, 0.02, 0.05, [&](Worker& worker, uint32_t local) {
       if (local == 0) return;
       const uint32_t entries[] = {0, above > 0 ? Descend(worker, order_[local], above) : 0};
       const size_t count = entries[1] < local && entries[1] != 0 ? 2 : 1;
-      Insert(worker, *level, local, std::span(entries).first(count), kUpperEf);
+      WalkLevel(worker, *level, local, std::span(entries).first(count), kUpperEf);
+      (void)LinkFound(worker, *level, local, alpha());
     }));
     upper_.push_back(std::move(level));
   }
@@ -436,7 +294,7 @@ Status GraphBuilder::BuildUpper() {
 }
 
 Status GraphBuilder::BuildBase() {
-  base_ = std::make_unique<BuildLevel>(vertices_, degree(), nullptr);
+  base_ = std::make_unique<BuildLevel>(points_, vertices_, degree(), nullptr);
   const size_t ef = std::max<size_t>(recipe_.ef_construction, degree());
   const uint32_t level_size = upper_.empty() ? 0 : upper_.back()->size();
   return ForAll(vertices_, 0.05, 0.95, [&](Worker& worker, uint32_t position) {
@@ -450,26 +308,23 @@ Status GraphBuilder::BuildBase() {
       if (near != 0 && near < position) entries[count++] = order_[near];
     }
     const bool far_start = count == 2 && position > level_size;
-    Insert(worker, *base_, vertex, far_start ? std::span(entries).subspan(1) : std::span(entries).first(count), ef);
+    WalkLevel(worker, *base_, vertex, far_start ? std::span(entries).subspan(1) : std::span(entries).first(count), ef);
+    (void)LinkFound(worker, *base_, vertex, alpha());
   });
 }
 
 /// Brings rows down to the degree, makes every vertex reachable, and lays out the links as they are walked.
 void GraphBuilder::Finish() {
-  const auto nearer = [](const Link& a, const Link& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
-  };
   const auto trim = [&](BuildLevel& level) {
     return ForAll(level.size(), 0.95, 0.97, [&](Worker& worker, uint32_t local) {
-      Link* row = level.row(local);
-      worker.alive.assign(row, row + level.count(local));
-      std::sort(worker.alive.begin(), worker.alive.end(), nearer);
-      if (worker.alive.size() > level.degree()) {
-        Select(worker, level, worker.alive, level.degree());
-        std::copy(worker.kept.begin(), worker.kept.end(), row);
-        level.set_count(local, worker.kept.size());
+      std::vector<Link>& links = worker.alive;
+      level.CopyLinks(local, links);
+      std::sort(links.begin(), links.end(), NearerLink);
+      if (links.size() > level.degree()) {
+        SelectLinks(worker, level, links, level.degree(), alpha());
+        level.Replace(local, worker.kept);
       } else {
-        std::copy(worker.alive.begin(), worker.alive.end(), row);
+        level.Replace(local, links);
       }
     });
   };
@@ -517,14 +372,14 @@ void GraphBuilder::Connect(BuildLevel& base) {
     if (reached[vertex] != 0) continue;
     // A walk from the entry sees reachable vertices only. One with room takes the link; where none has, every walk
     // begins with the vertex.
-    Worker& worker = workers_[0];
-    Walk(worker, base, vertex, std::span(&order_[0], 1), 256);
+    LinkScratch& scratch = workers_[0];
+    WalkLevel(scratch, base, vertex, std::span(&order_[0], 1), 256);
     bool linked = false;
-    for (size_t i = 0; i < worker.pool.size() && !linked; ++i) {
-      const uint32_t near = worker.pool.id(i);
+    for (size_t i = 0; i < scratch.pool.size() && !linked; ++i) {
+      const uint32_t near = scratch.pool.id(i);
       const uint32_t count = base.count(near);
       if (count >= base.degree()) continue;
-      base.row(near)[count] = {worker.pool.key(i), vertex};
+      base.row(near)[count] = {scratch.pool.key(i), vertex};
       base.set_count(near, count + 1);
       linked = true;
     }
@@ -536,9 +391,7 @@ void GraphBuilder::Connect(BuildLevel& base) {
 /// Measures what a walk gives and costs, on rows moved off their places by about the distance of their neighbours.
 Status GraphBuilder::Measure() {
   constexpr size_t kSamples = 200;
-  constexpr size_t kNearest = 10;
-  constexpr uint32_t kEfs[] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 896, 1280, 2048};
-  if (vertices_ < 2 * kNearest) return Status::Ok();
+  if (vertices_ < kLeastMeasured) return Status::Ok();
   GraphView view;
   view.points = encoder_->walk_points();
   view.vertices = vertices_;
@@ -565,46 +418,12 @@ Status GraphBuilder::Measure() {
     queries[s] = encoder_->QueryNear(vertex, links > 0 ? base_->row(vertex)[links / 4].distance : 0.0f, state);
   }
 
-  // The truth, by comparing all codes.
-  std::vector<uint32_t> truth(samples * kNearest);
-  std::vector<float> farthest(samples);
-  WalkPool nearest;
-  std::vector<uint32_t> ids(1024);
-  std::vector<float> keys(1024);
-  for (size_t s = 0; s < samples; ++s) {
-    if (Cancelled()) return CancelledStatus();
-    nearest.Begin(kNearest);
-    for (uint32_t first = 0; first < vertices_; first += 1024) {
-      const uint32_t count = std::min<uint32_t>(1024, vertices_ - first);
-      std::iota(ids.begin(), ids.begin() + count, first);
-      encoder_->Keys(queries[s], ids.data(), count, keys.data());
-      for (uint32_t i = 0; i < count; ++i) nearest.Insert(keys[i], ids[i]);
-    }
-    for (size_t i = 0; i < kNearest; ++i) truth[s * kNearest + i] = nearest.id(i);
-    farthest[s] = nearest.key(kNearest - 1);
-    Progress(0.97 + 0.02 * static_cast<double>(s) / static_cast<double>(samples));
-  }
-  GraphScratch scratch;
-  for (const uint32_t ef : kEfs) {
-    if (ef > 2 * vertices_) break;
-    if (Cancelled()) return CancelledStatus();
-    size_t found = 0;
-    IndexCounters counters;
-    for (size_t s = 0; s < samples; ++s) {
-      WalkGraph(view, queries[s], ef, scratch, counters);
-      RankByWholeCodes(view, queries[s], scratch, counters);
-      for (size_t i = 0; i < std::min(kNearest, scratch.pool.size()); ++i) {
-        const uint32_t* begin = truth.data() + s * kNearest;
-        // Of many vertices at one distance any will do.
-        const bool right = view.points.exact()
-                               ? scratch.pool.key(i) <= farthest[s]
-                               : std::find(begin, begin + kNearest, scratch.pool.id(i)) != begin + kNearest;
-        found += right ? 1 : 0;
-      }
-    }
-    const auto share = static_cast<float>(found) / static_cast<float>(samples * kNearest);
-    curve_.push_back({ef, share, static_cast<float>(counters.code_distances) / static_cast<float>(samples)});
-    if (share >= 0.9995f) break;
+  const auto keys = [&](const GraphQuery& query, const uint32_t* ids, size_t count, float* out) {
+    encoder_->Keys(query, ids, count, out);
+  };
+  const auto progress = [&](double share) { Progress(0.97 + 0.02 * share); };
+  if (!MeasureWalks(view, queries, {}, keys, {.cancelled = control_.cancelled, .on_progress = progress}, curve_)) {
+    return CancelledStatus();
   }
   return Status::Ok();
 }

@@ -53,7 +53,7 @@ struct GraphPoints {
   // Of building only. With shifts vertices are compared by 1 - product, else by squared distance.
   const float* shifts = nullptr;
   float centre_energy = 0;
-  GraphBits bits;  ///< where it has rows, the rest is empty
+  GraphBits bits{};  ///< where it has rows, the rest is empty
 
   [[nodiscard]] const int8_t* at(uint32_t vertex) const { return codes + vertex * dim; }
   void Prefetch(uint32_t vertex) const {
@@ -102,10 +102,11 @@ struct CoarseFactors {
 struct WalkPoints {
   size_t dim = 0;
   const uint8_t* coarse = nullptr;  ///< vertex v at coarse + v * dim / 2
-  const uint8_t* fine = nullptr;
+  const uint8_t* fine = nullptr;    ///< nullptr: `codes` has them
   const CoarseFactors* coarse_factors = nullptr;
   const codec::Sq8Factors* factors = nullptr;
-  GraphBits bits;  ///< where it has rows, the rest is empty
+  GraphBits bits;                 ///< where it has rows, the rest is empty
+  const int8_t* codes = nullptr;  ///< whole ones, of a graph that grows: vertex v at codes + v * dim
 
   /// Whether keys are the scores themselves.
   [[nodiscard]] bool exact() const { return bits.rows != nullptr; }
@@ -139,6 +140,10 @@ struct WalkPoints {
   /// The same by whole codes.
   void WholeKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
     if (exact()) return bits.Keys(query.bits, ids, count, keys);
+    if (fine == nullptr) {
+      return GraphPoints{.codes = codes, .dim = dim, .factors = factors}.Keys(query.codes, query.terms, ids, count,
+                                                                              keys);
+    }
     int32_t high[kAtOnce];
     int32_t low[kAtOnce];
     const auto dot = simd::Kernels().bytes.half_dot;
@@ -179,11 +184,36 @@ struct GraphView {
   uint32_t upper_levels = 0;
   const uint32_t* upper_vertices = nullptr;  ///< of all levels: a level takes the first `size`
   GraphLevel upper[kMaxLevels];              ///< smallest level first
+  /// Links are written while they are read, and may lead to vertices beyond those that this view has.
+  bool growing = false;
 
   [[nodiscard]] const uint32_t* row(uint32_t vertex) const { return links + size_t{vertex} * degree; }
+  /// The links of a vertex as walks use them, up to kNoVertex or the degree: where they lie, or, in a graph that grows,
+  /// as they are at this moment, in `copy`, which has room for `degree` of them.
+  [[nodiscard]] const uint32_t* LinksOf(uint32_t vertex, uint32_t* copy) const {
+    return growing ? CopyLinks(row(vertex), degree, vertices, copy) : row(vertex);
+  }
+  /// The same in an upper level.
+  [[nodiscard]] const uint32_t* LinksOf(const GraphLevel& level, uint32_t at, uint32_t* copy) const {
+    const uint32_t* links_of_it = level.links + size_t{at} * upper_degree;
+    return growing ? CopyLinks(links_of_it, upper_degree, level.size, copy) : links_of_it;
+  }
   void PrefetchRow(uint32_t vertex) const {
     const uint32_t* at = row(vertex);
     for (size_t i = 0; i < degree; i += 16) __builtin_prefetch(at + i);
+  }
+
+ private:
+  static const uint32_t* CopyLinks(const uint32_t* from, uint32_t room, uint32_t end, uint32_t* copy) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < room; ++i) {
+      const uint32_t id = __atomic_load_n(from + i, __ATOMIC_RELAXED);
+      if (id == kNoVertex) break;
+      copy[count] = id;
+      count += id < end ? 1 : 0;
+    }
+    if (count < room) copy[count] = kNoVertex;
+    return copy;
   }
 };
 

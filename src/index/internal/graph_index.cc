@@ -12,6 +12,7 @@
 #include "index/internal/graph_encoder.h"
 #include "index/internal/graph_layout.h"
 #include "index/internal/graph_plan.h"
+#include "index/internal/graph_query.h"
 #include "index/internal/graph_search.h"
 #include "index/internal/graph_sketch.h"
 #include "index/internal/graph_stream.h"
@@ -21,23 +22,10 @@
 namespace quiver::index {
 namespace {
 
-/// A search that was given neither ef nor recall aims at this.
-constexpr double kUsualRecall = 0.95;
-constexpr size_t kScoreAtOnce = 64;
-/// By how many deviations of its keys each stage of a scan exceeds the worst key that is wanted.
-constexpr float kScanDeviations = 3.0f;
-/// By how much keys of codes usually err, in units of the scale of a code and of the query's length.
-constexpr float kCoarseError = 4.6f;
-constexpr float kWholeError = 0.45f;
-/// So many times the rows wanted are taken from one stage to the next at most.
-constexpr size_t kMostFromSketches = 256;
-constexpr size_t kMostFromCodes = 32;
 /// Rows that a stream settles ahead at least.
 constexpr size_t kLeastAhead = 8;
 /// What comparing whole codes costs, in units of a scan's first look.
 constexpr size_t kWholeCodes = 2;
-/// A filter keeps away from the query when so many times fewer rows match around it than on the whole.
-constexpr double kFarFewer = 4;
 
 class GraphIndex final : public VectorIndex {
  public:
@@ -58,53 +46,14 @@ class GraphIndex final : public VectorIndex {
   [[nodiscard]] bool bounds_scores() const override { return true; }
 
  private:
-  /// One search: what all its steps need.
-  struct Call {
-    const FlatQueries& queries;
-    size_t query;
-    const ColumnView& vectors;
-    const RowFilter& filter;
-    const IndexSearchOptions& options;
-    uint64_t first_row;
-    TopK& result;
-    GraphScratch& scratch;
-    IndexCounters& counters;
-
-    [[nodiscard]] bool Matches(uint32_t row) const {
-      return filter.bits == nullptr || ((filter.bits[row / 64] >> (row % 64)) & 1) != 0;
-    }
-  };
   [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
   Status Prepare() const;
   Status PrepareOnce() const;
   Status PrepareCodes() const;
   Status PrepareBits() const;
-  /// Encodes a query; its terms say whether codes hold for it. Lives as long as the queries and the scratch.
-  GraphQuery EncodeQuery(const FlatQueries& queries, size_t query, GraphScratch& scratch) const;
   [[nodiscard]] Status CheckFits(const FlatQueries& queries, const ColumnView& vectors) const;
-  [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
-    if (row_offset_.empty()) return {&vertex, 1};
-    return rows_.subspan(row_offset_[vertex], row_offset_[vertex + 1] - row_offset_[vertex]);
-  }
-  [[nodiscard]] VertexFilter FilterOf(const Call& call) const {
-    return {call.filter.bits, row_offset_.empty() ? nullptr : row_offset_.data(), rows_.data()};
-  }
-  [[nodiscard]] size_t EfFor(const IndexSearchOptions& options) const;
-  /// Candidates that are scored exactly.
-  [[nodiscard]] static size_t RefineFor(const IndexSearchOptions& options) {
-    return RefineCount(options.k) * std::max<size_t>(options.refine, 1);
-  }
   [[nodiscard]] uint32_t VertexOf(uint32_t first_row) const;
-  [[nodiscard]] GraphShape Shape() const;
-  Status ScanCodes(const Call& call, const GraphQuery& query) const;
-  Status WalkFiltered(const Call& call, const GraphQuery& query, const GraphPlanner& planner, const GraphFilter& filter,
-                      size_t ef, SearchPlan plan) const;
-  Status Rank(const Call& call, const GraphQuery& query, size_t wanted) const;
-  [[nodiscard]] bool FoundEnough(const Call& call) const;
-  static void ScoreAndOffer(const Call& call, std::span<const uint32_t> rows);
-  static Status ScanExactly(const Call& call, uint64_t row_count);
-  void Refine(const Call& call, size_t wanted) const;
-  void OfferRest(const Call& call) const;
+  [[nodiscard]] GraphContents Contents() const;
 
   IndexFile file_;
   IndexRecipe recipe_;
@@ -269,30 +218,6 @@ Status GraphIndex::PrepareOnce() const {
   return Status::Ok();
 }
 
-/// The room of the walk: as asked for, or the least that reaches the recall on the measured curve.
-size_t GraphIndex::EfFor(const IndexSearchOptions& options) const {
-  const size_t least = std::max<size_t>(options.k, 1);
-  if (options.ef != 0) return std::max<size_t>(options.ef, least);
-  const double wanted = options.recall > 0 ? options.recall : kUsualRecall;
-  double ef = curve_.empty() ? 128 : 2.0 * curve_.back().ef;
-  const GraphCurvePoint* before = nullptr;
-  for (const GraphCurvePoint& point : curve_) {
-    if (static_cast<double>(point.recall) >= wanted) {
-      ef = point.ef;
-      if (before != nullptr) {
-        const double share = (wanted - static_cast<double>(before->recall)) /
-                             std::max(1e-6, static_cast<double>(point.recall) - static_cast<double>(before->recall));
-        ef = before->ef + share * (point.ef - before->ef);
-      }
-      break;
-    }
-    before = &point;
-  }
-  // The curve holds for 10 hits; more of them need room in proportion.
-  if (options.k > 10) ef += static_cast<double>(options.k - 10) * 1.2;
-  return std::max(least, static_cast<size_t>(std::ceil(ef)));
-}
-
 /// The vertex whose first row this is; kNoVertex where there is none.
 uint32_t GraphIndex::VertexOf(uint32_t first_row) const {
   if (first_row >= file_.row_count()) return kNoVertex;
@@ -311,207 +236,32 @@ uint32_t GraphIndex::VertexOf(uint32_t first_row) const {
   return low < head_.vertices && rows_[row_offset_[low]] == first_row ? static_cast<uint32_t>(low) : kNoVertex;
 }
 
-GraphShape GraphIndex::Shape() const {
-  return {.rows = static_cast<double>(file_.row_count()),
-          .vertices = static_cast<double>(head_.vertices),
-          .degree = static_cast<double>(head_.degree),
-          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
-          .coarse_bytes = static_cast<double>(view_.points.coarse_bytes()),
-          .sketch_bytes = sketches_.empty() ? 0 : static_cast<double>(sketches_.row_bytes()),
-          .curve = curve_};
-}
-
-/// Scores rows exactly and offers them.
-void GraphIndex::ScoreAndOffer(const Call& call, std::span<const uint32_t> rows) {
-  float scores[kScoreAtOnce];
-  for (size_t first = 0; first < rows.size(); first += kScoreAtOnce) {
-    const std::span<const uint32_t> some = rows.subspan(first, std::min(kScoreAtOnce, rows.size() - first));
-    ScoreRows(call.queries, call.query, call.vectors, some, scores);
-    for (size_t i = 0; i < some.size(); ++i) call.result.Offer(scores[i], call.first_row + some[i]);
+/// The raw vectors of a whole column.
+class ColumnScorer final : public RowScorer {
+ public:
+  ColumnScorer(const FlatQueries& queries, size_t query, const ColumnView& vectors)
+      : queries_(queries), query_(query), vectors_(vectors) {}
+  void Score(std::span<const uint32_t> rows, float* scores) const override {
+    ScoreRows(queries_, query_, vectors_, rows, scores);
   }
-  call.counters.exact_distances += rows.size();
-}
 
-/// Compares all matching rows exactly.
-Status GraphIndex::ScanExactly(const Call& call, uint64_t row_count) {
-  const auto take = [&](const uint32_t* some, size_t count) {
-    ScoreAndOffer(call, {some, count});
-    return !call.options.cancelled || !call.options.cancelled();
-  };
-  const bool sparse = call.filter.bits != nullptr && call.filter.count < row_count / 50;
-  const bool all =
-      sparse ? VisitSetBits<2>(call.filter.bits, row_count, take) : VisitSetBits<4>(call.filter.bits, row_count, take);
-  return all ? Status::Ok() : Error(StatusCode::kCancelled, "the search was cancelled");
-}
+ private:
+  const FlatQueries& queries_;
+  size_t query_;
+  const ColumnView& vectors_;
+};
 
-/// Compares the codes of all matching vertices, in stages of rising precision: each takes on what its errors leave a
-/// chance to be among the k best. The last scores exactly and offers.
-Status GraphIndex::ScanCodes(const Call& call, const GraphQuery& query) const {
-  GraphScratch& scratch = call.scratch;
-  float keys[kMostSetBits];
-  uint32_t ids[kMostSetBits];
-  // The last of k estimates is most likely too good.
-  const size_t wanted = call.options.k + call.options.k / 8 + 2;
-  int64_t squares = 0;
-  for (size_t d = 0; d < view_.points.dim; ++d) squares += query.codes[d] * query.codes[d];
-  const float unit =
-      kScanDeviations * query.terms.product_weight * usual_scale_ * std::sqrt(static_cast<float>(squares));
-  Shortlist& sketched = scratch.shortlist;
-  Shortlist& coarse = scratch.coarse_list;
-  Shortlist& whole = scratch.whole_list;
-  coarse.Begin(wanted, kCoarseError * unit, kMostFromCodes * wanted);
-  whole.Begin(wanted, kWholeError * unit, kMostFromCodes * wanted);
-  const auto take_coarse = [&](const uint32_t* some, size_t count) {
-    view_.points.CoarseKeys(query, some, count, keys);
-    for (size_t i = 0; i < count; ++i) coarse.Offer(keys[i], some[i]);
-  };
-  const auto pass_on = [&](Shortlist& from, const auto& take) {
-    from.Cut();
-    call.counters.code_distances += from.size();
-    for (size_t first = 0; first < from.size(); first += kMostSetBits) {
-      const size_t some = std::min(kMostSetBits, from.size() - first);
-      for (size_t i = 0; i < some; ++i) ids[i] = from[first + i].id;
-      take(static_cast<const uint32_t*>(ids), some);
-    }
-  };
-  const bool sketches = !sketches_.empty();
-  if (sketches) {
-    sketches_.Encode(query, scratch.sketch);
-    sketched.Begin(wanted, kScanDeviations * scratch.sketch.deviation, kMostFromSketches * wanted);
-  }
-  size_t blocks = 0;
-  const bool all =
-      VisitMatchingVertices(head_.vertices, FilterOf(call), call.filter.count, [&](const uint32_t* some, size_t count) {
-        call.counters.code_distances += count;
-        if (sketches) {
-          sketches_.Keys(scratch.sketch, some, count, keys);
-          for (size_t i = 0; i < count; ++i) sketched.Offer(keys[i], some[i]);
-        } else {
-          take_coarse(some, count);
-        }
-        return ++blocks % 16 != 0 || !call.options.cancelled || !call.options.cancelled();
-      });
-  if (!all) return Error(StatusCode::kCancelled, "the search was cancelled");
-  if (sketches) pass_on(sketched, take_coarse);
-  pass_on(coarse, [&](const uint32_t* some, size_t count) {
-    view_.points.WholeKeys(query, some, count, keys);
-    for (size_t i = 0; i < count; ++i) whole.Offer(keys[i], some[i]);
-  });
-  whole.Cut();
-  // The pool moves all that lies behind what is inserted.
-  whole.Sort();
-  scratch.pool.Begin(std::max<size_t>(whole.size(), 1));
-  for (size_t i = 0; i < whole.size(); ++i) scratch.pool.Insert(whole[i].key, whole[i].id);
-  Refine(call, whole.size());
-  return Status::Ok();
-}
-
-/// Scores the best of the pool exactly and offers them.
-Status GraphIndex::Rank(const Call& call, const GraphQuery& query, size_t wanted) const {
-  // Where all candidates are scored exactly, their order does not matter.
-  if (call.scratch.pool.size() > wanted && !view_.points.exact())
-    RankByWholeCodes(view_, query, call.scratch, call.counters);
-  Refine(call, wanted);
-  return Status::Ok();
-}
-
-/// Walks under a filter. Where the rows around the query match far less than the filter as a whole, a scan is cheaper
-/// than what the walk would become, and the only plan whose answers are sure.
-Status GraphIndex::WalkFiltered(const Call& call, const GraphQuery& query, const GraphPlanner& planner,
-                                const GraphFilter& filter, size_t ef, SearchPlan plan) const {
-  GraphScratch& scratch = call.scratch;
-  const VertexFilter matches = FilterOf(call);
-  const bool through = plan == SearchPlan::kWalkThrough;
-  CheckedWalk walk{.room = std::max(ef, RefineFor(call.options)),
-                   .wanted = through ? GraphPlanner::kThroughSeeds : planner.WalkWanted(filter.share),
-                   .budget = through ? planner.SeedBudget(filter) : planner.WalkBudget(filter),
-                   .wanted_at = {},
-                   .hopeless = {}};
-  if (!through) walk.wanted_at = [&](double share) { return planner.WalkWanted(share); };
-  walk.hopeless = [&](double share) {
-    GraphFilter here = filter;
-    here.share = share;
-    return share < filter.share / kFarFewer &&
-           planner.Cost(SearchPlan::kWalk, here) > planner.Cost(SearchPlan::kScanCodes, here);
-  };
-  WalkEnd end = WalkGraphChecked(view_, query, matches, walk, scratch, call.counters, call.options.cancelled);
-  if (through && end == WalkEnd::kFound) {
-    end = WalkGraphThrough(view_, query, std::max(planner.ThroughRoom(), RefineFor(call.options)), matches, scratch,
-                           call.counters, call.options.cancelled)
-              ? WalkEnd::kFound
-              : WalkEnd::kCancelled;
-  }
-  if (end == WalkEnd::kCancelled) return Error(StatusCode::kCancelled, "the search was cancelled");
-  if (end == WalkEnd::kFound && FoundEnough(call)) return Rank(call, query, RefineFor(call.options));
-  ++call.counters.changed_plans;
-  return ScanCodes(call, query);
-}
-
-/// Whether the pool holds the rows that are wanted.
-bool GraphIndex::FoundEnough(const Call& call) const {
-  size_t found = 0;
-  for (size_t i = 0; i < call.scratch.pool.size() && found < call.options.k; ++i) {
-    const uint32_t vertex = call.scratch.pool.id(i);
-    for (const uint32_t row : RowsOf(vertex)) found += call.Matches(row) ? 1 : 0;
-  }
-  return found >= call.options.k;
-}
-
-/// Scores the best candidates of the pool exactly. Rows of one vertex have one score: it is offered for each of them.
-void GraphIndex::Refine(const Call& call, size_t wanted) const {
-  GraphScratch& scratch = call.scratch;
-  scratch.ids.clear();
-  scratch.rows.clear();
-  for (size_t i = 0; i < scratch.pool.size() && scratch.ids.size() < wanted; ++i) {
-    const uint32_t vertex = scratch.pool.id(i);
-    for (const uint32_t row : RowsOf(vertex)) {
-      if (!call.Matches(row)) continue;
-      scratch.ids.push_back(vertex);
-      scratch.rows.push_back(row);
-      break;
-    }
-  }
-  if (scratch.scores.size() < scratch.rows.size()) scratch.scores.resize(scratch.rows.size());
-  ScoreRows(call.queries, call.query, call.vectors, scratch.rows, scratch.scores.data());
-  call.counters.exact_distances += scratch.rows.size();
-  for (size_t i = 0; i < scratch.rows.size(); ++i) {
-    if (row_offset_.empty()) {
-      call.result.Offer(scratch.scores[i], call.first_row + scratch.rows[i]);
-      continue;
-    }
-    size_t offered = 0;
-    for (const uint32_t row : RowsOf(scratch.ids[i])) {
-      if (!call.Matches(row)) continue;
-      call.result.Offer(scratch.scores[i], call.first_row + row);
-      // Of equal scores the first rows win.
-      if (++offered >= std::max(call.result.k(), call.options.k)) break;
-    }
-  }
-}
-
-/// Offers the rows that are no vertices.
-void GraphIndex::OfferRest(const Call& call) const {
-  GraphScratch& scratch = call.scratch;
-  scratch.rows.clear();
-  for (const uint32_t row : strays_) {
-    if (call.Matches(row)) scratch.rows.push_back(row);
-  }
-  // All rows without a direction score 0.
-  size_t zeros = 0;
-  for (const uint32_t row : zeros_) {
-    if (zeros >= std::max(call.result.k(), call.options.k)) break;
-    if (!call.Matches(row)) continue;
-    scratch.rows.push_back(row);
-    ++zeros;
-  }
-  ScoreAndOffer(call, scratch.rows);
-}
-
-GraphQuery GraphIndex::EncodeQuery(const FlatQueries& queries, size_t query, GraphScratch& scratch) const {
-  if (binary()) return GraphQuery(queries.Bits(query));
-  if (scratch.codes.size() < view_.points.dim) scratch.codes.resize(view_.points.dim);
-  const QueryTerms terms = space_->EncodeQuery(queries, query, scratch.codes.data(), scratch.work);
-  return {scratch.codes.data(), view_.points.dim, terms};
+GraphContents GraphIndex::Contents() const {
+  return {.view = view_,
+          .space = binary() ? nullptr : &*space_,
+          .sketches = &sketches_,
+          .usual_scale = usual_scale_,
+          .rows = {.row_offset = row_offset_.empty() ? nullptr : row_offset_.data(), .rows = rows_.data()},
+          .strays = strays_,
+          .zeros = zeros_,
+          .curve = curve_,
+          .row_count = file_.row_count(),
+          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim))};
 }
 
 Status GraphIndex::CheckFits(const FlatQueries& queries, const ColumnView& vectors) const {
@@ -527,49 +277,19 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
                           IndexCounters& counters) const {
   QUIVER_RETURN_IF_ERROR(Prepare());
   QUIVER_RETURN_IF_ERROR(CheckFits(queries, vectors));
-  const Call call{queries, query, vectors, filter, options, first_row, result, scratch.impl().graph, counters};
-  const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
-  if (matching == 0 || options.k == 0) return Status::Ok();
-  const size_t ef = EfFor(options);
-  const GraphPlanner planner(Shape(), options.k, ef);
-  const auto matches = static_cast<double>(matching);
-  const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / static_cast<double>(vectors.rows))};
-  // So few that codes would save nothing are scored whatever the plan.
-  SearchPlan plan = planner.Choose(kept);
-  if (options.walk_only && filter.bits == nullptr) plan = SearchPlan::kWalk;
-  if (matching <= 2 * RefineCount(options.k)) plan = SearchPlan::kScoreMatches;
-  GraphScratch& buffers = call.scratch;
-  GraphQuery encoded;
-  if (plan != SearchPlan::kScoreMatches) {
-    encoded = EncodeQuery(queries, query, buffers);
-    if (!encoded.terms.usable) plan = SearchPlan::kScoreMatches;
-  }
-  ++counters.plans[static_cast<size_t>(plan)];
-  if (counters.reasons != nullptr) {
-    for (const SearchPlan one :
-         {SearchPlan::kScoreMatches, SearchPlan::kScanCodes, SearchPlan::kWalk, SearchPlan::kWalkThrough}) {
-      if (one == SearchPlan::kWalkThrough && kept.all) continue;
-      counters.reasons->cost[static_cast<size_t>(one)] = planner.Cost(one, kept);
-    }
-    counters.reasons->ef = static_cast<uint32_t>(ef);
-  }
-  if (plan == SearchPlan::kScoreMatches) return ScanExactly(call, vectors.rows);
-
-  if (plan == SearchPlan::kScanCodes) {
-    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
-  } else if (filter.bits != nullptr) {
-    QUIVER_RETURN_IF_ERROR(WalkFiltered(call, encoded, planner, kept, ef, plan));
-  } else if (!WalkGraph(view_, encoded, ef, buffers, counters, options.cancelled, VertexOf(options.absent_row))) {
-    return Error(StatusCode::kCancelled, "the search was cancelled");
-  } else if (FoundEnough(call)) {
-    QUIVER_RETURN_IF_ERROR(Rank(call, encoded, RefineFor(options)));
-  } else {
-    // A walk that ran dry goes on as a scan.
-    ++counters.changed_plans;
-    QUIVER_RETURN_IF_ERROR(ScanCodes(call, encoded));
-  }
-  OfferRest(call);
-  return Status::Ok();
+  const GraphContents contents = Contents();
+  const ColumnScorer scorer(queries, query, vectors);
+  const GraphCall call{.queries = queries,
+                       .query = query,
+                       .rows = scorer,
+                       .filter = filter,
+                       .options = options,
+                       .first_row = first_row,
+                       .result = result,
+                       .scratch = scratch.impl().graph,
+                       .counters = counters,
+                       .absent = VertexOf(options.absent_row)};
+  return GraphSearch(contents, call).Run();
 }
 
 /// Encodes a query for a stream.
@@ -609,13 +329,14 @@ Result<std::unique_ptr<HitStream>> GraphIndex::OpenStream(const FlatQueries& que
   const uint64_t matching = filter.bits != nullptr ? filter.count : vectors.rows;
   IndexSearchOptions first = options.search;
   first.k = std::clamp<size_t>(first.k, 1, 10);
-  const size_t ef = EfFor(first);
-  const GraphPlanner planner(Shape(), first.k, ef);
+  const GraphContents contents = Contents();
+  const size_t ef = contents.EfFor(first);
+  const GraphPlanner planner(contents.Shape(), first.k, ef);
   const auto matches = static_cast<double>(matching);
   const GraphFilter kept{filter.bits == nullptr, matches,
                          std::min(1.0, matches / static_cast<double>(std::max<size_t>(1, vectors.rows)))};
   GraphStreamPlan plan{.view = view_,
-                       .matches = {filter.bits, row_offset_.empty() ? nullptr : row_offset_.data(), rows_.data()},
+                       .matches = contents.rows.With(filter.bits),
                        .matching = matching,
                        .strays = strays_,
                        .zeros = zeros_,

@@ -36,10 +36,11 @@ uint32_t DescendGraph(const GraphView& view, const GraphQuery& query, GraphScrat
   scratch.visited.Begin(view.vertices);
   scratch.visited.Mark(0);
   uint32_t* positions = Sized(scratch.rows, view.upper_degree);
+  uint32_t* copy = Sized(scratch.links, view.upper_degree);
   for (uint32_t l = 0; l < view.upper_levels; ++l) {
     for (bool moved = true; moved;) {
       moved = false;
-      const uint32_t* row = view.upper[l].links + size_t{at} * view.upper_degree;
+      const uint32_t* row = view.LinksOf(view.upper[l], at, copy);
       size_t count = 0;
       for (size_t i = 0; i < view.upper_degree && row[i] != kNoVertex; ++i) {
         if (!scratch.visited.Mark(row[i])) continue;
@@ -72,6 +73,7 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
   const uint32_t entry = DescendGraph(view, query, scratch, counters, absent);
+  uint32_t* copy = Sized(scratch.links, view.degree);
   scratch.visited.Begin(view.vertices);
   if (absent != kNoVertex) scratch.visited.Mark(absent);
   scratch.visited.Mark(entry);
@@ -88,7 +90,7 @@ bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphS
     if (best == kNoVertex) return true;
     ++counters.expansions;
     if (const uint32_t following = pool.Peek(); following != kNoVertex) view.PrefetchRow(following);
-    const uint32_t* row = view.row(best);
+    const uint32_t* row = view.LinksOf(best, copy);
     count = 0;
     for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
       // Whether a vertex is new is anybody's guess: counted, not branched on.
@@ -115,6 +117,7 @@ WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const V
   uint32_t* ids = Sized(scratch.ids, most);
   float* keys = Sized(scratch.keys, most);
   const uint32_t entry = DescendGraph(view, query, scratch, counters);
+  uint32_t* copy = Sized(scratch.links, view.degree);
   scratch.visited.Begin(view.vertices);
   scratch.visited.Mark(entry);
   ids[0] = entry;
@@ -153,7 +156,7 @@ WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const V
     }
     if (step % kLookEvery == 0 && cancelled && cancelled()) return WalkEnd::kCancelled;
     if (const uint32_t following = way.Peek(); following != kNoVertex) view.PrefetchRow(following);
-    const uint32_t* row = view.row(best);
+    const uint32_t* row = view.LinksOf(best, copy);
     count = 0;
     for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
       ids[count] = row[i];
@@ -193,12 +196,13 @@ bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef,
   }
   score();
   uint32_t others[kMaxLinks];
+  uint32_t* copy = Sized(scratch.links, view.degree);
   for (size_t step = 1;; ++step) {
     const uint32_t best = pool.Pop();
     if (best == kNoVertex) return true;
     ++counters.expansions;
     if (const uint32_t following = pool.Peek(); following != kNoVertex) view.PrefetchRow(following);
-    const uint32_t* row = view.row(best);
+    const uint32_t* row = view.LinksOf(best, copy);
     size_t matching = 0, other = 0;
     for (uint32_t i = 0; i < view.degree && row[i] != kNoVertex; ++i) {
       if (!matches(row[i])) {
@@ -212,7 +216,7 @@ bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef,
       if (i + 1 < other) view.PrefetchRow(others[i + 1]);
       // Its own neighbours are looked at once.
       if (!scratch.visited.Mark(others[i])) continue;
-      const uint32_t* behind = view.row(others[i]);
+      const uint32_t* behind = view.LinksOf(others[i], copy);
       for (uint32_t j = 0; j < view.degree && behind[j] != kNoVertex && count < 2 * view.degree; ++j) {
         if (!matches(behind[j])) continue;
         ++matching;

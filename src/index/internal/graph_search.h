@@ -28,6 +28,7 @@ struct GraphScratch {
   Shortlist shortlist, coarse_list, whole_list;  ///< stages of a scan
   Visited visited;
   std::vector<uint32_t> ids, rows;
+  std::vector<uint32_t> links, starts;  ///< of a graph that grows: of one vertex; of all walks
   std::vector<float> keys, scores;
 };
 
@@ -41,25 +42,59 @@ uint32_t DescendGraph(const GraphView& view, const GraphQuery& query, GraphScrat
 bool WalkGraph(const GraphView& view, const GraphQuery& query, size_t ef, GraphScratch& scratch,
                IndexCounters& counters, const std::function<bool()>& cancelled = {}, uint32_t absent = kNoVertex);
 
-/// Which vertices have a row that a filter keeps.
+/// In a graph that grows, of a row: whether it is no vertex, and the next older row with an equal vector.
+constexpr uint32_t kNoVertexRow = 0x80000000;
+constexpr uint32_t kLastEqualRow = 0x7fffffff;
+
+/// Which rows belong to a vertex, and which of them a filter keeps.
 struct VertexFilter {
   const uint64_t* bits = nullptr;        ///< of rows; nullptr: all
   const uint32_t* row_offset = nullptr;  ///< nullptr: vertex i is row i
   const uint32_t* rows = nullptr;
+  /// Of a graph that grows, where not every row is a vertex of its own: a chain of rows for each vertex, read while it
+  /// gets longer; rows from `end` on do not count.
+  const uint32_t* equal_rows = nullptr;
+  uint32_t end = 0;
 
+  [[nodiscard]] VertexFilter With(const uint64_t* row_bits) const {
+    VertexFilter filter = *this;
+    filter.bits = row_bits;
+    return filter;
+  }
   [[nodiscard]] bool Row(uint32_t row) const { return ((bits[row / 64] >> (row % 64)) & 1) != 0; }
-  /// The rows of a vertex, whether they match or not. The argument must live as long as the answer.
+  [[nodiscard]] uint32_t EqualRow(uint32_t row) const { return __atomic_load_n(equal_rows + row, __ATOMIC_RELAXED); }
+  /// Whether this number, below the count of vertices, is that of a vertex.
+  [[nodiscard]] bool IsVertex(uint32_t vertex) const {
+    return equal_rows == nullptr || (EqualRow(vertex) & kNoVertexRow) == 0;
+  }
+  /// The rows of a vertex of a finished graph, whether they match or not. The argument must live as long as the answer.
   [[nodiscard]] std::span<const uint32_t> RowsOf(const uint32_t& vertex) const {
     if (row_offset == nullptr) return {&vertex, 1};
     return {rows + row_offset[vertex], rows + row_offset[vertex + 1]};
   }
+  /// Gives the rows of a vertex that match to `take`, until it says no.
+  template <typename Take>
+  void VisitRows(uint32_t vertex, const Take& take) const {
+    if (equal_rows == nullptr) {
+      for (const uint32_t row : RowsOf(vertex)) {
+        if ((bits == nullptr || Row(row)) && !take(row)) return;
+      }
+      return;
+    }
+    if ((bits == nullptr || Row(vertex)) && !take(vertex)) return;
+    for (uint32_t row = EqualRow(vertex) & ~kNoVertexRow; row != kLastEqualRow; row = EqualRow(row) & ~kNoVertexRow) {
+      if (row < end && (bits == nullptr || Row(row)) && !take(row)) return;
+    }
+  }
   [[nodiscard]] bool operator()(uint32_t vertex) const {
     if (bits == nullptr) return true;
-    if (row_offset == nullptr) return Row(vertex);
-    for (uint32_t at = row_offset[vertex]; at < row_offset[vertex + 1]; ++at) {
-      if (Row(rows[at])) return true;
-    }
-    return false;
+    if (row_offset == nullptr && equal_rows == nullptr) return Row(vertex);
+    bool any = false;
+    VisitRows(vertex, [&any](uint32_t) {
+      any = true;
+      return false;
+    });
+    return any;
   }
 };
 
@@ -67,7 +102,7 @@ struct VertexFilter {
 /// `matching`: rows that match.
 template <typename Take>
 bool VisitMatchingVertices(uint32_t vertices, const VertexFilter& matches, uint64_t matching, const Take& take) {
-  if (matches.row_offset == nullptr) {
+  if (matches.row_offset == nullptr && matches.equal_rows == nullptr) {
     const bool sparse = matches.bits != nullptr && matching < vertices / 50;
     return sparse ? VisitSetBits<2>(matches.bits, vertices, take) : VisitSetBits<4>(matches.bits, vertices, take);
   }
@@ -75,7 +110,7 @@ bool VisitMatchingVertices(uint32_t vertices, const VertexFilter& matches, uint6
   size_t count = 0;
   for (uint32_t vertex = 0; vertex < vertices; ++vertex) {
     ids[count] = vertex;
-    count += matches(vertex) ? 1 : 0;
+    count += matches.IsVertex(vertex) && matches(vertex) ? 1 : 0;
     if (count < kMostSetBits) continue;
     if (!take(static_cast<const uint32_t*>(ids), count)) return false;
     count = 0;

@@ -20,7 +20,8 @@ class Visited {
  public:
   void Begin(size_t vertices) {
     if (marks_.size() < vertices) {
-      marks_.assign(vertices, 0);
+      // Graphs that grow would make it grow by a little each time.
+      marks_.assign(std::max(vertices, marks_.size() + marks_.size() / 2), 0);
       epoch_ = 0;
     }
     if (++epoch_ == 0) {

@@ -31,6 +31,21 @@ class HugeArray {
     if (data_ == nullptr) throw std::bad_alloc();
     if (alignment == io::kHugePage) io::AdviseHugePages(data_.get(), allocated_);
   }
+  /// Room that takes memory where it is written, in small pages until AdviseBeyond.
+  static HugeArray Room(size_t count) {
+    HugeArray array;
+    if (count == 0) return array;
+    array.count_ = count;
+    array.allocated_ = (count * sizeof(T) + kTail + io::kHugePage - 1) / io::kHugePage * io::kHugePage;
+    array.data_.reset(static_cast<T*>(std::aligned_alloc(io::kHugePage, array.allocated_)));
+    if (array.data_ == nullptr) throw std::bad_alloc();
+    return array;
+  }
+  /// Of Room: what lies behind the first `used` values is to come in huge pages.
+  void AdviseBeyond(size_t used) {
+    const size_t from = (used * sizeof(T) + io::kHugePage - 1) / io::kHugePage * io::kHugePage;
+    if (from < allocated_) io::AdviseHugePages(reinterpret_cast<char*>(data_.get()) + from, allocated_ - from);
+  }
   HugeArray(size_t count, T value) : HugeArray(count) { std::uninitialized_fill_n(data_.get(), count, value); }
 
   [[nodiscard]] size_t size() const { return count_; }

@@ -1,0 +1,352 @@
+// Growing graphs against the exact scan as the oracle.
+#include "index/growing_graph.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "index/test_graph.h"
+
+namespace quiver::index {
+namespace {
+
+constexpr uint32_t kPageRows = 1000;
+constexpr MetricType kMetrics[] = {MetricType::kL2, MetricType::kIp, MetricType::kCosine};
+
+PagedColumn Paged(const ColumnView& whole) {
+  return {kPageRows, [whole](uint32_t page) {
+            ColumnView part = whole;
+            part.fixed += size_t{page} * kPageRows * whole.width;
+            if (part.valid != nullptr) part.valid += size_t{page} * kPageRows;
+            part.rows = std::min<size_t>(kPageRows, whole.rows - size_t{page} * kPageRows);
+            return part;
+          }};
+}
+
+/// The first rows of a table.
+ColumnView First(const Table& table, size_t rows) {
+  ColumnView view = table.view();
+  view.rows = std::min(view.rows, rows);
+  return view;
+}
+
+/// A growing graph in the form that Recall searches: all rows of the table are linked.
+class Grown final : public VectorIndex {
+ public:
+  explicit Grown(std::unique_ptr<GrowingGraph> graph) : graph_(std::move(graph)) {}
+  [[nodiscard]] const GrowingGraph& graph() const { return *graph_; }
+  [[nodiscard]] GrowingGraph& graph() { return *graph_; }
+  [[nodiscard]] const IndexRecipe& recipe() const override { return graph_->recipe(); }
+  [[nodiscard]] uint32_t row_count() const override { return graph_->linked(); }
+  [[nodiscard]] uint64_t memory_bytes() const override { return graph_->memory_bytes(); }
+  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
+                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
+                IndexCounters& counters) const override {
+    return graph_->Search(static_cast<uint32_t>(vectors.rows), queries, query, Paged(vectors), filter, options,
+                          first_row, result, scratch, counters);
+  }
+
+ private:
+  std::unique_ptr<GrowingGraph> graph_;
+};
+
+std::unique_ptr<GrowingGraph> Make(const Table& table, const IndexRecipe& recipe, size_t sample = 2000,
+                                   uint32_t capacity = 100'000) {
+  auto graph = GrowingGraph::Make(recipe, capacity, First(table, sample));
+  EXPECT_TRUE(graph.ok()) << graph.status().ToString();
+  return *std::move(graph);
+}
+
+Grown Grow(const Table& table, const IndexRecipe& recipe, size_t sample = 2000) {
+  Grown grown(Make(table, recipe, sample));
+  const auto rows = static_cast<uint32_t>(table.view().rows);
+  const Status linked = grown.graph().Link(Paged(table.view()), rows, {});
+  EXPECT_TRUE(linked.ok()) << linked.ToString();
+  EXPECT_EQ(grown.graph().linked(), rows);
+  return grown;
+}
+
+TEST(GrowingGraphTest, FindsTheNearestOnEveryMetricAndType) {
+  for (const DataType type :
+       {DataType::kFloatVector, DataType::kFloat16Vector, DataType::kBFloat16Vector, DataType::kInt8Vector}) {
+    const Table table = Clustered(type, 40, 3000);
+    for (const MetricType metric : kMetrics) {
+      const Grown grown = Grow(table, RecipeFor(table, metric), 1000);
+      EXPECT_GE(Recall(grown, table, metric, Options(10, 100)), 0.97)
+          << DataTypeName(type) << " " << MetricTypeName(metric);
+    }
+  }
+}
+
+TEST(GrowingGraphTest, FindsTheNearestAtSmallAndOddDimensions) {
+  for (const size_t dim : {1, 2, 3, 63, 65, 700}) {
+    const Table table = Clustered(DataType::kFloatVector, dim, 1500, 10);
+    for (const MetricType metric : kMetrics) {
+      EXPECT_GE(Recall(Grow(table, RecipeFor(table, metric), 500), table, metric, Options(10, 100)),
+                dim < 4 ? 0.85 : 0.95)
+          << dim << " " << MetricTypeName(metric);
+    }
+  }
+}
+
+TEST(GrowingGraphTest, FindsTheNearestBits) {
+  for (const MetricType metric : {MetricType::kHamming, MetricType::kJaccard}) {
+    const Table table = BinaryClustered(256, 4000);
+    EXPECT_GE(Recall(Grow(table, RecipeFor(table, metric)), table, metric, Options(10, 100)), 0.97)
+        << MetricTypeName(metric);
+  }
+}
+
+TEST(GrowingGraphTest, KeepsItsRecallWhileItGrows) {
+  const Table table = Clustered(DataType::kFloatVector, 48, 20'000, 50);
+  for (const MetricType metric : kMetrics) {
+    Grown grown(Make(table, RecipeFor(table, metric)));
+    for (const uint32_t rows : {1u, 15u, 700u, 5000u, 20'000u}) {
+      ASSERT_TRUE(grown.graph().Link(Paged(table.view()), rows, {}).ok());
+      ASSERT_EQ(grown.graph().linked(), rows);
+      Table part = table;
+      part.column = Column::Make(1, table.type, 48);
+      for (uint32_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+      EXPECT_GE(Recall(grown, part, metric, Options(10, 64)), 0.95) << rows << " " << MetricTypeName(metric);
+    }
+    EXPECT_EQ(grown.memory_bytes(), 20'000 * GrowingGraph::BytesPerRow(grown.recipe()));
+    EXPECT_FALSE(grown.graph().outgrown());
+  }
+}
+
+TEST(GrowingGraphTest, ReachesTheRecallThatIsAskedFor) {
+  const Table table = Clustered(DataType::kFloatVector, 64, 9000, 100);
+  const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2));
+  // The curve is measured on rows among their neighbours.
+  EXPECT_GE(Recall(grown, table, MetricType::kL2, Options(10, 0, 0.9)), 0.88);
+  EXPECT_GE(Recall(grown, table, MetricType::kL2, Options(10, 0, 0.99)), 0.97);
+}
+
+TEST(GrowingGraphTest, WalksOverRowsThatAViewDoesNotHave) {
+  const Table table = Clustered(DataType::kFloatVector, 32, 6000);
+  const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2));
+  for (const size_t rows : {1000, 3333, 5999}) {
+    Table part = table;
+    part.column = Column::Make(1, table.type, 32);
+    for (size_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+    EXPECT_GE(Recall(grown, part, MetricType::kL2, Options(10, 100)), 0.95) << rows;
+  }
+}
+
+TEST(GrowingGraphTest, HonoursFiltersOfAnyShare) {
+  const Table table = Clustered(DataType::kFloatVector, 32, 10'000, 40);
+  for (const MetricType metric : {MetricType::kL2, MetricType::kIp}) {
+    const Grown grown = Grow(table, RecipeFor(table, metric));
+    for (const double share : {0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.9, 0.99}) {
+      std::mt19937 random(7);
+      std::vector<uint64_t> mask((10'000 + 63) / 64);
+      uint64_t count = 0;
+      for (size_t row = 0; row < 10'000; ++row) {
+        if (std::uniform_real_distribution<>()(random) >= share) continue;
+        mask[row / 64] |= uint64_t{1} << (row % 64);
+        ++count;
+      }
+      EXPECT_GE(Recall(grown, table, metric, Options(10, 100), {mask.data(), count}), 0.95)
+          << share << " " << MetricTypeName(metric);
+    }
+    // Of one cluster alone: few rows match around the others.
+    std::vector<uint64_t> mask((10'000 + 63) / 64);
+    uint64_t count = 0;
+    for (size_t row = 0; row < 10'000; ++row) {
+      if (table.clusters[row] > 2) continue;
+      mask[row / 64] |= uint64_t{1} << (row % 64);
+      ++count;
+    }
+    EXPECT_GE(Recall(grown, table, metric, Options(10, 100), {mask.data(), count}), 0.95) << MetricTypeName(metric);
+  }
+}
+
+TEST(GrowingGraphTest, EqualVectorsAreOneVertex) {
+  for (const MetricType metric : kMetrics) {
+    Table table = Clustered(DataType::kFloatVector, 16, 2000, 20);
+    const std::string one(table.view().Bytes(5));
+    for (size_t i = 0; i < 10'000; ++i) table.column.Append(one);
+    const Table more = Clustered(DataType::kFloatVector, 16, 2000, 1, 2);
+    for (size_t i = 0; i < 2000; ++i) table.column.Append(std::string(more.view().Bytes(i)));
+    table.query_bytes.push_back(one);
+    const Grown grown = Grow(table, RecipeFor(table, metric));
+    EXPECT_GE(Recall(grown, table, metric, Options(10, 100)), 0.97) << MetricTypeName(metric);
+    EXPECT_GE(Recall(grown, table, metric, Options(300, 400)), 0.95) << MetricTypeName(metric);
+    // The first and the last of them, and one row of others.
+    std::vector<uint64_t> mask((14'000 + 63) / 64);
+    uint64_t count = 0;
+    for (size_t row = 0; row < 14'000; ++row) {
+      if (row % 16 != 3 && row != 11'999) continue;
+      mask[row / 64] |= uint64_t{1} << (row % 64);
+      ++count;
+    }
+    EXPECT_GE(Recall(grown, table, metric, Options(10, 100), {mask.data(), count}), 0.95) << MetricTypeName(metric);
+  }
+}
+
+TEST(GrowingGraphTest, RowsWithoutACodeAreFoundAllTheSame) {
+  constexpr size_t kDim = 24;
+  for (const MetricType metric : kMetrics) {
+    std::mt19937 random(4);
+    Table table(DataType::kFloatVector, kDim);
+    for (size_t i = 0; i < 4000; ++i) {
+      std::vector<float> values = Normal(kDim, random);
+      if (i % 50 == 7) values.assign(kDim, 0);
+      if (i % 997 == 8) values[3] = std::numeric_limits<float>::quiet_NaN();
+      if (i % 1300 == 9) values.assign(kDim, 2e19F);
+      if (i % 90 == 11) {
+        table.column.AppendNull();
+      } else {
+        table.Add(values);
+      }
+    }
+    for (size_t i = 0; i < 20; ++i) table.AddQuery(Normal(kDim, random));
+    table.AddQuery(std::vector<float>(kDim, 0));
+    const Grown grown = Grow(table, RecipeFor(table, metric), 1000);
+    EXPECT_GE(Recall(grown, table, metric, Options(10, 100)), 0.95) << MetricTypeName(metric);
+  }
+}
+
+TEST(GrowingGraphTest, BeginsWithRowsThatAreAllAlike) {
+  for (const MetricType metric : kMetrics) {
+    Table table(DataType::kFloatVector, 16);
+    for (size_t i = 0; i < 1000; ++i) table.Add(std::vector<float>(16, i < 500 ? 0.0f : 1.0f));
+    const Table rest = Clustered(DataType::kFloatVector, 16, 4000, 20);
+    for (size_t i = 0; i < 4000; ++i) table.column.Append(std::string(rest.view().Bytes(i)));
+    table.query_bytes = rest.query_bytes;
+    EXPECT_GE(Recall(Grow(table, RecipeFor(table, metric), 400), table, metric, Options(10, 100)), 0.9)
+        << MetricTypeName(metric);
+  }
+}
+
+TEST(GrowingGraphTest, NoticesThatLengthsDifferAfterAll) {
+  std::mt19937 random(5);
+  Table table(DataType::kFloatVector, 20);
+  for (size_t i = 0; i < 3000 + 20; ++i) {
+    std::vector<float> values = Normal(20, random);
+    double squares = 0;
+    for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
+    const double length = i < 1500 || i >= 3000 ? 1 : 1 + 0.5 * std::uniform_real_distribution<>()(random);
+    for (float& value : values) value *= static_cast<float>(length / std::sqrt(squares));
+    i < 3000 ? table.Add(values) : table.AddQuery(values);
+  }
+  const IndexRecipe recipe = RecipeFor(table, MetricType::kIp);
+  const Grown grown = Grow(table, recipe, 1000);
+  EXPECT_TRUE(grown.graph().outgrown());
+  EXPECT_TRUE(grown.graph().lengths_differ());
+  EXPECT_GE(Recall(grown, table, MetricType::kIp, Options(10, 100)), 0.97) << "strays are scored";
+  auto again = GrowingGraph::Make(recipe, 5000, First(table, 1000), true);
+  ASSERT_TRUE(again.ok());
+  Grown next(*std::move(again));
+  ASSERT_TRUE(next.graph().Link(Paged(table.view()), 3000, {}).ok());
+  EXPECT_FALSE(next.graph().outgrown());
+  EXPECT_EQ(next.graph().strays(), 0U);
+  EXPECT_GE(Recall(next, table, MetricType::kIp, Options(10, 100)), 0.95);
+}
+
+TEST(GrowingGraphTest, NoticesThatRowsLieElsewhere) {
+  std::mt19937 random(6);
+  Table table(DataType::kFloatVector, 20);
+  for (size_t i = 0; i < 9000 + 20; ++i) {
+    std::vector<float> values = Normal(20, random);
+    if (i >= 2000) values[0] += 60;
+    i < 9000 ? table.Add(values) : table.AddQuery(values);
+  }
+  const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2), 1000);
+  EXPECT_TRUE(grown.graph().outgrown());
+  EXPECT_FALSE(grown.graph().lengths_differ());
+  EXPECT_FALSE(Grow(table, RecipeFor(table, MetricType::kL2), 9000).graph().outgrown());
+}
+
+TEST(GrowingGraphTest, StopsAtItsCapacityAndWhenCancelled) {
+  const Table table = Clustered(DataType::kFloatVector, 8, 600, 5);
+  const IndexRecipe recipe = RecipeFor(table, MetricType::kL2);
+  const std::unique_ptr<GrowingGraph> graph = Make(table, recipe, 100, 256);
+  size_t asked = 0;
+  EXPECT_EQ(graph->Link(Paged(table.view()), 600, [&asked] { return ++asked > 50; }).code(), StatusCode::kCancelled);
+  EXPECT_EQ(graph->linked(), 50U);
+  ASSERT_TRUE(graph->Link(Paged(table.view()), 600, {}).ok());
+  EXPECT_EQ(graph->linked(), 256U);
+  EXPECT_EQ(graph->memory_bytes(), 256 * GrowingGraph::BytesPerRow(recipe));
+  for (uint32_t row = 0; row < 256; ++row) EXPECT_LE(graph->links(row), 36U);
+  IndexRecipe lists = recipe;
+  lists.structure = IndexStructure::kLists;
+  EXPECT_FALSE(GrowingGraph::Serves(lists));
+  EXPECT_EQ(GrowingGraph::Make(lists, 10, table.view()).status().code(), StatusCode::kIndexNotSupported);
+}
+
+/// Searches while rows are linked: every answer is whole, has no row that is not there, and is good.
+TEST(GrowingGraphTest, IsSearchedWhileItGrows) {
+  constexpr uint32_t kRows = 6000;
+  Table table = Clustered(DataType::kFloatVector, 24, kRows, 30);
+  for (size_t i = 0; i < 500; ++i) table.column.Append(std::string(table.view().Bytes(17)));
+  const auto rows_there = static_cast<uint32_t>(table.view().rows);
+  const std::unique_ptr<GrowingGraph> graph = Make(table, RecipeFor(table, MetricType::kCosine));
+  const FlatQueries queries = table.Queries(MetricType::kCosine);
+  std::atomic<bool> done{false};
+  std::atomic<size_t> found{0}, wanted{0};
+  const auto search = [&](unsigned seed) {
+    std::mt19937 random(seed);
+    IndexScratch scratch;
+    IndexCounters counters;
+    while (!done) {
+      const uint32_t rows = graph->linked();
+      if (rows < 500) {
+        std::this_thread::yield();
+        continue;
+      }
+      const size_t query = random() % queries.nq();
+      std::vector<uint64_t> mask((rows + 63) / 64, 0);
+      uint64_t count = 0;
+      const bool filtered = random() % 2 == 0;
+      for (uint32_t row = 0; filtered && row < rows; ++row) {
+        if (random() % 3 == 0) continue;
+        mask[row / 64] |= uint64_t{1} << (row % 64);
+        ++count;
+      }
+      const RowFilter filter{filtered ? mask.data() : nullptr, count};
+      TopK result(10, MetricType::kCosine);
+      const Status status = graph->Search(rows, queries, query, Paged(table.view()), filter, Options(10, 64), 0, result,
+                                          scratch, counters);
+      ASSERT_TRUE(status.ok()) << status.ToString();
+      const std::vector<Hit> hits = result.TakeSorted();
+      ASSERT_EQ(hits.size(), 10U);
+      std::vector<TopK> exact(queries.nq(), TopK(10, MetricType::kCosine));
+      FlatScratch flat;
+      FlatScan(queries, First(table, rows), filter.bits, 0, exact, flat);
+      const float worst = exact[query].TakeSorted().back().score;
+      std::set<uint64_t> seen;
+      for (const Hit& hit : hits) {
+        ASSERT_LT(hit.row, rows);
+        ASSERT_TRUE(seen.insert(hit.row).second);
+        if (filtered) {
+          ASSERT_NE((mask[hit.row / 64] >> (hit.row % 64)) & 1, 0U);
+        }
+        found += hit.score >= worst ? 1 : 0;
+      }
+      wanted += hits.size();
+    }
+  };
+  {
+    std::jthread first(search, 1), second(search, 2);
+    EXPECT_TRUE(graph->Link(Paged(table.view()), rows_there, {}).ok());
+    done = true;
+  }
+  EXPECT_EQ(graph->linked(), rows_there);
+  if (wanted > 0) {
+    EXPECT_GE(static_cast<double>(found) / static_cast<double>(wanted), 0.95) << wanted;
+  }
+}
+
+}  // namespace
+}  // namespace quiver::index
