@@ -64,6 +64,7 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.compaction_bytes_per_second = static_cast<uint64_t>(config.compaction_bytes_per_second);
   options.index_build_threads = static_cast<size_t>(config.index_build_threads);
   options.index_min_rows = config.index_min_rows;
+  options.growing_graphs = config.growing_graphs;
   options.serve_damaged = config.serve_damaged;
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;

@@ -61,6 +61,8 @@ class Collection {
   /// Everything up to this is in files.
   std::atomic<Timestamp> checkpoint{0};
   std::atomic<bool> dropped{false};
+  /// Set while the linker has been asked to look at this collection and has not, and where it finds nothing to link.
+  std::atomic<bool> linking_requested{false};
   /// Set while the compactor has been asked to look at this collection and has not.
   std::atomic<bool> maintenance_requested{false};
 

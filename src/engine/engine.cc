@@ -212,6 +212,9 @@ EngineStatistics Engine::statistics() const {
           statistics.index_bytes += index->byte_size();
         }
       }
+      for (const auto& growing : collection->growing_segments()) {
+        for (const auto& index : growing->Graphs()) statistics.growing_indexed_rows += index->graph().linked();
+      }
       statistics.fenced_segments += collection->fenced_segments().size();
     }
   }

@@ -63,6 +63,7 @@ struct EngineOptions {
   uint64_t compaction_bytes_per_second = 128 << 20;  ///< pace of compaction; 0 = as fast as it goes
   size_t index_build_threads = 0;                    ///< of one index build; 0 = half of the cores
   int64_t index_min_rows = 4096;                     ///< segments with fewer rows are scanned
+  bool growing_graphs = true;                        ///< graphs follow the rows of growing segments
   /// From so many rows on AUTOINDEX tries what serves them best.
   uint64_t index_trial_rows = index::kLeastTrialRows;
   int64_t max_databases = 64;
@@ -208,6 +209,7 @@ struct EngineStatistics {
   uint64_t index_builds = 0;
   uint64_t growing_index_builds = 0;  ///< of blocks of growing segments
   uint64_t index_build_failures = 0;
+  uint64_t growing_indexed_rows = 0;  ///< rows of growing segments in graphs, once for each graph
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   segment::FilterCache::Statistics filter_cache;

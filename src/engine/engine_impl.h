@@ -12,8 +12,9 @@
 //              others take over while it builds the indexes of what it merged.
 //   reclaimer  destroys segments and indexes that nobody reads any more (base/reclaimer.h).
 //   indexer    builds indexes of sealed segments and forgets them (index_build.cc), of low priority.
-//   growing    builds scalar indexes of growing rows (growing_index.cc), of low priority: a long build of a sealed
-//              indexer    segment does not hold them up.
+//   growing    builds scalar indexes of growing rows (growing_index.cc) and lets graphs follow them (growing_link.cc),
+//   of low
+//              priority: a long build of a sealed segment does not hold them up.
 #pragma once
 
 #include <condition_variable>
@@ -175,6 +176,9 @@ class Engine::Impl {
   const std::shared_ptr<IndexQueue> index_queue = std::make_shared<IndexQueue>();
   IndexQueue growing_index_queue;
   std::atomic<uint64_t> growing_index_builds{0};  ///< over a block, and in use
+  // growing_link.cc
+  /// Lets the linker look at a collection soon: rows have come, or index definitions.
+  void RequestLinking(Collection& collection);
   std::atomic<uint64_t> index_builds{0};
   std::atomic<uint64_t> index_build_failures{0};
 
@@ -397,6 +401,20 @@ class Engine::Impl {
                                                                        const index::ScalarRecipe& recipe);
   /// Errors: kCancelled where the rows, or the engine, go; kMemoryLimit where these indexes take their share already.
   [[nodiscard]] Status MayIndex(const Collection& collection, const segment::GrowingSegment& growing) const;
+  // growing_link.cc
+  /// A graph that a growing segment is to have.
+  struct GrowingTask {
+    int64_t index_id;
+    int64_t field_id;
+    index::IndexRecipe recipe;
+  };
+  [[nodiscard]] std::vector<GrowingTask> GrowingTasksOf(const CollectionInfo& info) const;
+  /// Looks at one collection: drops graphs that are not wanted any more and links some rows of each of the others.
+  void LinkGrowing(const std::shared_ptr<Collection>& collection);
+  /// Links some rows of one graph, which is made where it is missing. Returns when it wants to go on; nothing: when
+  /// further rows come.
+  std::optional<std::chrono::milliseconds> ExtendGrowing(const Collection& collection, segment::GrowingSegment& growing,
+                                                         const GrowingTask& task);
 
   // index_tuning.cc
   /// Gives an index the tuning that was measured before. Without one, or with a damaged one, it waits for the indexer.

@@ -166,7 +166,10 @@ void Engine::Impl::TendGrowing(const std::shared_ptr<Collection>& collection) {
 void Engine::Impl::GrowingIndexerLoop() {
   LowerThreadPriority();
   while (const std::optional<int64_t> id = growing_index_queue.Take()) {
-    if (const std::shared_ptr<Collection> collection = FindById(*id); collection != nullptr) TendGrowing(collection);
+    if (const std::shared_ptr<Collection> collection = FindById(*id); collection != nullptr) {
+      TendGrowing(collection);
+      LinkGrowing(collection);
+    }
   }
 }
 

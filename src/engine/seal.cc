@@ -104,6 +104,7 @@ void Engine::Impl::Freeze(const std::shared_ptr<Collection>& collection, Timesta
   collection->active = nullptr;
   if (task.growing != nullptr) {
     task.growing->StartJournal();
+    task.growing->Complete();
     task.growing_bytes = task.growing->byte_size();
     frozen_bytes_ += task.growing_bytes;
   }

@@ -518,6 +518,7 @@ void Engine::Impl::ApplyWrite(Operation& operation) {
   const uint32_t rows_before = active->row_count();
   active->Append(record.batch, operation.rows, partitions, timestamp);
   RequestGrowingIndexes(collection, rows_before, active->row_count());
+  if (static_cast<int64_t>(active->row_count()) >= options.index_min_rows) RequestLinking(collection);
   for (size_t i = 0; i < partitions.size();) {
     size_t end = i;
     while (end < partitions.size() && partitions[end] == partitions[i]) ++end;

@@ -156,6 +156,8 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
           [](const Stats& s) { return s.growing_index_builds; });
   add.Add(CallbackKind::kCounter, "quiver_index_build_failures_total", "Builds that failed; each is tried again.",
           [](const Stats& s) { return s.index_build_failures; });
+  add.Add(CallbackKind::kGauge, "quiver_growing_indexed_rows", "Rows in graphs of growing segments.",
+          [](const Stats& s) { return s.growing_indexed_rows; });
   add.Add(CallbackKind::kGauge, "quiver_log_bytes", "Size of the write-ahead log.",
           [](const Stats& s) { return s.log_bytes; });
   add.Add(CallbackKind::kCounter, "quiver_log_syncs_total", "fdatasync calls on the write-ahead log.",

@@ -237,6 +237,10 @@ void WriteSearch(JsonWriter& json, const engine::CollectionInfo& info, const Seg
     Text(json, "index", known->name);
     Text(json, "index_type", known->index_type);
   }
+  if (one.linked > 0) {
+    Number(json, "linked_rows", one.linked);
+    Number(json, "distances_of_other_rows", one.distances.load());
+  }
   json.Key("queries_by_plan");
   json.StartObject();
   for (size_t plan = 0; plan < index::kSearchPlans; ++plan) {

@@ -79,6 +79,7 @@ struct SegmentExplanation {
   std::mutex mutex;               ///< of what follows
   index::IndexCounters counters;  ///< of the index, over all queries
   index::PlanReasons reasons;     ///< of one of them
+  uint32_t linked = 0;            ///< of a growing segment: rows that the index answered for; the others were scanned
 
   /// Counts a page in which so many rows match.
   void CountPage(uint32_t count) {

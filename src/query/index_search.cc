@@ -87,9 +87,39 @@ Status FindMatches(const SearchRequest& request, size_t segment_index, size_t ke
   return first_error;
 }
 
+/// Asks the graph of a growing segment.
+Status SearchGrowing(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
+                     const SegmentPlan& plan, std::span<TopK> results) {
+  const index::PagedColumn pages = segment::PagesOf(*request.view.segments[segment_index], request.field_id);
+  thread_local index::IndexScratch scratch;
+  index::IndexCounters counters;
+  const index::IndexSearchOptions options = SearchOptionsOf(*request.index, keep, request.cancelled);
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  index::PlanReasons reasons;
+  if (explained != nullptr) counters.reasons = &reasons;
+  const index::RowFilter filter{.bits = plan.linked_mask.empty() ? nullptr : plan.linked_mask.data(),
+                                .count = plan.linked_rows};
+  const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
+  for (size_t query = 0; query < queries.nq(); ++query) {
+    QUIVER_RETURN_IF_ERROR(plan.growing->graph().Search(plan.linked, queries, query, pages, filter, options,
+                                                        RowId(segment_index, 0), results[query], scratch, counters));
+  }
+  if (explained != nullptr) {
+    const std::lock_guard lock(explained->mutex);
+    explained->Add(counters);
+    explained->reasons = reasons;
+    explained->linked = plan.linked;
+  }
+  return Status::Ok();
+}
+
 /// Asks one index. True = its offers count; false = it is damaged and out of the plan.
 Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
                        const SegmentPlan& plan, std::span<TopK> results) {
+  if (plan.growing != nullptr) {
+    QUIVER_RETURN_IF_ERROR(SearchGrowing(request, segment_index, queries, keep, plan, results));
+    return true;
+  }
   const segment::Segment& segment = *request.view.segments[segment_index];
   QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, 0, segment.row_count()));
   if (!vectors.present()) return true;
@@ -185,7 +215,7 @@ Status ForSegments(uint64_t rows, size_t count, ThreadPool* parallel, const std:
 }  // namespace
 
 bool IndexPlan::any() const {
-  return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.index != nullptr; });
+  return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.indexed(); });
 }
 
 index::IndexSearchOptions SearchOptionsOf(const IndexUse& use, size_t keep, Cancelled cancelled) {
@@ -210,12 +240,65 @@ const char* WhyExact(const SearchRequest& request) {
   return nullptr;
 }
 
+/// Splits the mask of a growing segment into that of the rows that a graph has, and that of the rest.
+void SplitMask(SegmentPlan& chosen) {
+  const size_t words = (chosen.linked + 63) / 64;
+  chosen.linked_mask.assign(chosen.mask.begin(), chosen.mask.begin() + static_cast<ptrdiff_t>(words));
+  std::fill_n(chosen.mask.begin(), words, 0);
+  if (const uint32_t rest = chosen.linked % 64; rest != 0) {
+    const uint64_t before = (uint64_t{1} << rest) - 1;
+    chosen.mask[words - 1] = chosen.linked_mask.back() & ~before;
+    chosen.linked_mask.back() &= before;
+  }
+  chosen.linked_rows = 0;
+  for (const uint64_t word : chosen.linked_mask) chosen.linked_rows += static_cast<uint64_t>(std::popcount(word));
+  chosen.rows -= chosen.linked_rows;
+}
+
+/// Puts the two back together.
+void JoinMasks(SegmentPlan& chosen) {
+  for (size_t i = 0; i < chosen.linked_mask.size(); ++i) chosen.mask[i] |= chosen.linked_mask[i];
+  chosen.rows += chosen.linked_rows;
+  chosen.linked_mask.clear();
+}
+
+/// Chooses for one growing segment, as PlanSegment.
+Result<const char*> PlanGrowing(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
+                                SegmentPlan& chosen) {
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  auto growing = segment.FindGraph(request.index->index_id);
+  if (growing == nullptr) return "the segment is growing";
+  // A search without a known end would have to go on where its graph stood, over another set of rows.
+  if (request.group || request.index->exact || request.radius || request.range_filter) return "the segment is growing";
+  if (growing->graph().recipe().metric != request.metric) return "the index has another metric";
+  chosen.linked = growing->graph().linked();
+  if (ScanIsCheaper(chosen.linked, keep)) return "the segment is growing";
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  if (Unfiltered(request) && segment.FirstVisible(chosen.linked, VisibilityOf(request.view))) {
+    chosen.linked_rows = chosen.linked;
+    // The scan counts whole pages.
+    if (explained != nullptr) explained->matches = chosen.linked / kPageRows * kPageRows;
+  } else {
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, keep, parallel, chosen));
+    if (chosen.is_listed) return "few rows match";
+    SplitMask(chosen);
+    if (ScanIsCheaper(chosen.linked_rows, keep)) {
+      JoinMasks(chosen);
+      return "few rows match";
+    }
+    if (chosen.linked_rows == chosen.linked) chosen.linked_mask.clear();
+  }
+  chosen.growing = std::move(growing);
+  return nullptr;
+}
+
 /// Chooses for one segment. Returns why it has no index; nullptr where it has one.
 Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
                                 SegmentPlan& chosen) {
   const segment::Segment& segment = *request.view.segments[segment_index];
+  if (!segment.sealed()) return PlanGrowing(request, segment_index, keep, parallel, chosen);
   auto index = segment.FindIndex(request.index->index_id);
-  if (index == nullptr) return segment.sealed() ? "the segment has no index" : "the segment is growing";
+  if (index == nullptr) return "the segment has no index";
   if (index->index().recipe().metric != request.metric) return "the index has another metric";
   if (request.index->exact && !index->index().bounds_scores()) return "exact hits cost the index more than a scan";
   if (ScanIsCheaper(segment.row_count(), keep)) return "the segment is small";
@@ -269,7 +352,7 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
                            ThreadPool* parallel) {
   const auto search = [&](const FlatQueries& some, std::span<TopK> their_results) -> Status {
     for (size_t i = 0; i < plan.segments.size(); ++i) {
-      if (plan.segments[i].index == nullptr) continue;
+      if (!plan.segments[i].indexed()) continue;
       QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchOne(request, i, some, keep, plan.segments[i], their_results));
       if (!sound) return Status::Ok();  // seen below
     }
@@ -279,9 +362,10 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
   if (queries.nq() <= kQueriesPerPiece) {
     CollectorSets sets(results);
     uint64_t rows = 0;
-    for (const SegmentPlan& segment : plan.segments) rows += segment.index != nullptr ? segment.rows : 0;
+    for (const SegmentPlan& segment : plan.segments)
+      rows += segment.index != nullptr ? segment.rows : segment.linked_rows;
     status = ForSegments(rows, plan.segments.size(), parallel, [&](size_t i) -> Status {
-      if (plan.segments[i].index == nullptr) return Status::Ok();
+      if (!plan.segments[i].indexed()) return Status::Ok();
       const std::span<TopK> set = sets.Take();
       const Status searched = SearchOne(request, i, queries, keep, plan.segments[i], set).status();
       sets.Return(set);

@@ -14,6 +14,7 @@
 #include "index/flat_search.h"
 #include "index/vector_index.h"
 #include "query/search.h"
+#include "segment/segment_graph.h"
 #include "segment/segment_index.h"
 
 namespace quiver {
@@ -24,7 +25,13 @@ namespace quiver::query {
 
 /// How one segment is searched.
 struct SegmentPlan {
-  std::shared_ptr<const segment::SegmentIndex> index;  ///< nullptr: scanned
+  std::shared_ptr<const segment::SegmentIndex> index;  ///< nullptr: scanned, but for what `growing` has
+  /// Of a growing segment: answers for the first `linked` rows; the others are scanned.
+  std::shared_ptr<const segment::SegmentGraph> growing;
+  uint32_t linked = 0;
+  /// With `growing`: as `mask`, which then holds the other rows only; empty: all of the first rows may be returned.
+  std::vector<uint64_t> linked_mask;
+  uint64_t linked_rows = 0;  ///< of the first ones that may be returned
   /// Few rows are visible and match: they stand in `listed`, ascending, and are scored one by one. There is no index
   /// then.
   bool is_listed = false;
@@ -32,6 +39,9 @@ struct SegmentPlan {
   bool masked = false;         ///< `mask` holds the rows that are visible and match; otherwise it was not worked out
   std::vector<uint64_t> mask;  ///< bit row % 64 of word row / 64, whole pages
   uint64_t rows = 0;           ///< set bits or listed rows, or with neither all rows of the segment
+
+  /// Whether some of its rows are searched through an index.
+  [[nodiscard]] bool indexed() const { return index != nullptr || growing != nullptr; }
 };
 
 /// One plan per segment of the view, made once for all queries of a request.

@@ -27,16 +27,34 @@ struct Piece {
   uint32_t last_page;
 };
 
+/// Rows before it are searched through a graph.
+uint32_t FirstScanned(const SegmentPlan& plan) { return plan.growing != nullptr ? plan.linked : 0; }
+
 /// Pieces of all segments that are scanned.
 std::vector<Piece> CutIntoPieces(const engine::ReadView& view, const expr::Filter* filter, const IndexPlan& plan) {
   std::vector<Piece> pieces;
   for (size_t i = 0; i < view.segments.size(); ++i) {
     if (plan.segments[i].index != nullptr || plan.segments[i].is_listed) continue;
-    const uint32_t pages = view.segments[i]->page_count();
-    const uint32_t step = NamesKeys(filter) ? std::max(pages, 1U) : kPagesPerPiece;
-    for (uint32_t page = 0; page < pages; page += step) pieces.push_back({i, page, std::min(page + step, pages)});
+    const uint32_t rows = view.segments[i]->row_count();
+    if (rows <= FirstScanned(plan.segments[i]) && plan.segments[i].growing != nullptr) continue;
+    uint32_t pages = (rows + kPageRows - 1) / kPageRows;
+    uint32_t step = NamesKeys(filter) ? std::max(pages, 1U) : kPagesPerPiece;
+    if (plan.segments[i].masked && !view.segments[i]->sealed()) {
+      // Pages of a growing segment lie apart, and further ones may have come since the mask was made, with rows that
+      // the view does not see.
+      pages = std::min(pages, static_cast<uint32_t>(plan.segments[i].mask.size() / segment::kPageWords));
+      step = 1;
+    }
+    for (uint32_t page = FirstScanned(plan.segments[i]) / kPageRows; page < pages; page += step)
+      pieces.push_back({i, page, std::min(page + step, pages)});
   }
   return pieces;
+}
+
+/// Clears the first `count` bits of a mask.
+void ClearBefore(uint64_t* mask, uint32_t count) {
+  std::fill_n(mask, count / 64, 0);
+  if (count % 64 != 0) mask[count / 64] &= ~uint64_t{0} << (count % 64);
 }
 
 /// Scores the rows of a run that the mask holds, or all of them, for all queries.
@@ -80,6 +98,12 @@ Status ScanPiece(const SearchRequest& request, const ScanQueries& queries, const
                       [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) -> Status {
                         const uint32_t first = page * kPageRows;
                         const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
+                        uint64_t rest[segment::kPageWords];
+                        if (const uint32_t from = FirstScanned(plan); first < from) {
+                          std::copy_n(mask, segment::kPageWords, rest);
+                          ClearBefore(rest, from - first);
+                          mask = rest;
+                        }
                         return ScanRun(request, queries, piece.segment, first, rows, mask, results, scratch);
                       });
 }
@@ -138,7 +162,9 @@ Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, co
     if (segment.masked) {
       rows += static_cast<double>(segment.rows);
     } else {
-      rows += static_cast<double>(filters[i]->MostMatches().value_or(request.view.segments[i]->row_count()));
+      const uint32_t stored = request.view.segments[i]->row_count();
+      const uint64_t most = stored - std::min(stored, FirstScanned(segment));
+      rows += static_cast<double>(std::min(most, filters[i]->MostMatches().value_or(most)));
     }
   }
   if (parallel == nullptr || pieces.size() == 1 || rows * queries.work_per_row() < kParallelWork) {

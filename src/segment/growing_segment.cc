@@ -341,12 +341,35 @@ uint32_t GrowingSegment::FillVisible(uint32_t page, const Visibility& visibility
   return visibility.expiry.field_id == 0 ? count : HideEnded(*this, page, visibility.expiry, mask);
 }
 
-bool GrowingSegment::AllVisible(const Visibility& visibility) const {
+bool GrowingSegment::FirstVisible(uint32_t rows, const Visibility& visibility) const {
   if (!visibility.partitions.empty() || visibility.expiry.field_id != 0) return false;
-  const uint32_t rows = row_count();
   if (rows == 0) return true;
   return insert_ts(0) > visibility.expired && insert_ts(rows - 1) <= visibility.timestamp &&
          deleted_count_.load(std::memory_order_acquire) == 0;
+}
+
+std::shared_ptr<const SegmentGraph> GrowingSegment::FindGraph(int64_t index_id) const {
+  const std::lock_guard lock(index_mutex_);
+  for (const auto& index : graphs_) {
+    if (index->index_id() == index_id) return index;
+  }
+  return nullptr;
+}
+
+std::vector<std::shared_ptr<SegmentGraph>> GrowingSegment::Graphs() const {
+  const std::lock_guard lock(index_mutex_);
+  return graphs_;
+}
+
+void GrowingSegment::AttachGraph(std::shared_ptr<SegmentGraph> index) {
+  const std::lock_guard lock(index_mutex_);
+  std::erase_if(graphs_, [&](const auto& old) { return old->index_id() == index->index_id(); });
+  graphs_.push_back(std::move(index));
+}
+
+void GrowingSegment::DetachGraph(int64_t index_id) {
+  const std::lock_guard lock(index_mutex_);
+  std::erase_if(graphs_, [&](const auto& old) { return old->index_id() == index_id; });
 }
 
 Result<std::optional<uint32_t>> GrowingSegment::FindVisible(const KeyView& key, Timestamp timestamp) const {

@@ -30,6 +30,7 @@
 #include "base/memory_budget.h"
 #include "schema/collection_schema.h"
 #include "segment/segment.h"
+#include "segment/segment_graph.h"
 #include "storage/delta_file.h"
 
 namespace quiver::segment {
@@ -53,7 +54,11 @@ class GrowingSegment final : public Segment {
   [[nodiscard]] uint64_t byte_size() const override { return byte_size_.load(std::memory_order_relaxed); }
   [[nodiscard]] Result<ColumnView> View(int64_t field_id, uint32_t first_row, uint32_t rows) const override;
   uint32_t FillVisible(uint32_t page, const Visibility& visibility, uint64_t* mask) const override;
-  [[nodiscard]] bool AllVisible(const Visibility& visibility) const override;
+  [[nodiscard]] bool AllVisible(const Visibility& visibility) const override {
+    return FirstVisible(row_count(), visibility);
+  }
+  [[nodiscard]] bool FirstVisible(uint32_t rows, const Visibility& visibility) const override;
+  [[nodiscard]] std::shared_ptr<const SegmentGraph> FindGraph(int64_t index_id) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
   [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override { return insert_ts(row); }
@@ -69,7 +74,18 @@ class GrowingSegment final : public Segment {
   [[nodiscard]] Timestamp delete_ts(uint32_t row) const override;
   [[nodiscard]] uint32_t deleted_count() const { return deleted_count_.load(std::memory_order_relaxed); }
 
+  // What grows beside it in the background; from any thread.
+  /// All of them.
+  [[nodiscard]] std::vector<std::shared_ptr<SegmentGraph>> Graphs() const;
+  /// Gives it to readers, in the place of another one of its id.
+  void AttachGraph(std::shared_ptr<SegmentGraph> index);
+  void DetachGraph(int64_t index_id);
+  /// No more rows come: whoever extends its indexes may stop.
+  [[nodiscard]] bool complete() const { return complete_.load(std::memory_order_relaxed); }
+
   // Writer side.
+  /// Says that no more rows come.
+  void Complete() { complete_.store(true, std::memory_order_relaxed); }
   /// Appends rows of `batch` (columns missing in it become NULL or the field's default). `partitions` has one id per
   /// row. The caller has deleted older versions of these keys; within a batch the caller passes only the last row of a
   /// key.
@@ -115,7 +131,9 @@ class GrowingSegment final : public Segment {
   std::atomic<uint32_t> row_count_{0};
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> byte_size_{0};
-  MemoryCharge charge_;  ///< writer only
+  std::atomic<bool> complete_{false};
+  std::vector<std::shared_ptr<SegmentGraph>> graphs_;  ///< guarded by index_mutex_
+  MemoryCharge charge_;                                ///< writer only
   mutable std::mutex index_mutex_;
   std::shared_ptr<const IndexedRanges> scalar_indexes_;
   mutable std::shared_mutex keys_mutex_;

@@ -21,6 +21,7 @@
 
 namespace quiver::segment {
 
+class SegmentGraph;  // segment/segment_graph.h
 class SegmentIndex;  // segment/segment_index.h
 
 using Timestamp = uint64_t;
@@ -150,6 +151,13 @@ class Segment {
   /// The vector index of this id, over all rows of the segment; nullptr where there is none, or none that may be used:
   /// then the segment is scanned.
   [[nodiscard]] virtual std::shared_ptr<const SegmentIndex> FindIndex(int64_t /*index_id*/) const { return nullptr; }
+
+  /// The index of this id over the first rows of a growing segment; nullptr where there is none.
+  [[nodiscard]] virtual std::shared_ptr<const SegmentGraph> FindGraph(int64_t /*index_id*/) const { return nullptr; }
+  /// Returns whether the first `rows` rows, some of those stored, are all visible.
+  [[nodiscard]] virtual bool FirstVisible(uint32_t /*rows*/, const Visibility& visibility) const {
+    return AllVisible(visibility);
+  }
 
   /// The scalar indexes there are, damaged ones among them: one range of all rows where the segment is sealed, ranges
   /// of the rows that came first where it grows. nullptr: none.
