@@ -209,6 +209,16 @@ Status Handlers::AddCollectionField(const wire::AddCollectionFieldRequest& reque
   return engine_.AddCollectionField(request.db_name(), request.collection_name(), std::move(field));
 }
 
+Status Handlers::AddCollectionStructField(const wire::AddCollectionStructFieldRequest& request, wire::common::Status*,
+                                          const RpcCall&) {
+  QUIVER_ASSIGN_OR_RETURN(const auto collection, Find(request.db_name(), request.collection_name()));
+  QUIVER_ASSIGN_OR_RETURN(const TimeZone zone, ReadTimeZone(collection->info()->properties));
+  QUIVER_ASSIGN_OR_RETURN(DecodedStructArray added, DecodeStructArray(request.struct_array_field_schema(), zone));
+  QUIVER_RETURN_IF_ERROR(ValidateAddedStructArray(*collection->info()->schema, added.schema, added.sub_fields));
+  return engine_.AddCollectionStructArray(request.db_name(), request.collection_name(), std::move(added.schema),
+                                          std::move(added.sub_fields));
+}
+
 Status Handlers::TruncateCollection(const wire::TruncateCollectionRequest& request, wire::TruncateCollectionResponse*,
                                     const RpcCall&) {
   QUIVER_RETURN_IF_ERROR(Find(request.db_name(), request.collection_name()).status());
@@ -228,6 +238,7 @@ void Handlers::AddCollectionMethods(Handlers* self, std::vector<Method>* out) {
   out->push_back(Sync("AlterCollection", Lane::kControl, self, &Handlers::AlterCollection));
   out->push_back(Sync("AlterCollectionField", Lane::kControl, self, &Handlers::AlterCollectionField));
   out->push_back(Sync("AddCollectionField", Lane::kControl, self, &Handlers::AddCollectionField));
+  out->push_back(Sync("AddCollectionStructField", Lane::kControl, self, &Handlers::AddCollectionStructField));
 }
 
 }  // namespace quiver::api

@@ -119,6 +119,7 @@ class Handlers {
   Status AlterCollection(const wire::AlterCollectionRequest&, wire::common::Status*, const RpcCall&);
   Status AlterCollectionField(const wire::AlterCollectionFieldRequest&, wire::common::Status*, const RpcCall&);
   Status AddCollectionField(const wire::AddCollectionFieldRequest&, wire::common::Status*, const RpcCall&);
+  Status AddCollectionStructField(const wire::AddCollectionStructFieldRequest&, wire::common::Status*, const RpcCall&);
 
   // partition_rpcs.cc
   Status CreatePartition(const wire::CreatePartitionRequest&, wire::common::Status*, const RpcCall&);

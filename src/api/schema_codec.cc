@@ -1,6 +1,8 @@
 #include "api/schema_codec.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -166,6 +168,23 @@ Result<FieldSchema> DecodeFieldSchema(std::string_view bytes, const TimeZone& zo
   return DecodeFieldSchema(message, zone);
 }
 
+Result<DecodedStructArray> DecodeStructArray(const wire::schema::StructArrayFieldSchema& message,
+                                             const TimeZone& zone) {
+  DecodedStructArray out;
+  out.schema.name = message.name();
+  out.schema.description = message.description();
+  out.schema.nullable = message.nullable();
+  out.schema.type_params = DecodeKeyValues(message.type_params());
+  for (const auto& sub : message.fields()) {
+    QUIVER_ASSIGN_OR_RETURN(FieldSchema decoded, DecodeFieldSchema(sub, zone));
+    decoded.struct_name = out.schema.name;
+    decoded.name = SubFieldName(out.schema.name, decoded.name);
+    decoded.nullable = decoded.nullable || out.schema.nullable;
+    out.sub_fields.push_back(std::move(decoded));
+  }
+  return out;
+}
+
 Result<CollectionSchema> DecodeSchema(std::string_view bytes, const TimeZone& zone) {
   wire::schema::CollectionSchema message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -189,19 +208,9 @@ Result<CollectionSchema> DecodeSchema(std::string_view bytes, const TimeZone& zo
     out.fields.push_back(std::move(decoded));
   }
   for (const auto& field : message.struct_array_fields()) {
-    StructArraySchema one;
-    one.name = field.name();
-    one.description = field.description();
-    one.nullable = field.nullable();
-    one.type_params = DecodeKeyValues(field.type_params());
-    for (const auto& sub : field.fields()) {
-      QUIVER_ASSIGN_OR_RETURN(FieldSchema decoded, DecodeFieldSchema(sub, zone));
-      decoded.struct_name = one.name;
-      decoded.name = SubFieldName(one.name, decoded.name);
-      decoded.nullable = decoded.nullable || one.nullable;
-      out.fields.push_back(std::move(decoded));
-    }
-    out.struct_arrays.push_back(std::move(one));
+    QUIVER_ASSIGN_OR_RETURN(DecodedStructArray decoded, DecodeStructArray(field, zone));
+    std::move(decoded.sub_fields.begin(), decoded.sub_fields.end(), std::back_inserter(out.fields));
+    out.struct_arrays.push_back(std::move(decoded.schema));
   }
   return out;
 }

@@ -21,6 +21,13 @@ Result<CollectionSchema> DecodeSchema(std::string_view bytes, const TimeZone& zo
 /// Decodes the bytes of AddCollectionFieldRequest.schema.
 Result<FieldSchema> DecodeFieldSchema(std::string_view bytes, const TimeZone& zone = {});
 Result<FieldSchema> DecodeFieldSchema(const wire::schema::FieldSchema& field, const TimeZone& zone = {});
+/// A struct array and its sub-fields, by their full names.
+struct DecodedStructArray {
+  StructArraySchema schema;
+  std::vector<FieldSchema> sub_fields;
+};
+Result<DecodedStructArray> DecodeStructArray(const wire::schema::StructArrayFieldSchema& message,
+                                             const TimeZone& zone = {});
 
 /// Writes a schema as DescribeCollection shows it: without `$meta`.
 void EncodeSchema(const CollectionSchema& schema, wire::schema::CollectionSchema* out, const TimeZone& zone = {});

@@ -14,12 +14,14 @@ namespace schema {
 class CollectionSchema;
 class FieldData;
 class FieldSchema;
+class StructArrayFieldSchema;
 class IDs;
 class TemplateValue;
 class ValueField;
 }  // namespace schema
 namespace milvus {
 class AddCollectionFieldRequest;
+class AddCollectionStructFieldRequest;
 class AllocTimestampRequest;
 class AllocTimestampResponse;
 class AlterAliasRequest;

@@ -424,16 +424,46 @@ Status Engine::AlterCollectionField(const std::string& db, const std::string& na
   });
 }
 
+namespace {
+
+/// Adds a field in front of `$meta`. Error: kInvalidParameter where its name is taken.
+Status AddField(CollectionInfo& info, CollectionSchema& schema, FieldSchema field) {
+  if (schema.Find(field.name) != nullptr || schema.FindStructArray(field.name) != nullptr) {
+    return InvalidParameter("duplicate field name: {}", field.name);
+  }
+  field.field_id = info.next_field_id++;
+  const auto at = std::find_if(schema.fields.begin(), schema.fields.end(),
+                               [](const FieldSchema& existing) { return existing.is_dynamic; });
+  schema.fields.insert(at, std::move(field));
+  return Status::Ok();
+}
+
+}  // namespace
+
 Status Engine::AddCollectionField(const std::string& db, const std::string& name, FieldSchema field) {
   return impl_->RunDdl([&, impl = impl_.get()](Timestamp timestamp) -> Result<CatalogChange> {
     QUIVER_ASSIGN_OR_RETURN(const auto collection, impl->FindLocked(db, name));
     CollectionInfo info = *collection->info();
     CollectionSchema schema = *info.schema;
-    if (schema.Find(field.name) != nullptr) return InvalidParameter("duplicate field name: {}", field.name);
-    field.field_id = info.next_field_id++;
-    const auto at = std::find_if(schema.fields.begin(), schema.fields.end(),
-                                 [](const FieldSchema& existing) { return existing.is_dynamic; });
-    schema.fields.insert(at, std::move(field));
+    QUIVER_RETURN_IF_ERROR(AddField(info, schema, std::move(field)));
+    info.schema = Share(std::move(schema));
+    info.updated = timestamp;
+    return impl->Replace(collection, std::move(info));
+  });
+}
+
+Status Engine::AddCollectionStructArray(const std::string& db, const std::string& name, StructArraySchema added,
+                                        std::vector<FieldSchema> sub_fields) {
+  return impl_->RunDdl([&, impl = impl_.get()](Timestamp timestamp) -> Result<CatalogChange> {
+    QUIVER_ASSIGN_OR_RETURN(const auto collection, impl->FindLocked(db, name));
+    CollectionInfo info = *collection->info();
+    CollectionSchema schema = *info.schema;
+    if (schema.Find(added.name) != nullptr || schema.FindStructArray(added.name) != nullptr) {
+      return InvalidParameter("duplicate field name: {}", added.name);
+    }
+    for (FieldSchema& field : sub_fields) QUIVER_RETURN_IF_ERROR(AddField(info, schema, std::move(field)));
+    added.field_id = info.next_field_id++;
+    schema.struct_arrays.push_back(std::move(added));
     info.schema = Share(std::move(schema));
     info.updated = timestamp;
     return impl->Replace(collection, std::move(info));

@@ -244,6 +244,9 @@ class Engine {
   Status AlterCollectionField(const std::string& db, const std::string& name, const std::string& field,
                               const KeyValues& set, const std::vector<std::string>& delete_keys);
   Status AddCollectionField(const std::string& db, const std::string& name, FieldSchema field);
+  /// As AddCollectionField, of a struct array with its sub-fields: rows that are there have none.
+  Status AddCollectionStructArray(const std::string& db, const std::string& name, StructArraySchema added,
+                                  std::vector<FieldSchema> sub_fields);
   /// By name or alias. Errors: kDatabaseNotFound, kCollectionNotFound in the published wording.
   [[nodiscard]] Result<std::shared_ptr<Collection>> FindCollection(const std::string& db,
                                                                    const std::string& name) const;

@@ -483,18 +483,26 @@ Status ValidateSchema(CollectionSchema& schema) {
   return Status::Ok();
 }
 
-Status ValidateAddedField(const CollectionSchema& schema, FieldSchema& field) {
+namespace {
+
+/// Whether so many more fields fit in, and whether `name` is free.
+Status ValidateRoom(const CollectionSchema& schema, const std::string& name, size_t added) {
   const auto user_fields = static_cast<size_t>(
       std::count_if(schema.fields.begin(), schema.fields.end(), [](const FieldSchema& f) { return !f.is_dynamic; }));
-  if (user_fields >= limits::kMaxFields) {
+  if (user_fields + added > limits::kMaxFields) {
     return Invalid("The number of fields has reached the maximum value {}", limits::kMaxFields);
   }
-  if (IsSystemFieldName(field.name)) {
-    return Invalid("not support to add system field, field name = {}", field.name);
+  if (IsSystemFieldName(name)) return Invalid("not support to add system field, field name = {}", name);
+  if (schema.Find(name) != nullptr || schema.FindStructArray(name) != nullptr) {
+    return Invalid("duplicated field name {}", name);
   }
-  if (schema.Find(field.name) != nullptr || schema.FindStructArray(field.name) != nullptr) {
-    return Invalid("duplicated field name {}", field.name);
-  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status ValidateAddedField(const CollectionSchema& schema, FieldSchema& field) {
+  QUIVER_RETURN_IF_ERROR(ValidateRoom(schema, field.name, 1));
   QUIVER_RETURN_IF_ERROR(ValidateType(field));
   if (field.is_primary) return Invalid("not support to add pk field, field name = {}", field.name);
   if (field.auto_id) return Invalid("only primary field can speficy AutoID with true, field name = {}", field.name);
@@ -521,6 +529,23 @@ Status ValidateAddedField(const CollectionSchema& schema, FieldSchema& field) {
   }
   if (!field.nullable) return Invalid("added field must be nullable, please check it, field name = {}", field.name);
   return ValidateField(schema.name, field);
+}
+
+Status ValidateAddedStructArray(const CollectionSchema& schema, const StructArraySchema& added,
+                                std::vector<FieldSchema>& sub_fields) {
+  QUIVER_RETURN_IF_ERROR(ValidateRoom(schema, added.name, sub_fields.size()));
+  if (!added.nullable) return Invalid("added field must be nullable, please check it, field name = {}", added.name);
+  CollectionSchema alone;
+  alone.struct_arrays = {added};
+  alone.fields = sub_fields;
+  QUIVER_RETURN_IF_ERROR(ValidateStructArrays(alone));
+  std::set<std::string_view> names;
+  for (FieldSchema& field : sub_fields) {
+    if (!names.insert(field.name).second) return Invalid("duplicated field name {} found", field.name);
+    QUIVER_RETURN_IF_ERROR(ValidateType(field));
+    QUIVER_RETURN_IF_ERROR(ValidateField(schema.name, field));
+  }
+  return Status::Ok();
 }
 
 Status ValidateShardsAndPartitions(const CollectionSchema& schema, int64_t shards_num, int64_t num_partitions) {

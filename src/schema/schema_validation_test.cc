@@ -260,6 +260,40 @@ TEST(Schema, DefaultValuesFitTheirField) {
   EXPECT_FALSE(with_default(DataType::kArray, int64_t{1}).ok());
 }
 
+TEST(AddedField, OfStructArraysAreCheckedAsOnesThatWereThere) {
+  CollectionSchema schema = Basic();
+  ASSERT_TRUE(ValidateSchema(schema).ok());
+  const auto add = [&schema](const std::function<void(StructArraySchema&, std::vector<FieldSchema>&)>& change) {
+    StructArraySchema added;
+    added.name = "r";
+    added.nullable = true;
+    FieldSchema sub = Field("r[n]", DataType::kArray, {{"max_capacity", "7"}});
+    sub.element_type = DataType::kInt32;
+    sub.struct_name = "r";
+    sub.nullable = true;
+    std::vector<FieldSchema> subs{sub};
+    change(added, subs);
+    const Status status = ValidateAddedStructArray(schema, added, subs);
+    EXPECT_TRUE(!status.ok() || subs.front().max_capacity == 7);
+    return status;
+  };
+  EXPECT_TRUE(add([](auto&, auto&) {}).ok());
+  EXPECT_THAT(add([](auto& added, auto&) { added.nullable = false; }).message(),
+              HasSubstr("added field must be nullable, please check it, field name = r"));
+  EXPECT_THAT(add([](auto& added, auto&) { added.name = "v"; }).message(), HasSubstr("duplicated field name v"));
+  EXPECT_THAT(add([](auto& added, auto&) { added.name = "RowID"; }).message(),
+              HasSubstr("not support to add system field"));
+  EXPECT_THAT(add([](auto&, auto& subs) { subs.clear(); }).message(),
+              HasSubstr("struct array field r has no sub-fields"));
+  EXPECT_THAT(add([](auto&, auto& subs) { subs.push_back(subs.front()); }).message(),
+              HasSubstr("duplicated field name r[n] found"));
+  EXPECT_THAT(add([](auto&, auto& subs) { subs.front().type = DataType::kInt32; }).message(),
+              HasSubstr("can only be array or array of vector"));
+  EXPECT_THAT(add([](auto&, auto& subs) { subs.front().type_params.clear(); }).message(), HasSubstr("max_capacity"));
+  EXPECT_THAT(add([](auto&, auto& subs) { subs.resize(limits::kMaxFields, subs.front()); }).message(),
+              HasSubstr("The number of fields has reached the maximum value 64"));
+}
+
 TEST(AddedField, MustBeNullableAndOrdinary) {
   CollectionSchema schema = Basic();
   schema.enable_dynamic_field = true;

@@ -47,6 +47,10 @@ Status ValidateSchema(CollectionSchema& schema);
 /// the field id.
 Status ValidateAddedField(const CollectionSchema& schema, FieldSchema& field);
 
+/// As ValidateAddedField, of a struct array with its sub-fields, which are named "struct[sub]".
+Status ValidateAddedStructArray(const CollectionSchema& schema, const StructArraySchema& added,
+                                std::vector<FieldSchema>& sub_fields);
+
 /// Checks `shards_num` and `num_partitions` of CreateCollection (0 = the default for both).
 Status ValidateShardsAndPartitions(const CollectionSchema& schema, int64_t shards_num, int64_t num_partitions);
 

@@ -168,6 +168,38 @@ def test_struct_arrays(client, collections, name):
     assert ids(client, name, "MATCH_ANY(records, $[word] == 'z')") == [1]
 
 
+def test_a_struct_array_is_added_to_rows_that_have_none(client, collections, name):
+    if not hasattr(MilvusClient, "add_collection_struct_field"):
+        pytest.skip("this client adds no struct arrays")
+    collections.create(name)
+    client.insert(name, [{"id": 0, "vector": ZERO}])
+    client.flush(name)
+    client.insert(name, [{"id": 1, "vector": ZERO}])
+    record = MilvusClient.create_struct_field_schema()
+    record.add_field("word", DataType.VARCHAR, max_length=32)
+    record.add_field("number", DataType.INT32)
+
+    def add(field):
+        client.add_collection_struct_field(name, field, struct_schema=record, max_capacity=8)
+
+    add("records")
+    with refused("duplicated field name records", code=1100):
+        add("records")
+    told = client.describe_collection(name)
+    assert "records" in [field["name"] for field in told["fields"]]
+    rows = [{"id": 2, "vector": ZERO, "records": [{"word": "a", "number": 1}, {"word": "b", "number": 5}]},
+            {"id": 3, "vector": ZERO, "records": []}]
+    client.insert(name, rows)
+    for state in in_both_states(client, name):
+        assert ids(client, name, "id >= 0") == [0, 1, 2, 3], state
+        found = {row["id"]: row["records"] for row in client.query(name, filter="id >= 0", output_fields=["records"])}
+        assert found[2] == rows[0]["records"] and found[3] == [] and not found[0] and not found[1], state
+        assert ids(client, name, "element_filter(records, $[word] == 'b')") == [2], state
+        assert ids(client, name, "MATCH_ALL(records, $[number] > 0)") == [2, 3], state
+        hits = client.search(name, data=[ZERO], limit=4, filter="MATCH_ANY(records, $[number] == 1)")[0]
+        assert [hit["id"] for hit in hits] == [2], state
+
+
 def test_random_samples(client, collections, name):
     collections.create(name, [("n", DataType.INT64, {})])
     client.insert(name, [{"id": i, "n": i, "vector": ZERO} for i in range(4000)])
