@@ -1,13 +1,14 @@
 """Vector indexes at a size at which they are built: recall against numpy, filters, deletes, progress, restart."""
 
+import json
 import time
 
 import numpy as np
 import pytest
 from pymilvus import DataType, MilvusClient
-from pymilvus.grpc_gen import milvus_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from collections_under_test import Collections, count, stub, wait_for_index
+from collections_under_test import Collections, count, search_request, stub, succeeded, wait_for_index
 from server_process import ServerProcess
 
 # Of 50 queries alone the recall would be known to four hundredths.
@@ -130,3 +131,57 @@ def test_life_of_an_index(big):
     assert recall(client, "big", "L2", np.ones(ROWS, dtype=bool)) >= 0.95, "growing rows are scanned beside it"
     assert client.describe_index("big", "vector")["state"] == "Finished"
     client.close()
+
+
+def test_growing_rows_are_searched_through_a_graph(tmp_path):
+    """60,000 rows that were never flushed: a graph follows them, and deletes, upserts, filters and a restart hold."""
+    rows = 60_000
+    data, keep = DATA[:rows], np.ones(ROWS, dtype=bool)
+    keep[rows:] = False
+    with ServerProcess(data=tmp_path / "data", arguments=["--segment.seal-bytes=1GiB"]) as running:
+        client = MilvusClient(uri=running.uri)
+        made = Collections(client)
+        made.create("young", [("number", DataType.INT64), ("vector", DataType.FLOAT_VECTOR, {"dim": DIM})],
+                    index=False, load=False)
+        made.index("young", "vector", metric="L2", index_type="HNSW", M=16, efConstruction=100)
+        client.load_collection("young")
+        for begin in range(0, rows, BATCH):
+            client.insert("young", [{"id": i, "number": i % 1000, "vector": data[i]}
+                                    for i in range(begin, begin + BATCH)])
+
+        def linked():
+            return int(float(next(line.split()[-1] for line in running.http("/metrics")[1].splitlines()
+                                  if line.startswith("quiver_growing_indexed_rows "))))
+
+        def wait_until_linked():
+            end = time.monotonic() + 600
+            while linked() < 50_000:
+                assert time.monotonic() < end, f"the graph has {linked()} of {rows} rows"
+                time.sleep(0.1)
+
+        wait_until_linked()
+        search = {"search_params": {"params": {"ef": 64}}}
+        assert recall(client, "young", "L2", keep, **search) >= 0.95
+        request = search_request("young", [QUERIES[0].tobytes()], common_pb2.PlaceholderType.FloatVector,
+                                 params=json.dumps({"ef": 64}), topk=K, more={"explain": "true"}.items())
+        reply = succeeded(stub(client).Search(request))
+        segments = json.loads(reply.status.extra_info["explain"])["segments"]
+        assert [s["state"] for s in segments] == ["growing"]
+        assert segments[0]["search"]["linked_rows"] >= 50_000
+        numbers = np.arange(ROWS) % 1000
+        assert recall(client, "young", "L2", keep & (numbers < 500), filter="number < 500", **search) >= 0.95
+        assert recall(client, "young", "L2", keep & (numbers < 10), filter="number < 10", **search) >= 0.95
+        client.delete("young", filter="id >= 1000 and id < 11000")
+        keep[1000:11000] = False
+        assert recall(client, "young", "L2", keep, **search) >= 0.95
+        client.upsert("young", [{"id": i, "number": i % 1000, "vector": data[i]} for i in range(1000, 3000)])
+        keep[1000:3000] = True
+        assert recall(client, "young", "L2", keep, **search) >= 0.95
+        client.close()
+        running.kill()
+        running.start()
+        client = MilvusClient(uri=running.uri)
+        wait_until_linked()
+        assert count(client, "young") == rows - 8000
+        assert recall(client, "young", "L2", keep, **search) >= 0.95
+        client.close()
