@@ -11,6 +11,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <numeric>
 #include <random>
 #include <set>
@@ -41,7 +42,9 @@ using Vector = std::array<float, kDim>;
 
 /// Vectors around 40 centres, one for each (key, version).
 inline const Vector& MakeVector(int64_t key, int64_t version) {
+  static std::mutex mutex;  // some tests ask for vectors while others write them
   static std::map<std::pair<int64_t, int64_t>, Vector> made;
+  const std::lock_guard lock(mutex);
   const auto [entry, is_new] = made.try_emplace({version, key});
   Vector& values = entry->second;
   if (!is_new) return values;
