@@ -205,8 +205,16 @@ void Lists::Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counte
   counters.reasons->nlist = header_.nlist;
 }
 
-/// Rough costs in nanoseconds: fetching every matching row, and looking through blocks.
+/// By the constants and by what searches have taken.
 ListsCosts Lists::CostsOf(const RowFilter& filter, uint32_t nprobe) const {
+  ListsCosts costs = PlainCostsOf(filter, nprobe);
+  costs.score_matches *= timings_->Factor(SearchPlan::kScoreMatches);
+  costs.probe *= timings_->Factor(SearchPlan::kProbe);
+  return costs;
+}
+
+/// Rough costs in nanoseconds: fetching every matching row, and looking through blocks.
+ListsCosts Lists::PlainCostsOf(const RowFilter& filter, uint32_t nprobe) const {
   const double matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
   const double row = 30 + static_cast<double>(FixedWidth(file_.recipe().type, file_.recipe().dim)) / 10;
   const double share = matches / std::max(1.0, static_cast<double>(header_.listed));
@@ -668,14 +676,21 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const uint32_t most = ListsFor(options, filter);
   const Goal goal = GoalOf(filter, options, most);
   Tell(filter, most, counters);
-  if (!Begin(task, options, goal, ScoringIsCheaper(filter, most), state)) return Status::Ok();
+  const PlanTimer timer(timings_.get());
+  const bool scored = ScoringIsCheaper(filter, most);
+  if (!Begin(task, options, goal, scored, state)) {
+    if (scored) timer.End(SearchPlan::kScoreMatches, PlainCostsOf(filter, most).score_matches);
+    return Status::Ok();
+  }
   for (size_t i = 0; i < buffers.probes.size(); ++i) {
     if (i + 1 < buffers.probes.size()) PrefetchList(buffers.probes[i + 1].list);
     ScanList(task, buffers.probes[i], state);
   }
   LookCloser(task, state);
   ScoreCandidates(task, state);
-  return ProbeFrom(task, options, goal, true, state);
+  QUIVER_RETURN_IF_ERROR(ProbeFrom(task, options, goal, true, state));
+  timer.End(SearchPlan::kProbe, PlainCostsOf(filter, most).probe);
+  return Status::Ok();
 }
 
 /// Works through scratch.batch, all queries of a list one after another, so that its codes are read once. The nearest

@@ -18,6 +18,7 @@
 #include "index/internal/graph_stream.h"
 #include "index/internal/huge_array.h"
 #include "index/internal/index_scratch.h"
+#include "index/internal/plan_timings.h"
 
 namespace quiver::index {
 namespace {
@@ -74,6 +75,8 @@ class GraphIndex final : public VectorIndex {
   mutable GraphHead head_;
   mutable std::span<const uint32_t> level_sizes_, row_offset_, rows_, strays_, zeros_, starts_;
   mutable std::span<const GraphCurvePoint> curve_;
+
+  mutable PlanTimings timings_{PlanTimings::Family::kGraph};
 };
 
 Status GraphIndex::Open() {
@@ -261,7 +264,8 @@ GraphContents GraphIndex::Contents() const {
           .zeros = zeros_,
           .curve = curve_,
           .row_count = file_.row_count(),
-          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim))};
+          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
+          .timings = &timings_};
 }
 
 Status GraphIndex::CheckFits(const FlatQueries& queries, const ColumnView& vectors) const {

@@ -36,7 +36,7 @@ double GraphPlanner::Distances(double ef) const {
   return std::min(static_cast<double>(curve.back().distances) * ef / curve.back().ef, shape_.vertices);
 }
 
-double GraphPlanner::Cost(SearchPlan plan, const GraphFilter& filter) const {
+double GraphPlanner::PlainCost(SearchPlan plan, const GraphFilter& filter) const {
   const double words = filter.all ? 0 : shape_.rows / 64 * kWord;
   const double score = kScore + kScoreByte * shape_.row_bytes;
   const double refine = static_cast<double>(RefineCount(k_)) * score;

@@ -9,7 +9,7 @@
 //
 // Costs are in nanoseconds of one core. The constants come from `./dev bench filtered` on data E (200,000 x 384) and H
 // (100,000 x 768), AVX2 on Zen 3; only their ratios matter, which move little between processors, since all of these
-// plans wait for memory.
+// plans wait for memory. What searches have taken on this machine corrects them (plan_timings.h).
 // Thread rule: immutable.
 #pragma once
 
@@ -21,6 +21,7 @@
 #include <span>
 
 #include "index/internal/graph_layout.h"
+#include "index/internal/plan_timings.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
@@ -49,12 +50,17 @@ inline size_t RefineCount(size_t k) { return static_cast<size_t>(1.5 * static_ca
 
 class GraphPlanner {
  public:
-  /// `ef`: the room of an unfiltered walk.
-  GraphPlanner(const GraphShape& shape, size_t k, size_t ef) : shape_(shape), k_(k), ef_(ef) {}
+  /// `ef`: the room of an unfiltered walk. `timings` may be nullptr and must outlive it.
+  GraphPlanner(const GraphShape& shape, size_t k, size_t ef, const PlanTimings* timings = nullptr)
+      : shape_(shape), k_(k), ef_(ef), timings_(timings) {}
 
   [[nodiscard]] SearchPlan Choose(const GraphFilter& filter) const;
-  /// The cost of a plan.
-  [[nodiscard]] double Cost(SearchPlan plan, const GraphFilter& filter) const;
+  /// The cost of a plan, by the constants and by what searches have taken.
+  [[nodiscard]] double Cost(SearchPlan plan, const GraphFilter& filter) const {
+    return Factor(plan) * PlainCost(plan, filter);
+  }
+  /// By the constants alone.
+  [[nodiscard]] double PlainCost(SearchPlan plan, const GraphFilter& filter) const;
 
   /// Rows that match, nearest first, that a walk must have beyond doubt before it ends: the k wanted and a margin for
   /// what it overlooks, which shrinks with the share, since the walk then reaches further beyond them anyway.
@@ -68,8 +74,9 @@ class GraphPlanner {
   }
   /// Distances that a walk may compute before a scan would have been as cheap.
   [[nodiscard]] size_t WalkBudget(const GraphFilter& filter) const {
+    const double distance = Factor(SearchPlan::kWalk) * WalkDistance();
     return static_cast<size_t>(
-        std::max(Cost(SearchPlan::kScanCodes, filter) / WalkDistance(), Distances(static_cast<double>(ef_))));
+        std::max(Cost(SearchPlan::kScanCodes, filter) / distance, Distances(static_cast<double>(ef_))));
   }
   /// A walk through rows begins with what a plain one has met when it is sure of so many rows that match.
   static constexpr size_t kThroughSeeds = 3;
@@ -88,9 +95,12 @@ class GraphPlanner {
     return shape_.sketch_bytes > 0 ? 4 + 0.14 * shape_.sketch_bytes : 5 + 0.065 * shape_.coarse_bytes;
   }
 
+  [[nodiscard]] double Factor(SearchPlan plan) const { return timings_ == nullptr ? 1 : timings_->Factor(plan); }
+
   GraphShape shape_;
   size_t k_;
   size_t ef_;
+  const PlanTimings* timings_;
 };
 
 }  // namespace quiver::index

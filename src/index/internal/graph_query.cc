@@ -260,7 +260,9 @@ Status GraphSearch::Run() {
   const uint64_t matching = filter.bits != nullptr ? filter.count : graph_.row_count;
   if (matching == 0 || options.k == 0) return Status::Ok();
   const size_t ef = graph_.EfFor(options);
-  const GraphPlanner planner(graph_.Shape(), options.k, ef);
+  const GraphPlanner planner(graph_.Shape(), options.k, ef, graph_.timings);
+  const PlanTimer timer(graph_.timings);
+  const uint64_t changes = counters.changed_plans;
   const auto matches = static_cast<double>(matching);
   const GraphFilter kept{filter.bits == nullptr, matches, std::min(1.0, matches / graph_.row_count)};
   // So few that codes would save nothing are scored whatever the plan.
@@ -280,7 +282,15 @@ Status GraphSearch::Run() {
     }
     counters.reasons->ef = static_cast<uint32_t>(ef);
   }
-  if (plan == SearchPlan::kScoreMatches) return ScanExactly();
+  const auto end = [&] {
+    // What a change of plan took is not the cost of either.
+    if (counters.changed_plans == changes) timer.End(plan, planner.PlainCost(plan, kept));
+    return Status::Ok();
+  };
+  if (plan == SearchPlan::kScoreMatches) {
+    QUIVER_RETURN_IF_ERROR(ScanExactly());
+    return end();
+  }
 
   if (plan == SearchPlan::kScanCodes) {
     QUIVER_RETURN_IF_ERROR(ScanCodes());
@@ -296,7 +306,7 @@ Status GraphSearch::Run() {
     QUIVER_RETURN_IF_ERROR(ScanCodes());
   }
   OfferRest();
-  return Status::Ok();
+  return end();
 }
 
 }  // namespace quiver::index

@@ -31,7 +31,8 @@ struct GraphContents {
   std::span<const uint32_t> strays, zeros;   ///< rows that are no vertices
   std::span<const GraphCurvePoint> curve{};  ///< empty: not measured
   uint32_t row_count = 0;
-  double row_bytes = 0;  ///< of a raw vector
+  double row_bytes = 0;            ///< of a raw vector
+  PlanTimings* timings = nullptr;  ///< of searches of this graph; nullptr: none are taken
 
   /// What costs depend on.
   [[nodiscard]] GraphShape Shape() const;

@@ -19,6 +19,7 @@
 #include "index/internal/index_file.h"
 #include "index/internal/lists_layout.h"
 #include "index/internal/lists_scratch.h"
+#include "index/internal/plan_timings.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
@@ -96,6 +97,7 @@ class Lists final : public VectorIndex {
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
   [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
   [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  [[nodiscard]] ListsCosts PlainCostsOf(const RowFilter& filter, uint32_t nprobe) const;
   [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
   void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
   [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
@@ -138,6 +140,7 @@ class Lists final : public VectorIndex {
     std::optional<codec::PqCodebook> book;  ///< of product codes, where the status is good
   };
   std::unique_ptr<Verdict> verdict_ = std::make_unique<Verdict>();
+  std::unique_ptr<PlanTimings> timings_ = std::make_unique<PlanTimings>(PlanTimings::Family::kLists);
 };
 
 }  // namespace quiver::index
