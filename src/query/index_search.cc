@@ -260,6 +260,7 @@ void JoinMasks(SegmentPlan& chosen) {
   for (size_t i = 0; i < chosen.linked_mask.size(); ++i) chosen.mask[i] |= chosen.linked_mask[i];
   chosen.rows += chosen.linked_rows;
   chosen.linked_mask.clear();
+  chosen.linked_rows = 0;
 }
 
 /// Chooses for one growing segment, as PlanSegment.
