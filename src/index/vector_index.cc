@@ -1,5 +1,7 @@
 #include "index/vector_index.h"
 
+#include <algorithm>
+
 #include "index/internal/coded_stream.h"
 #include "index/internal/graph.h"
 #include "index/internal/index_file.h"
@@ -40,6 +42,11 @@ Result<std::unique_ptr<HitStream>> VectorIndex::OpenStream(const FlatQueries& qu
                                                            const ColumnView& vectors, const RowFilter& filter,
                                                            const StreamOptions& options, uint64_t first_row) const {
   return OpenScoringStream({queries, query, vectors, filter, options, first_row});
+}
+
+uint64_t VectorIndex::rows_to_score(size_t k) const {
+  constexpr uint64_t kFew = 2000;
+  return std::max<uint64_t>(kFew, 2 * k);
 }
 
 Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors,

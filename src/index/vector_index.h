@@ -191,6 +191,9 @@ class VectorIndex {
                                                         const StreamOptions& options, uint64_t first_row) const;
   /// Whether codes bound scores, so that exact streams do less than to score all rows.
   [[nodiscard]] virtual bool bounds_scores() const { return false; }
+  /// Up to so many rows that match, scattered over the segment, are scored in less time than the best k of them are
+  /// found through the index.
+  [[nodiscard]] virtual uint64_t rows_to_score(size_t k) const;
 };
 
 /// Builds the index file of a column (all rows of a sealed segment; null rows are left out). The bytes are what

@@ -21,8 +21,10 @@ using index::TopK;
 using segment::kPageRows;
 using segment::kPageWords;
 
-/// So few rows are always scored directly: no index is faster.
+/// So few rows are listed where indexes tell of them, and scored directly unless the index does better.
 constexpr uint64_t kAlwaysScan = 2000;
+/// Rows are scattered when they are one of so many between the first and the last.
+constexpr uint64_t kScatter = 8;
 /// Pages of a mask made as one piece.
 constexpr uint32_t kPagesPerMaskPiece = 32;
 /// What a search aims at that says neither how hard to search nor how well.
@@ -85,6 +87,25 @@ Status FindMatches(const SearchRequest& request, size_t segment_index, size_t ke
   }
   plan.rows = rows;
   return first_error;
+}
+
+/// Whether the rows of a plan, of which there are few, are better scored one by one than asked of the index.
+bool ScoringIsCheaper(const SearchRequest& request, const index::VectorIndex& index, size_t keep,
+                      const SegmentPlan& plan) {
+  if (!ScanIsCheaper(plan.rows, keep)) return false;
+  if (request.index->exact || plan.rows <= index.rows_to_score(keep)) return true;
+  // Rows that lie together are read in one go.
+  if (!plan.is_listed) return false;
+  return plan.listed.back() - plan.listed.front() < kScatter * plan.rows;
+}
+
+/// Makes a mask of listed rows.
+void MaskListed(uint32_t pages, SegmentPlan& plan) {
+  plan.mask.assign(size_t{pages} * kPageWords, 0);
+  for (const uint32_t row : plan.listed) plan.mask[row / 64] |= uint64_t{1} << (row % 64);
+  plan.masked = true;
+  plan.is_listed = false;
+  plan.listed.clear();
 }
 
 /// Asks the graph of a growing segment.
@@ -310,7 +331,8 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
     }
   } else {
     QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, keep, parallel, chosen));
-    if (ScanIsCheaper(chosen.rows, keep)) return "few rows match";
+    if (ScoringIsCheaper(request, index->index(), keep, chosen)) return "few rows match";
+    if (chosen.is_listed) MaskListed(segment.page_count(), chosen);
   }
   chosen.index = std::move(index);
   return nullptr;

@@ -51,7 +51,7 @@ struct IndexPlan {
   [[nodiscard]] bool any() const;
 };
 
-/// Returns whether so few rows are better scored directly than through any index, when `keep` of them are wanted.
+/// Returns whether so few rows may be better scored directly than through an index, when `keep` of them are wanted.
 bool ScanIsCheaper(uint64_t matches, size_t keep);
 
 /// What an index is asked for `keep` hits, before what was measured of it (SegmentIndex::Tuned) is put in.

@@ -45,6 +45,7 @@ class GraphIndex final : public VectorIndex {
                                                 const RowFilter& filter, const StreamOptions& options,
                                                 uint64_t first_row) const override;
   [[nodiscard]] bool bounds_scores() const override { return true; }
+  [[nodiscard]] uint64_t rows_to_score(size_t k) const override;
 
  private:
   [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
@@ -253,6 +254,21 @@ class ColumnScorer final : public RowScorer {
   size_t query_;
   const ColumnView& vectors_;
 };
+
+/// By what the head tells: the rest may wait for its first search.
+uint64_t GraphIndex::rows_to_score(size_t k) const {
+  const size_t dim = head_.padded_dim;
+  const GraphShape shape{
+      .rows = static_cast<double>(file_.row_count()),
+      .vertices = static_cast<double>(head_.vertices),
+      .degree = static_cast<double>(head_.degree),
+      .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
+      .coarse_bytes = static_cast<double>(binary() ? recipe_.dim / 8 : static_cast<int64_t>(dim) / 2),
+      .sketch_bytes =
+          static_cast<double>(!binary() && GraphSketches::Useful(dim) ? GraphSketches::RowBytes(dim) : size_t{0}),
+      .curve = {}};
+  return GraphPlanner(shape, k, k, &timings_).RowsToScore();
+}
 
 GraphContents GraphIndex::Contents() const {
   return {.view = view_,

@@ -10,6 +10,10 @@ constexpr double kScore = 60;
 constexpr double kScoreByte = 0.06;
 /// A word of the filter that is looked at.
 constexpr double kWord = 0.7;
+/// A word of a mask that is made of rows which are known.
+constexpr double kMakeWord = 1;
+/// More rows than these are left to the plans, whatever they cost.
+constexpr double kMostToScore = 2000;
 /// Of a walk through rows: a look at a vertex that may be seen already, or not match; and a row of links behind.
 constexpr double kLook = 1.5;
 constexpr double kLinkRow = 40;
@@ -63,6 +67,15 @@ double GraphPlanner::PlainCost(SearchPlan plan, const GraphFilter& filter) const
     case SearchPlan::kPostings: break;
   }
   return std::numeric_limits<double>::infinity();
+}
+
+uint64_t GraphPlanner::RowsToScore() const {
+  const GraphFilter none{.all = false, .matches = 0, .share = 0};
+  const double start = Cost(SearchPlan::kScanCodes, none) + shape_.rows / 64 * kMakeWord;
+  const double score = Factor(SearchPlan::kScoreMatches) * (kScore + kScoreByte * shape_.row_bytes);
+  const double more = score - Factor(SearchPlan::kScanCodes) * ScanDistance();
+  const double rows = more > 0 ? start / more : kMostToScore;
+  return std::max<uint64_t>(2 * k_, static_cast<uint64_t>(std::min(rows, kMostToScore)));
 }
 
 SearchPlan GraphPlanner::Choose(const GraphFilter& filter) const {

@@ -62,6 +62,10 @@ class GraphPlanner {
   /// By the constants alone.
   [[nodiscard]] double PlainCost(SearchPlan plan, const GraphFilter& filter) const;
 
+  /// Up to so many rows that match, scattered over the segment, cost less to score than to mark in a mask and scan by
+  /// codes.
+  [[nodiscard]] uint64_t RowsToScore() const;
+
   /// Rows that match, nearest first, that a walk must have beyond doubt before it ends: the k wanted and a margin for
   /// what it overlooks, which shrinks with the share, since the walk then reaches further beyond them anyway.
   [[nodiscard]] size_t WalkWanted(double share) const {

@@ -8,7 +8,6 @@
 namespace quiver::index {
 namespace {
 
-constexpr size_t kLine = 64;
 /// The largest query code and the largest value of a plane: codes reach 127, values 15 - kZero.
 constexpr float kStep = 127 / SketchQuery::kZero;
 
@@ -34,7 +33,7 @@ uint64_t TopBits(uint64_t bytes) {
 }  // namespace
 
 GraphSketches::GraphSketches(const WalkPoints& points, uint32_t vertices)
-    : dim_(points.dim), stride_((sizeof(Factors) + dim_ / 8 + kLine - 1) / kLine * kLine) {
+    : dim_(points.dim), stride_(RowBytes(dim_)) {
   rows_ = HugeArray<std::byte>(size_t{vertices} * stride_);
   double norms = 0;
   for (size_t v = 0; v < vertices; ++v) {

@@ -38,6 +38,8 @@ class GraphSketches {
 
   /// Whether they are worth having: below, a coarse code is hardly longer.
   static bool Useful(size_t dim) { return dim >= kLeastDim; }
+  /// Bytes of a row, in whole lines.
+  static size_t RowBytes(size_t dim) { return (sizeof(Factors) + dim / 8 + kLine - 1) / kLine * kLine; }
   [[nodiscard]] bool empty() const { return rows_.size() == 0; }
   [[nodiscard]] size_t memory_bytes() const { return rows_.memory_bytes(); }
   [[nodiscard]] size_t row_bytes() const { return stride_; }
@@ -49,6 +51,7 @@ class GraphSketches {
 
  private:
   static constexpr size_t kLeastDim = 192;
+  static constexpr size_t kLine = 64;
   /// Before the bits of each row.
   struct Factors {
     float scale = 0;  ///< |x|^2 / <s, x>
