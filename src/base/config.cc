@@ -90,6 +90,8 @@ constexpr std::array kOptions{
            "segments with fewer rows get no vector index and are scanned, exactly", 1, 1'000'000'000},
     Option{"index.growing_graphs", OptionKind::kBool, &Config::growing_graphs,
            "graphs are made over rows that are not sealed yet, in the background; off: such rows are scanned"},
+    Option{"index.key_indexes", OptionKind::kBool, &Config::key_indexes,
+           "partition keys with many rows in a segment get vector indexes of their own; off: those there are removed"},
     Option{"wal.max_bytes", OptionKind::kBytes, &Config::max_log_bytes,
            "size of the write-ahead log at which the oldest rows are sealed so that it can be cut", 1 << 20, kNoLimit},
     Option{"storage.serve_damaged", OptionKind::kBool, &Config::serve_damaged,

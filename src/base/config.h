@@ -52,6 +52,7 @@ struct Config {
   int64_t index_build_threads = 0;  ///< of one index build; 0 = half of the cores
   int64_t index_min_rows = 4096;    ///< segments with fewer rows are scanned
   bool growing_graphs = true;       ///< index.growing_graphs
+  bool key_indexes = true;          ///< index.key_indexes
   bool serve_damaged = false;       ///< storage.serve_damaged
   bool auto_load = false;           ///< compat.auto_load
   int64_t shutdown_grace_ms = 30'000;

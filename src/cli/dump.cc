@@ -15,6 +15,7 @@
 
 #include "engine/log_record.h"
 #include "expr/value_statistics.h"
+#include "index/key_index_file.h"
 #include "index/scalar_index.h"
 #include "index/scalar_layout.h"
 #include "index/tuning.h"
@@ -322,6 +323,29 @@ const char* CodecName(index::IndexCodec codec) {
   return number < kCodecs.size() ? kCodecs[number] : "unknown";
 }
 
+/// What a vector index file tells of itself.
+Status DescribeVectorIndex(Tree& tree, std::string_view bytes, const std::string& path) {
+  QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
+  const index::IndexRecipe& recipe = opened->recipe();
+  tree.Text("structure", StructureName(recipe.structure));
+  tree.Text("codec", CodecName(recipe.codec));
+  tree.Text("type", DataTypeName(recipe.type));
+  tree.Number("dim", recipe.dim);
+  tree.Text("metric", MetricTypeName(recipe.metric));
+  tree.Count("rows", opened->row_count());
+  if (recipe.structure == index::IndexStructure::kGraph) {
+    tree.Count("degree", recipe.degree);
+    tree.Count("ef_construction", recipe.ef_construction);
+  } else if (recipe.structure == index::IndexStructure::kLists) {
+    tree.Count("nlist", recipe.nlist);
+    const bool pq = recipe.codec == index::IndexCodec::kPq;
+    if (pq) tree.Count("quantizers", recipe.quantizers);
+    if (pq || recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
+  }
+  tree.Count("bytes", bytes.size());
+  return Status::Ok();
+}
+
 Status DumpIndex(Tree& tree, const std::string& path) {
   QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
   const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
@@ -355,25 +379,29 @@ Status DumpIndex(Tree& tree, const std::string& path) {
     tree.Close();
     return Status::Ok();
   }
-  QUIVER_ASSIGN_OR_RETURN(const auto opened, index::OpenVectorIndex(bytes, path));
-  const index::IndexRecipe& recipe = opened->recipe();
   tree.Text("kind", "vector index file");
-  tree.Text("structure", StructureName(recipe.structure));
-  tree.Text("codec", CodecName(recipe.codec));
-  tree.Text("type", DataTypeName(recipe.type));
-  tree.Number("dim", recipe.dim);
-  tree.Text("metric", MetricTypeName(recipe.metric));
-  tree.Count("rows", opened->row_count());
-  if (recipe.structure == index::IndexStructure::kGraph) {
-    tree.Count("degree", recipe.degree);
-    tree.Count("ef_construction", recipe.ef_construction);
-  } else if (recipe.structure == index::IndexStructure::kLists) {
-    tree.Count("nlist", recipe.nlist);
-    const bool pq = recipe.codec == index::IndexCodec::kPq;
-    if (pq) tree.Count("quantizers", recipe.quantizers);
-    if (pq || recipe.codec == index::IndexCodec::kRabitq) tree.Count("code_bits", recipe.code_bits);
-  }
+  return DescribeVectorIndex(tree, bytes, path);
+}
+
+/// Indexes of single values of the partition key.
+Status DumpKeyIndexes(Tree& tree, const std::string& path) {
+  QUIVER_ASSIGN_OR_RETURN(const auto file, io::PosixFileSystem().Map(path));
+  const std::string_view bytes(reinterpret_cast<const char*>(file->data()), file->size());
+  QUIVER_ASSIGN_OR_RETURN(const index::KeyIndexFile opened, index::OpenKeyIndexFile(bytes, path));
+  QUIVER_RETURN_IF_ERROR(index::CheckKeyIndexFile(bytes, path));
+  tree.Text("kind", "key index file");
+  tree.Count("segment_rows", opened.segment_rows);
+  tree.Number("field", opened.field_id);
   tree.Count("bytes", bytes.size());
+  tree.OpenList("indexes");
+  for (const index::KeyRun& run : opened.runs) {
+    tree.Open("");
+    tree.Count("first_row", run.first_row);
+    QUIVER_RETURN_IF_ERROR(DescribeVectorIndex(tree, run.index, path));
+    tree.Count("tuning_bytes", run.tuning.size());
+    tree.Close();
+  }
+  tree.Close();
   return Status::Ok();
 }
 
@@ -555,7 +583,7 @@ int Dump(const std::vector<std::string>& arguments) {
     }
     const std::string_view kind(magic.data(), 7);
     if (kind != "QUIVSEG" && kind != "QUIVDLT" && kind != "QUIVLOG" && kind != "QUIVVIX" && kind != "QUIVSIX" &&
-        kind != "QUIVTUN") {
+        kind != "QUIVTUN" && kind != "QUIVKIX") {
       return Fail(fmt::format("not a segment, delta, index, tuning or log file, nor a catalog directory: {}", path));
     }
     Tree tree(json);
@@ -563,6 +591,8 @@ int Dump(const std::vector<std::string>& arguments) {
       status = DumpSegment(tree, path, rows.value_or(0));
     } else if (kind == "QUIVVIX" || kind == "QUIVSIX") {
       status = DumpIndex(tree, path);
+    } else if (kind == "QUIVKIX") {
+      status = DumpKeyIndexes(tree, path);
     } else if (kind == "QUIVTUN") {
       status = DumpTuning(tree, path);
     } else if (kind == "QUIVDLT") {

@@ -65,6 +65,7 @@ engine::EngineOptions EngineOptionsOf(const Config& config) {
   options.index_build_threads = static_cast<size_t>(config.index_build_threads);
   options.index_min_rows = config.index_min_rows;
   options.growing_graphs = config.growing_graphs;
+  options.key_indexes = config.key_indexes;
   options.serve_damaged = config.serve_damaged;
   options.auto_load = config.auto_load;
   options.max_databases = config.max_databases;

@@ -284,7 +284,7 @@ Status Engine::Impl::Compact(CompactorRole& role, Collection& collection, const 
       replaced.push_back(old.object);
       replaced.push_back(old.delta);
       for (const IndexObject& index : old.indexes) {
-        replaced.push_back(index::TuningName(index.object));
+        for (std::string& beside : NamesBeside(index.object)) replaced.push_back(std::move(beside));
         replaced.push_back(index.object);
       }
       transaction.Delete(key);

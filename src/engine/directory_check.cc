@@ -10,6 +10,8 @@
 #include "base/crc32c.h"
 #include "engine/catalog_repair.h"
 #include "engine/engine_impl.h"
+#include "index/key_index_file.h"
+#include "index/tuning.h"
 #include "io/read_only_file_system.h"
 #include "storage/log_repair.h"
 
@@ -273,7 +275,9 @@ class Checker {
         return Status::Ok();
       };
       const Status sound = check();
-      QUIVER_RETURN_IF_ERROR(CheckTuning(entry.object, collection_id, segment_id));
+      for (const std::string& name : NamesBeside(entry.object)) {
+        QUIVER_RETURN_IF_ERROR(CheckBeside(name, collection_id, segment_id));
+      }
       if (sound.ok()) continue;
       DirectoryFault& fault = AddFault({.file = "objects/" + entry.object,
                                         .collection_id = collection_id,
@@ -295,16 +299,20 @@ class Checker {
     return committed.ok() ? meta_->Sync() : committed.status();
   }
 
-  /// Checks what was measured of an index, where it was. The repair takes it away; the server measures anew.
-  Status CheckTuning(const std::string& index_object, int64_t collection_id, int64_t segment_id) {
-    const std::string name = index::TuningName(index_object);
+  /// Checks what stands beside an index, where it does. The repair takes it away; the server makes it anew.
+  Status CheckBeside(const std::string& name, int64_t collection_id, int64_t segment_id) {
     QUIVER_ASSIGN_OR_RETURN(const bool exists, file_system_.Exists(PathOf(name)));
     if (!exists) return Status::Ok();
     referenced_.insert(name);
     const auto check = [&]() -> Status {
       QUIVER_ASSIGN_OR_RETURN(const auto mapped, file_system_.Map(PathOf(name)));
       const std::string_view bytes(reinterpret_cast<const char*>(mapped->data()), mapped->size());
-      QUIVER_RETURN_IF_ERROR(index::IndexTuning::Parse(bytes, name).status());
+      if (name.ends_with(index::KeyIndexFileName(""))) {
+        QUIVER_RETURN_IF_ERROR(index::OpenKeyIndexFile(bytes, name).status());
+        QUIVER_RETURN_IF_ERROR(index::CheckKeyIndexFile(bytes, name));
+      } else {
+        QUIVER_RETURN_IF_ERROR(index::IndexTuning::Parse(bytes, name).status());
+      }
       return mapped->faulted() ? Error(StatusCode::kCorruption, "it cannot be read") : Status::Ok();
     };
     const Status sound = check();
@@ -316,7 +324,7 @@ class Checker {
                                       .what = sound.message()});
     if (!options_.repair) return Status::Ok();
     QUIVER_RETURN_IF_ERROR(Quarantine(name));
-    fault.repair = "moved to quarantine; the server measures the index anew";
+    fault.repair = "moved to quarantine; the server makes it anew from the index and its rows";
     return Status::Ok();
   }
 

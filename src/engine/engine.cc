@@ -210,6 +210,10 @@ EngineStatistics Engine::statistics() const {
         for (const auto& index : sealed->Indexes()) {
           ++statistics.indexes;
           statistics.index_bytes += index->byte_size();
+          const auto parts = index->parts();
+          if (parts == nullptr) continue;
+          statistics.index_parts += parts->size();
+          for (const auto& part : *parts) statistics.index_bytes += part->byte_size();
         }
       }
       for (const auto& growing : collection->growing_segments()) {

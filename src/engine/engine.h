@@ -64,6 +64,8 @@ struct EngineOptions {
   size_t index_build_threads = 0;                    ///< of one index build; 0 = half of the cores
   int64_t index_min_rows = 4096;                     ///< segments with fewer rows are scanned
   bool growing_graphs = true;                        ///< graphs follow the rows of growing segments
+  bool key_indexes = true;                           ///< large values of a partition key get indexes of their own
+  uint32_t key_index_min_rows = 5000;                ///< those with so many rows in a segment
   /// From so many rows on AUTOINDEX tries what serves them best.
   uint64_t index_trial_rows = index::kLeastTrialRows;
   int64_t max_databases = 64;
@@ -206,6 +208,7 @@ struct EngineStatistics {
   uint64_t fenced_segments = 0;                           ///< damaged: their rows are not served
   uint64_t indexes = 0;                                   ///< built indexes in use, one per segment and field
   uint64_t index_bytes = 0;                               ///< their mapped files
+  uint64_t index_parts = 0;                               ///< indexes of single values of partition keys
   uint64_t index_builds = 0;
   uint64_t growing_index_builds = 0;  ///< of blocks of growing segments
   uint64_t index_build_failures = 0;

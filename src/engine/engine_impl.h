@@ -56,6 +56,12 @@ struct IndexObject {
   uint32_t crc = 0;
 };
 
+/// Threads of one index build.
+size_t BuildThreads(const EngineOptions& options);
+
+/// The names of what may stand beside an index object. No manifest names it, and it goes with the index.
+std::vector<std::string> NamesBeside(const std::string& index_object);
+
 /// A sealed segment's entry in the MetaStore.
 struct SegmentManifest {
   std::string object;
@@ -387,8 +393,22 @@ class Engine::Impl {
                                            const std::shared_ptr<segment::SealedSegment>& merged);
   Result<std::shared_ptr<const segment::SegmentIndex>> OpenIndex(int64_t collection_id, const IndexObject& entry,
                                                                  uint32_t rows);
-  /// Removes an index object and its tuning.
+  /// Removes an index object and what stands beside it.
   void RemoveIndexObject(const std::string& name);
+
+  // key_index.cc
+  /// Whether an index of the segment may have parts, one for each large value of the partition key.
+  [[nodiscard]] bool MayHaveParts(const segment::SealedSegment& sealed, const segment::SegmentIndex& index) const;
+  /// Gives an index the parts that were built before. False where they are missing or damaged: they wait for the
+  /// indexer.
+  bool LoadParts(int64_t collection_id, const segment::SegmentIndex& index);
+  /// Builds and measures the parts of an index, writes them beside it and gives them to readers. Errors: kCancelled,
+  /// kMemoryLimit, of building and writing.
+  Status BuildParts(int64_t collection_id, const segment::SealedSegment& sealed, const segment::SegmentIndex& index,
+                    const std::function<bool()>& cancelled);
+  /// Builds the parts of one index of the collection that lacks them, or sets `next` to when that is tried again.
+  /// Returns whether there was one.
+  bool BuildPartsNext(const Collection& collection, std::chrono::steady_clock::time_point& next);
 
   // growing_index.cc
   /// Looks at one collection: takes away indexes that are not wanted any more, then indexes some blocks.
@@ -517,6 +537,8 @@ class Engine::Impl {
   std::map<std::tuple<int64_t, int64_t, int64_t>, IndexTrouble> index_trouble_;  ///< by collection, segment, index
   std::set<int64_t> unserved_indexes_;  ///< no structure serves their recipe: they stay recorded and exact
   std::set<std::string> untuned_;       ///< indexer only: index objects that cannot be measured
+  /// Indexer only: when the parts of an index object, whose building failed, are tried again.
+  std::map<std::string, std::chrono::steady_clock::time_point> parts_retry_;
 
   // Sequencer only.
   Timestamp last_timestamp_ = 0;

@@ -34,12 +34,12 @@ constexpr int kFailuresTold = 3;
 /// While memory is scarce, how long until another look.
 constexpr std::chrono::seconds kMemoryWait{1};
 
+}  // namespace
+
 size_t BuildThreads(const EngineOptions& options) {
   if (options.index_build_threads != 0) return options.index_build_threads;
   return std::max<size_t>(1, AvailableCores() / 2);
 }
-
-}  // namespace
 
 const IndexInfo* FindIndexById(const CollectionInfo& info, int64_t index_id) {
   const auto found = std::find_if(info.indexes.begin(), info.indexes.end(),
@@ -100,11 +100,12 @@ Result<std::shared_ptr<const segment::SegmentIndex>> Engine::Impl::OpenIndex(int
       segment::SegmentIndex::Open({entry.index_id, entry.field_id, entry.object}, std::move(mapped), rows, budget,
                                   [queue = index_queue, collection_id] { queue->Request(collection_id); }));
   LoadTuning(*index, rows);
+  LoadParts(collection_id, *index);
   return reclaimer.Guard(std::move(index));
 }
 
 void Engine::Impl::RemoveIndexObject(const std::string& name) {
-  RemoveObject(index::TuningName(name));
+  for (const std::string& beside : NamesBeside(name)) RemoveObject(beside);
   RemoveObject(name);
 }
 
@@ -277,14 +278,22 @@ std::vector<IndexObject> Engine::Impl::BuildBeforeSwap(const Collection& collect
   for (const IndexInfo& index : info->indexes) {
     const std::optional<SegmentRecipe> recipe = WantedRecipe(*info, index);
     if (!recipe || !LacksIndex(*merged, index)) continue;
-    const auto built = BuildIndex(collection, {merged, index, *recipe}, [&] {
+    const auto cancelled = [&] {
       return compactor_stop_ || collection.dropped || FindIndexById(*collection.info(), index.id) == nullptr;
-    });
+    };
+    const auto built = BuildIndex(collection, {merged, index, *recipe}, cancelled);
     if (!built.ok()) {
       if (built.status().code() == StatusCode::kCancelled) continue;
       QUIVER_LOG(warn, "segment {} is served without index {} at first: {}", merged->id(), index.name,
                  built.status().ToString());
       continue;  // the indexer tries again
+    }
+    if (MayHaveParts(*merged, *built->index)) {
+      const Status parts = BuildParts(collection.id(), *merged, *built->index, cancelled);
+      if (!parts.ok() && parts.code() != StatusCode::kCancelled) {
+        QUIVER_LOG(warn, "segment {} is served without indexes of single keys at first: {}", merged->id(),
+                   parts.ToString());
+      }
     }
     merged->AttachIndex(built->index);
     entries.push_back(built->entry);
@@ -302,7 +311,7 @@ void Engine::Impl::TendIndexes(const std::shared_ptr<Collection>& collection) {
   Clock::time_point next;
   const std::optional<IndexTask> task = NextIndex(*collection, next);
   if (!task) {
-    if (TuneNext(*collection)) return index_queue->Request(collection->id());
+    if (BuildPartsNext(*collection, next) || TuneNext(*collection)) return index_queue->Request(collection->id());
     if (next != Clock::time_point::max()) index_queue->Request(collection->id(), next - Clock::now());
     return;
   }

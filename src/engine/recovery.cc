@@ -250,7 +250,7 @@ Status Engine::Impl::LoadSegments(Collection& collection, ReferencedObjects& ref
     });
     for (const IndexObject& entry : indexes) {
       referenced.names.push_back(entry.object);
-      referenced.names.push_back(index::TuningName(entry.object));
+      for (std::string& beside : NamesBeside(entry.object)) referenced.names.push_back(std::move(beside));
     }
     const auto opened = OpenSegment(collection, segment_id, *manifest, file);
     QUIVER_ASSIGN_OR_RETURN(const std::optional<std::string> missed, meta->Get(FenceKey(collection.id(), segment_id)));

@@ -147,6 +147,8 @@ Registrations RegisterEngineMetrics(metrics::Registry& registry, const engine::E
           [](const Stats& s) { return s.fenced_segments; });
   add.Add(CallbackKind::kGauge, "quiver_indexes", "Built indexes in use, one per segment and index.",
           [](const Stats& s) { return s.indexes; });
+  add.Add(CallbackKind::kGauge, "quiver_key_indexes", "Indexes of single partition keys in use, beside those.",
+          [](const Stats& s) { return s.index_parts; });
   add.Add(CallbackKind::kGauge, "quiver_index_mapped_bytes", "Mapped files of indexes.",
           [](const Stats& s) { return s.index_bytes; });
   add.Add(CallbackKind::kCounter, "quiver_index_builds_total", "Indexes built over a segment.",

@@ -237,6 +237,7 @@ void WriteSearch(JsonWriter& json, const engine::CollectionInfo& info, const Seg
     Text(json, "index", known->name);
     Text(json, "index_type", known->index_type);
   }
+  if (one.part_rows > 0) Number(json, "rows_of_key_index", one.part_rows);
   if (one.linked > 0) {
     Number(json, "linked_rows", one.linked);
     Number(json, "distances_of_other_rows", one.distances.load());

@@ -73,6 +73,7 @@ struct SegmentExplanation {
 
   // The search.
   int64_t index_id = 0;                 ///< of the vector index that was asked; 0: the vectors were scanned
+  uint32_t part_rows = 0;               ///< of the index of one key that was asked in place of that; 0: none
   std::string why;                      ///< it was scanned, or not looked at
   std::atomic<uint64_t> distances = 0;  ///< vectors scored by the scan
   std::atomic<uint64_t> search_nanoseconds = 0;

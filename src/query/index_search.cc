@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "base/thread_pool.h"
+#include "query/explanation.h"
+#include "query/key_rows.h"
 #include "query/match.h"
 #include "segment/segment.h"
 
@@ -53,16 +55,32 @@ Status ListMatches(const SearchRequest& request, const SegmentFilter& filter, Se
   return Status::Ok();
 }
 
-/// Works out which rows of a segment are visible and match, for a search that keeps so many.
-Status FindMatches(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
-                   SegmentPlan& plan) {
+/// Moves a mask so that its bit `first` becomes the first of `rows` bits.
+void CutMask(std::vector<uint64_t>& mask, uint32_t first, uint32_t rows) {
+  const size_t words = (rows + 63) / 64;
+  const uint32_t shift = first % 64;
+  for (size_t i = 0; i < words; ++i) {
+    const size_t from = first / 64 + i;
+    uint64_t word = mask[from] >> shift;
+    if (shift != 0 && from + 1 < mask.size()) word |= mask[from + 1] << (64 - shift);
+    mask[i] = word;
+  }
+  mask.resize(words);
+  if (rows % 64 != 0) mask.back() &= (uint64_t{1} << (rows % 64)) - 1;
+}
+
+/// Works out which rows of a segment are visible and match, for a search that keeps so many. All of them lie in
+/// `range`; the mask begins with its first row.
+Status FindMatches(const SearchRequest& request, size_t segment_index, storage::RowRange range, size_t keep,
+                   ThreadPool* parallel, SegmentPlan& plan) {
   const segment::Segment& segment = *request.view.segments[segment_index];
   const SegmentFilter filter(request.view, segment_index, request.filter.get(),
                              PartOf(request.explanation, segment_index));
   if (const auto most = filter.MostMatches(); most && ScanIsCheaper(*most, keep)) {
     return ListMatches(request, filter, plan);
   }
-  const uint32_t pages = segment.page_count();
+  const uint32_t first_page = range.first_row / kPageRows;
+  const uint32_t pages = (range.first_row + range.rows + kPageRows - 1) / kPageRows - first_page;
   plan.mask.assign(size_t{pages} * kPageWords, 0);
   plan.masked = true;
   std::mutex mutex;
@@ -70,12 +88,13 @@ Status FindMatches(const SearchRequest& request, size_t segment_index, size_t ke
   uint64_t rows = 0;
   const auto fill = [&](size_t begin, size_t end) {
     uint64_t found = 0;
-    Status status = VisitMatches(filter, static_cast<uint32_t>(begin), static_cast<uint32_t>(end), request.cancelled,
-                                 [&](uint32_t page, const uint64_t* mask, uint32_t count) {
-                                   std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page} * kPageWords);
-                                   found += count;
-                                   return Status::Ok();
-                                 });
+    const auto copy = [&](uint32_t page, const uint64_t* mask, uint32_t count) {
+      std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page - first_page} * kPageWords);
+      found += count;
+      return Status::Ok();
+    };
+    Status status = VisitMatches(filter, first_page + static_cast<uint32_t>(begin),
+                                 first_page + static_cast<uint32_t>(end), request.cancelled, copy);
     const std::lock_guard lock(mutex);
     if (!status.ok() && first_error.ok()) first_error = std::move(status);
     rows += found;
@@ -86,6 +105,7 @@ Status FindMatches(const SearchRequest& request, size_t segment_index, size_t ke
     parallel->ParallelFor(pages, kPagesPerMaskPiece, fill);
   }
   plan.rows = rows;
+  if (segment.sealed() && range.rows < segment.row_count()) CutMask(plan.mask, range.first_row % kPageRows, range.rows);
   return first_error;
 }
 
@@ -142,7 +162,8 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
     return true;
   }
   const segment::Segment& segment = *request.view.segments[segment_index];
-  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request.field_id, 0, segment.row_count()));
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
+                          segment.View(request.field_id, plan.index->first_row(), plan.index->row_count()));
   if (!vectors.present()) return true;
   thread_local index::IndexScratch scratch;
   index::IndexCounters counters;
@@ -154,8 +175,8 @@ Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const
   Status status;
   {
     const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-    status = plan.index->index().SearchBatch(queries, vectors, filter, options, RowId(segment_index, 0), results,
-                                             scratch, counters);
+    status = plan.index->index().SearchBatch(queries, vectors, filter, options,
+                                             RowId(segment_index, plan.index->first_row()), results, scratch, counters);
   }
   if (explained != nullptr) {
     const std::lock_guard lock(explained->mutex);
@@ -235,6 +256,14 @@ Status ForSegments(uint64_t rows, size_t count, ThreadPool* parallel, const std:
 
 }  // namespace
 
+void SegmentPlan::DropIndex() {
+  if (index->is_part()) {
+    masked = false;
+    mask.clear();
+  }
+  index = nullptr;
+}
+
 bool IndexPlan::any() const {
   return std::any_of(segments.begin(), segments.end(), [](const SegmentPlan& plan) { return plan.indexed(); });
 }
@@ -301,7 +330,7 @@ Result<const char*> PlanGrowing(const SearchRequest& request, size_t segment_ind
     // The scan counts whole pages.
     if (explained != nullptr) explained->matches = chosen.linked / kPageRows * kPageRows;
   } else {
-    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, keep, parallel, chosen));
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, {0, segment.row_count()}, keep, parallel, chosen));
     if (chosen.is_listed) return "few rows match";
     SplitMask(chosen);
     if (ScanIsCheaper(chosen.linked_rows, keep)) {
@@ -311,6 +340,56 @@ Result<const char*> PlanGrowing(const SearchRequest& request, size_t segment_ind
     if (chosen.linked_rows == chosen.linked) chosen.linked_mask.clear();
   }
   chosen.growing = std::move(growing);
+  return nullptr;
+}
+
+/// The part of an index that holds all rows that match, since the filter names one value of the partition key;
+/// `all_match` where it asks for nothing else. nullptr where there is none.
+std::shared_ptr<const segment::SegmentIndex> FindPart(const SearchRequest& request, const segment::Segment& segment,
+                                                      const segment::SegmentIndex& index, bool& all_match) {
+  if (Unfiltered(request)) return nullptr;
+  const auto parts = index.parts();
+  if (parts == nullptr || parts->empty()) return nullptr;
+  const auto keys = FindKeyRows(*request.view.info, segment, *request.filter);
+  // A file that is damaged is found out again by whoever evaluates the filter.
+  if (!keys.ok() || !*keys || (*keys)->runs.size() != 1) return nullptr;
+  const storage::RowRange run = (*keys)->runs.front();
+  auto part = index.FindPart(run.first_row, run.rows);
+  all_match = (*keys)->exact && part != nullptr && part->row_count() == run.rows;
+  return part;
+}
+
+/// Chooses for a segment whose index has a part for the value that the filter names. Searching the part is never dearer
+/// than the whole index under a mask: the same rows match, with fewer or no others between them.
+Result<const char*> PlanPart(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
+                             bool all_match, std::shared_ptr<const segment::SegmentIndex> part, SegmentPlan& chosen) {
+  const storage::RowRange range{part->first_row(), part->row_count()};
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  if (all_match && explained == nullptr &&
+      request.view.segments[segment_index]->AllVisible(VisibilityOf(request.view))) {
+    chosen.rows = range.rows;
+  } else {
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, range, keep, parallel, chosen));
+    if (chosen.is_listed) return "few rows match";
+    if (ScanIsCheaper(chosen.rows, keep)) {
+      chosen.is_listed = true;
+      chosen.listed.reserve(chosen.rows);
+      for (size_t word = 0; word < chosen.mask.size(); ++word) {
+        for (uint64_t bits = chosen.mask[word]; bits != 0; bits &= bits - 1) {
+          chosen.listed.push_back(range.first_row +
+                                  static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(bits))));
+        }
+      }
+    }
+    // No mask is needed where all rows match.
+    if (chosen.is_listed || chosen.rows == range.rows) {
+      chosen.masked = false;
+      chosen.mask.clear();
+    }
+    if (chosen.is_listed) return "few rows match";
+  }
+  if (explained != nullptr) explained->part_rows = range.rows;
+  chosen.index = std::move(part);
   return nullptr;
 }
 
@@ -324,13 +403,17 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
   if (index->index().recipe().metric != request.metric) return "the index has another metric";
   if (request.index->exact && !index->index().bounds_scores()) return "exact hits cost the index more than a scan";
   if (ScanIsCheaper(segment.row_count(), keep)) return "the segment is small";
+  bool all_match = false;
+  if (auto part = FindPart(request, segment, *index, all_match); part != nullptr) {
+    return PlanPart(request, segment_index, keep, parallel, all_match, std::move(part), chosen);
+  }
   if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
     chosen.rows = segment.row_count();
     if (SegmentExplanation* explained = PartOf(request.explanation, segment_index); explained != nullptr) {
       explained->matches = segment.row_count();
     }
   } else {
-    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, keep, parallel, chosen));
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, {0, segment.row_count()}, keep, parallel, chosen));
     if (ScoringIsCheaper(request, index->index(), keep, chosen)) return "few rows match";
     if (chosen.is_listed) MaskListed(segment.page_count(), chosen);
   }
@@ -365,7 +448,7 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
 std::shared_ptr<const IndexPlan> WithoutDamaged(const IndexPlan& plan) {
   auto left = std::make_shared<IndexPlan>(plan);
   for (SegmentPlan& segment : left->segments) {
-    if (segment.index != nullptr && segment.index->damaged()) segment.index = nullptr;
+    if (segment.index != nullptr && segment.index->damaged()) segment.DropIndex();
   }
   return left;
 }
@@ -414,7 +497,7 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
   bool sound = true;
   for (SegmentPlan& segment : plan.segments) {
     if (segment.index == nullptr || !segment.index->damaged()) continue;
-    segment.index = nullptr;
+    segment.DropIndex();
     sound = false;
     if (request.explanation != nullptr) {
       SegmentExplanation& explained =

@@ -25,7 +25,9 @@ namespace quiver::query {
 
 /// How one segment is searched.
 struct SegmentPlan {
-  std::shared_ptr<const segment::SegmentIndex> index;  ///< nullptr: scanned, but for what `growing` has
+  /// nullptr: scanned, but for what `growing` has. A part of the segment's index where it covers all rows that match:
+  /// `mask` and `rows` then speak of its rows only, `mask` counts from the first of them.
+  std::shared_ptr<const segment::SegmentIndex> index;
   /// Of a growing segment: answers for the first `linked` rows; the others are scanned.
   std::shared_ptr<const segment::SegmentGraph> growing;
   uint32_t linked = 0;
@@ -42,6 +44,8 @@ struct SegmentPlan {
 
   /// Whether some of its rows are searched through an index.
   [[nodiscard]] bool indexed() const { return index != nullptr || growing != nullptr; }
+  /// Leaves it to the scan, since its index was found damaged.
+  void DropIndex();
 };
 
 /// One plan per segment of the view, made once for all queries of a request.

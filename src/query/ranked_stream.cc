@@ -52,7 +52,8 @@ Status RankedStream::OpenSources() {
       continue;
     }
     const segment::Segment& segment = *request_.view.segments[i];
-    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, segment.View(request_.field_id, 0, segment.row_count()));
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
+                            segment.View(request_.field_id, plan.index->first_row(), plan.index->row_count()));
     if (!vectors.present()) continue;
     const index::StreamOptions options{
         .search = plan.index->Tuned(SearchOptionsOf(*request_.index, options_.k,
@@ -60,7 +61,8 @@ Status RankedStream::OpenSources() {
         .exact = options_.exact,
         .nearest = options_.nearest};
     const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
-    auto stream = plan.index->index().OpenStream(queries_->vectors(), 0, vectors, filter, options, RowId(i, 0));
+    auto stream = plan.index->index().OpenStream(queries_->vectors(), 0, vectors, filter, options,
+                                                 RowId(i, plan.index->first_row()));
     Source source;
     source.segment = i;
     if (stream.ok()) {
@@ -152,6 +154,7 @@ void RankedStream::ExplainTo(Explanation* explanation) {
     SegmentExplanation& one = explanation->segments[i];
     one.index_id = request_.index->index_id;
     one.matches = plan.rows;
+    if (plan.index->is_part()) one.part_rows = plan.index->row_count();
     if (request_.filter != nullptr) one.path = FilterPath::kKeptAnswer;
   }
 }
