@@ -15,6 +15,7 @@
 #include "index/internal/graph_codes.h"
 #include "index/internal/graph_curve.h"
 #include "index/internal/graph_encoder.h"
+#include "index/internal/graph_joiner.h"
 #include "index/internal/graph_linking.h"
 #include "index/internal/graph_query.h"
 #include "index/internal/graph_search.h"
@@ -199,6 +200,7 @@ class GrowingGraph::Impl {
   [[nodiscard]] bool drifted() const { return drifted_; }
 
   Status Link(const PagedColumn& column, uint32_t until, const std::function<bool()>& cancelled);
+  [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
   Status Search(uint32_t rows, const FlatQueries& queries, size_t query, const PagedColumn& column,
                 const RowFilter& filter, const IndexSearchOptions& options, uint64_t first_row, TopK& result,
                 IndexScratch& scratch, IndexCounters& counters) const;
@@ -547,6 +549,34 @@ Status GrowingGraph::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
   return GraphSearch(contents, call).Run();
 }
 
+Result<GraphLinks> GrowingGraph::Impl::Links(std::span<const uint32_t> new_rows) const {
+  const uint32_t rows = linked();
+  if (new_rows.size() < rows) {
+    return Error(StatusCode::kInternal, "a graph over {} growing rows was asked about {}", rows, new_rows.size());
+  }
+  std::vector<uint32_t> starts;
+  const GraphView view = View(rows, starts);
+  GraphLinks links;
+  links.degree = view.degree;
+  links.by_product = space_ && space_->by_product();
+  links.copied.assign(size_t{view.vertices} * view.degree, kNoVertex);
+  links.target.assign(new_rows.begin(), new_rows.begin() + view.vertices);
+  for (uint32_t v = 0; v < view.vertices; ++v) (void)view.LinksOf(v, links.copied.data() + size_t{v} * view.degree);
+  links.links = links.copied;
+  if (!any_left_out_.load(std::memory_order_relaxed)) return links;
+  // A vertex stands for all rows of its vector; rows that are no vertices have no links to take over.
+  const VertexFilter vertices{.equal_rows = equal_rows_.data(), .end = rows};
+  for (uint32_t v = 0; v < view.vertices; ++v) {
+    links.target[v] = kNoRow;
+    if (!vertices.IsVertex(v)) continue;
+    vertices.VisitRows(v, [&](uint32_t row) {
+      links.target[v] = std::min(links.target[v], new_rows[row]);
+      return true;
+    });
+  }
+  return links;
+}
+
 GrowingGraph::GrowingGraph(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GrowingGraph::~GrowingGraph() = default;
 
@@ -596,6 +626,8 @@ Status GrowingGraph::Link(const PagedColumn& column, uint32_t until, const std::
     return Error(StatusCode::kMemoryLimit, "no memory to link row {}", linked());
   }
 }
+
+Result<GraphLinks> GrowingGraph::Links(std::span<const uint32_t> new_rows) const { return impl_->Links(new_rows); }
 
 Status GrowingGraph::Search(uint32_t rows, const FlatQueries& queries, size_t query, const PagedColumn& column,
                             const RowFilter& filter, const IndexSearchOptions& options, uint64_t first_row,

@@ -21,12 +21,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "base/status.h"
 #include "index/vector_index.h"
 #include "schema/column.h"
 
 namespace quiver::index {
+
+struct GraphLinks;
 
 /// A column in pages of `page_rows` rows.
 struct PagedColumn {
@@ -70,6 +73,11 @@ class GrowingGraph {
   /// Linker: puts rows [linked(), until) into the graph, as far as there is room. From time to time it measures what
   /// walks give. Errors: kCancelled, between two rows; kMemoryLimit: what is linked stays.
   Status Link(const PagedColumn& column, uint32_t until, const std::function<bool()>& cancelled);
+
+  /// The links of the rows that are linked, for graphs that take them over (graph_join.h). `new_rows`: of each row, at
+  /// least the linked ones, the row of the new column, or kNoRow. What is linked meanwhile
+  /// may be missing.
+  [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
 
   /// Offers hits among the first `rows` rows, at most linked(), to `result`, as VectorIndex::Search does. `filter` has
   /// no bits beyond `rows`.

@@ -52,7 +52,7 @@ uint64_t VectorIndex::rows_to_score(size_t k) const {
 Result<std::string> BuildVectorIndex(const IndexRecipe& recipe, const ColumnView& vectors,
                                      const BuildControl& control) {
   // One case per structure that exists.
-  if (recipe.structure == IndexStructure::kGraph) return BuildGraph(recipe, vectors, control);
+  if (recipe.structure == IndexStructure::kGraph) return BuildGraph(recipe, vectors, {}, control);
   if (recipe.structure == IndexStructure::kLists) return BuildLists(recipe, vectors, control);
   if (recipe.structure == IndexStructure::kInverted) return BuildSparse(recipe, vectors, control);
   return Error(StatusCode::kIndexNotSupported, "no structure serves index structure {} with codec {}",

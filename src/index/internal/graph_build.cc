@@ -1,18 +1,19 @@
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <new>
 #include <numeric>
-#include <thread>
 #include <unordered_map>
 
 #include "base/crc32c.h"
+#include "index/internal/build_crew.h"
+#include "index/internal/build_level.h"
 #include "index/internal/graph.h"
 #include "index/internal/graph_codes.h"
 #include "index/internal/graph_curve.h"
 #include "index/internal/graph_encoder.h"
+#include "index/internal/graph_joiner.h"
 #include "index/internal/graph_layout.h"
 #include "index/internal/graph_linking.h"
 #include "index/internal/graph_search.h"
@@ -23,99 +24,29 @@ namespace quiver::index {
 namespace {
 
 constexpr uint32_t kSmallestLevel = 16;
-
-/// The links of one level while it is built, as graph_linking.h wants them. Vertices are numbered within the level.
-class BuildLevel {
- public:
-  /// `vertices`: base vertex of each vertex of the level; nullptr for the base itself.
-  BuildLevel(const GraphPoints& points, uint32_t size, uint32_t degree, const uint32_t* vertices)
-      : points_(points),
-        size_(size),
-        degree_(degree),
-        room_(LinkRoom(degree)),
-        vertices_(vertices),
-        links_(size_t{size} * room_),
-        counts_(size, 0),
-        locks_(std::make_unique<std::atomic<uint8_t>[]>(size)) {}
-
-  [[nodiscard]] uint32_t size() const { return size_; }
-  [[nodiscard]] uint32_t degree() const { return degree_; }
-  [[nodiscard]] uint32_t room() const { return room_; }
-  [[nodiscard]] uint32_t vertex(uint32_t local) const { return vertices_ == nullptr ? local : vertices_[local]; }
-
-  /// Links of one vertex; hold its lock while another thread may change it.
-  Link* row(uint32_t local) { return links_.data() + size_t{local} * room_; }
-  [[nodiscard]] uint32_t count(uint32_t local) const { return counts_[local]; }
-  void set_count(uint32_t local, size_t count) { counts_[local] = static_cast<uint16_t>(count); }
-
-  size_t CopyIds(uint32_t local, uint32_t* out) {
-    const Link* links = row(local);
-    const size_t links_of_it = count(local);
-    for (size_t i = 0; i < links_of_it; ++i) out[i] = links[i].id;
-    return links_of_it;
-  }
-  bool Append(uint32_t local, Link link) {
-    Link* links = row(local);
-    const size_t there = count(local);
-    if (std::any_of(links, links + there, [&](const Link& other) { return other.id == link.id; })) return true;
-    if (there == room_) return false;
-    links[there] = link;
-    set_count(local, there + 1);
-    return true;
-  }
-  void CopyLinks(uint32_t local, std::vector<Link>& out) { out.assign(row(local), row(local) + count(local)); }
-  void Replace(uint32_t local, std::span<const Link> links) {
-    std::copy(links.begin(), links.end(), row(local));
-    set_count(local, links.size());
-  }
-  void Distances(uint32_t local, const uint32_t* ids, size_t count, float* out) const {
-    DistancesFrom(vertex(local), ids, count, out);
-  }
-  void DistancesFrom(uint32_t base_vertex, const uint32_t* ids, size_t count, float* out) const {
-    if (vertices_ == nullptr) return points_.Distances(base_vertex, ids, count, out);
-    uint32_t some[kAtOnce];
-    for (size_t first = 0; first < count; first += kAtOnce) {
-      const size_t these = std::min(kAtOnce, count - first);
-      for (size_t i = 0; i < these; ++i) some[i] = vertex(ids[first + i]);
-      points_.Distances(base_vertex, some, these, out + first);
-    }
-  }
-  void PrefetchRow(uint32_t local) const {
-    const Link* at = links_.data() + size_t{local} * room_;
-    for (size_t i = 0; i < room_; i += 8) __builtin_prefetch(at + i);
-  }
-  void PrefetchPoint(uint32_t local) const { points_.Prefetch(vertex(local)); }
-
-  void Lock(uint32_t local) {
-    while (locks_[local].exchange(1, std::memory_order_acquire) != 0) {
-      while (locks_[local].load(std::memory_order_relaxed) != 0) std::this_thread::yield();
-    }
-  }
-  void Unlock(uint32_t local) { locks_[local].store(0, std::memory_order_release); }
-
- private:
-  static constexpr size_t kAtOnce = 128;
-
-  const GraphPoints& points_;
-  uint32_t size_;
-  uint32_t degree_;
-  uint32_t room_;
-  const uint32_t* vertices_;
-  HugeArray<Link> links_;
-  std::vector<uint16_t> counts_;
-  std::unique_ptr<std::atomic<uint8_t>[]> locks_;
-};
+/// Sources are joined where they have this part of the vertices; a graph built from nothing is as good otherwise.
+constexpr double kLeastJoined = 0.5;
+/// By how much more it takes to put a vertex in than to join it, for the progress.
+constexpr double kTimesDearer = 4;
 
 /// Work buffers of one building thread.
 using Worker = LinkScratch;
 
 class GraphBuilder {
  public:
-  GraphBuilder(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control)
-      : recipe_(recipe), vectors_(vectors), control_(control), encoder_(MakeGraphEncoder(recipe, vectors)) {}
+  /// `sources`: graphs to take links from, their targets rows of `vectors`; changed by building.
+  GraphBuilder(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<GraphLinks>& sources,
+               const BuildControl& control)
+      : recipe_(recipe),
+        vectors_(vectors),
+        sources_(sources),
+        control_(control),
+        crew_(control),
+        encoder_(MakeGraphEncoder(recipe, vectors)) {}
 
   Result<std::string> Build() {
     FindVertices();
+    MapSources();
     QUIVER_RETURN_IF_ERROR(Encode());
     QUIVER_RETURN_IF_ERROR(BuildUpper());
     QUIVER_RETURN_IF_ERROR(BuildBase());
@@ -123,20 +54,15 @@ class GraphBuilder {
     QUIVER_RETURN_IF_ERROR(Measure());
     return Write();
   }
+  /// Vertices that came with links of a source.
+  [[nodiscard]] uint32_t joined() const { return joined_; }
 
  private:
-  [[nodiscard]] bool Cancelled() { return control_.cancelled && control_.cancelled(); }
-  static Status CancelledStatus() { return Error(StatusCode::kCancelled, "the index build was cancelled"); }
-  /// Called by the building thread alone.
-  void Progress(double share) {
-    progress_ = std::max(progress_, share);
-    if (control_.on_progress) control_.on_progress(progress_);
-  }
-
   /// No row needs room for more links than there are vertices.
   [[nodiscard]] uint32_t degree() const { return std::min(recipe_.degree, std::max(2u, vertices_)); }
 
   void FindVertices();
+  void MapSources();
   Status Encode();
   Status BuildUpper();
   Status BuildBase();
@@ -147,16 +73,18 @@ class GraphBuilder {
 
   [[nodiscard]] float alpha() const { return encoder_->by_product() ? kProductLinkAlpha : kLinkAlpha; }
   uint32_t Descend(Worker& worker, uint32_t vertex, size_t levels);
-  template <class Each>
-  Status ForAll(uint32_t count, double progress_from, double progress_to, const Each& each);
 
   const IndexRecipe& recipe_;
   const ColumnView& vectors_;
+  std::vector<GraphLinks>& sources_;
   const BuildControl& control_;
+  BuildCrew crew_;
   std::unique_ptr<GraphEncoder> encoder_;
 
   uint32_t vertices_ = 0;
+  uint32_t joined_ = 0;               ///< vertices that come with links from a source: the first of order_
   bool identity_ = true;              ///< vertex i is row i
+  std::vector<uint32_t> vertex_of_;   ///< of each row
   std::vector<uint32_t> first_row_;   ///< of each vertex
   std::vector<uint32_t> row_offset_;  ///< unless identity_: vertices + 1
   std::vector<uint32_t> rows_;
@@ -171,14 +99,12 @@ class GraphBuilder {
   HugeArray<uint32_t> links_;
   std::vector<uint32_t> upper_links_;
   std::vector<GraphCurvePoint> curve_;
-  std::vector<Worker> workers_;
-  double progress_ = 0;
 };
 
 /// Rows with equal bytes are one vertex: any number of duplicates costs one place and cannot crowd out other links.
 void GraphBuilder::FindVertices() {
   row_offset_.push_back(0);
-  std::vector<uint32_t> vertex_of(vectors_.rows, kNoVertex);
+  vertex_of_.assign(vectors_.rows, kNoVertex);
   std::unordered_multimap<uint64_t, uint32_t> by_hash;
   by_hash.reserve(vectors_.rows);
   std::vector<uint32_t> sizes;
@@ -200,7 +126,7 @@ void GraphBuilder::FindVertices() {
       first_row_.push_back(row);
       sizes.push_back(0);
     }
-    vertex_of[row] = vertex;
+    vertex_of_[row] = vertex;
     ++sizes[vertex];
   }
   identity_ = vertices_ == vectors_.rows;
@@ -210,40 +136,34 @@ void GraphBuilder::FindVertices() {
   rows_.resize(row_offset_.back());
   std::vector<uint32_t> next(row_offset_.begin(), row_offset_.end() - 1);
   for (uint32_t row = 0; row < vectors_.rows; ++row) {
-    if (vertex_of[row] != kNoVertex) rows_[next[vertex_of[row]]++] = row;
+    if (vertex_of_[row] != kNoVertex) rows_[next[vertex_of_[row]]++] = row;
   }
 }
 
-/// Calls each(worker, i) for i < count, on all threads; in order when there is one thread.
-template <class Each>
-Status GraphBuilder::ForAll(uint32_t count, double progress_from, double progress_to, const Each& each) {
-  constexpr uint32_t kGrain = 64;
-  std::atomic<uint32_t> next{0};
-  std::atomic<bool> stop{false};
-  const auto run = [&](size_t worker) {
-    while (!stop.load(std::memory_order_relaxed)) {
-      const uint32_t first = next.fetch_add(kGrain, std::memory_order_relaxed);
-      if (first >= count) return;
-      const uint32_t end = std::min(count, first + kGrain);
-      for (uint32_t i = first; i < end; ++i) each(workers_[worker], i);
-      if (worker != 0) continue;
-      if (Cancelled()) stop = true;
-      Progress(progress_from + (progress_to - progress_from) * static_cast<double>(end) / count);
+/// Lets the targets of the sources be vertices. Sources that do not help are left out.
+void GraphBuilder::MapSources() {
+  std::erase_if(sources_, [&](const GraphLinks& source) { return source.by_product != encoder_->by_product(); });
+  std::vector<bool> is_joined(vertices_, false);
+  for (GraphLinks& source : sources_) {
+    for (uint32_t& target : source.target) {
+      if (target == kNoVertex) continue;
+      target = target < vertex_of_.size() ? vertex_of_[target] : kNoVertex;
+      if (target == kNoVertex || is_joined[target]) continue;
+      is_joined[target] = true;
+      ++joined_;
     }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (size_t t = 1; t < workers_.size() && count > kGrain; ++t) threads.emplace_back(run, t);
-    run(0);
   }
-  return stop ? CancelledStatus() : Status::Ok();
+  vertex_of_ = {};
+  if (joined_ < kLeastJoined * vertices_) {
+    sources_.clear();
+    joined_ = 0;
+  }
 }
 
 Status GraphBuilder::Encode() {
-  workers_.resize(std::max<size_t>(1, control_.threads));
-  encoder_->Reserve(vertices_, workers_.size());
-  QUIVER_RETURN_IF_ERROR(ForAll(vertices_, 0.0, 0.02, [&](Worker& worker, uint32_t v) {
-    encoder_->Encode(v, first_row_[v], static_cast<size_t>(&worker - workers_.data()));
+  encoder_->Reserve(vertices_, crew_.size());
+  QUIVER_RETURN_IF_ERROR(crew_.ForAll(vertices_, 0.0, 0.02, [&](Worker& worker, uint32_t v) {
+    encoder_->Encode(v, first_row_[v], crew_.number_of(worker));
   }));
   points_ = encoder_->points();
   order_.resize(vertices_);
@@ -260,6 +180,16 @@ Status GraphBuilder::Encode() {
   }
   uint64_t state = recipe_.seed;
   for (uint32_t i = vertices_; i > 1; --i) std::swap(order_[i - 1], order_[NextRandom(state) % i]);
+  if (joined_ > 0) {
+    std::vector<bool> is_joined(vertices_, false);
+    for (const GraphLinks& source : sources_) {
+      for (const uint32_t vertex : source.target) {
+        if (vertex != kNoVertex) is_joined[vertex] = true;
+      }
+    }
+    // What is left is put in where the others are.
+    std::stable_partition(order_.begin(), order_.end(), [&](uint32_t vertex) { return is_joined[vertex]; });
+  }
   return Status::Ok();
 }
 
@@ -281,7 +211,7 @@ Status GraphBuilder::BuildUpper() {
     auto level = std::make_unique<BuildLevel>(points_, size, kUpperDegree, order_.data());
     const size_t above = upper_.size();
     // Its vertices come in the order of insertion, so those of the level above are there before they are entries.
-    QUIVER_RETURN_IF_ERROR(ForAll(size, 0.02, 0.05, [&](Worker& worker, uint32_t local) {
+    QUIVER_RETURN_IF_ERROR(crew_.ForAll(size, 0.02, 0.05, [&](Worker& worker, uint32_t local) {
       if (local == 0) return;
       const uint32_t entries[] = {0, above > 0 ? Descend(worker, order_[local], above) : 0};
       const size_t count = entries[1] < local && entries[1] != 0 ? 2 : 1;
@@ -297,7 +227,15 @@ Status GraphBuilder::BuildBase() {
   base_ = std::make_unique<BuildLevel>(points_, vertices_, degree(), nullptr);
   const size_t ef = std::max<size_t>(recipe_.ef_construction, degree());
   const uint32_t level_size = upper_.empty() ? 0 : upper_.back()->size();
-  return ForAll(vertices_, 0.05, 0.95, [&](Worker& worker, uint32_t position) {
+  // What is joined costs a fraction of what is put in vertex by vertex.
+  const double share = static_cast<double>(joined_) / std::max(1u, vertices_);
+  const double between = 0.05 + 0.9 * share / (share + kTimesDearer * (1 - share));
+  if (joined_ > 0) {
+    GraphJoiner joiner(*base_, crew_, alpha(), ef, order_);
+    QUIVER_RETURN_IF_ERROR(joiner.Join(sources_, 0.05, between));
+  }
+  return crew_.ForAll(vertices_ - joined_, joined_ > 0 ? between : 0.05, 0.95, [&](Worker& worker, uint32_t i) {
+    const uint32_t position = joined_ + i;
     if (position == 0) return;
     const uint32_t vertex = order_[position];
     uint32_t entries[2] = {order_[0], 0};
@@ -316,7 +254,7 @@ Status GraphBuilder::BuildBase() {
 /// Brings rows down to the degree, makes every vertex reachable, and lays out the links as they are walked.
 void GraphBuilder::Finish() {
   const auto trim = [&](BuildLevel& level) {
-    return ForAll(level.size(), 0.95, 0.97, [&](Worker& worker, uint32_t local) {
+    return crew_.ForAll(level.size(), 0.95, 0.97, [&](Worker& worker, uint32_t local) {
       std::vector<Link>& links = worker.alive;
       level.CopyLinks(local, links);
       std::sort(links.begin(), links.end(), NearerLink);
@@ -372,7 +310,7 @@ void GraphBuilder::Connect(BuildLevel& base) {
     if (reached[vertex] != 0) continue;
     // A walk from the entry sees reachable vertices only. One with room takes the link; where none has, every walk
     // begins with the vertex.
-    LinkScratch& scratch = workers_[0];
+    LinkScratch& scratch = crew_.first();
     WalkLevel(scratch, base, vertex, std::span(&order_[0], 1), 256);
     bool linked = false;
     for (size_t i = 0; i < scratch.pool.size() && !linked; ++i) {
@@ -421,9 +359,9 @@ Status GraphBuilder::Measure() {
   const auto keys = [&](const GraphQuery& query, const uint32_t* ids, size_t count, float* out) {
     encoder_->Keys(query, ids, count, out);
   };
-  const auto progress = [&](double share) { Progress(0.97 + 0.02 * share); };
+  const auto progress = [&](double share) { crew_.Progress(0.97 + 0.02 * share); };
   if (!MeasureWalks(view, queries, {}, keys, {.cancelled = control_.cancelled, .on_progress = progress}, curve_)) {
-    return CancelledStatus();
+    return BuildCrew::CancelledStatus();
   }
   return Status::Ok();
 }
@@ -457,13 +395,14 @@ std::string GraphBuilder::Write() {
   writer.AddValues(kGraphZeros, std::span<const uint32_t>(zeros_));
   writer.AddValues(kGraphStarts, std::span<const uint32_t>(starts_));
   writer.AddValues(kGraphCurve, std::span<const GraphCurvePoint>(curve_));
-  Progress(1.0);
+  crew_.Progress(1.0);
   return writer.Take();
 }
 
 }  // namespace
 
-Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, const BuildControl& control) {
+Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<GraphLinks> sources,
+                               const BuildControl& control, uint32_t* joined) {
   if (!GraphEncodes(recipe) || recipe.degree < 2 || recipe.degree > kMaxLinks) {
     return Error(StatusCode::kIndexNotSupported, "no graph serves codec {} on {} with degree {}",
                  static_cast<int>(recipe.codec), DataTypeName(recipe.type), recipe.degree);
@@ -472,7 +411,10 @@ Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vect
     return Error(StatusCode::kIndexNotSupported, "a graph of {} rows is too large", vectors.rows);
   }
   try {
-    return GraphBuilder(recipe, vectors, control).Build();
+    GraphBuilder builder(recipe, vectors, sources, control);
+    Result<std::string> bytes = builder.Build();
+    if (joined != nullptr) *joined = builder.joined();
+    return bytes;
   } catch (const std::bad_alloc&) {
     return Error(StatusCode::kMemoryLimit, "no memory to build a graph of {} rows", vectors.rows);
   }

@@ -47,6 +47,9 @@ class GraphIndex final : public VectorIndex {
   [[nodiscard]] bool bounds_scores() const override { return true; }
   [[nodiscard]] uint64_t rows_to_score(size_t k) const override;
 
+  /// As index::LinksOf; the links stay where they are.
+  [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
+
  private:
   [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
   Status Prepare() const;
@@ -376,7 +379,37 @@ Result<std::unique_ptr<HitStream>> GraphIndex::OpenStream(const FlatQueries& que
   return OpenGraphStream(std::move(call), std::move(plan));
 }
 
+Result<GraphLinks> GraphIndex::Links(std::span<const uint32_t> new_rows) const {
+  QUIVER_RETURN_IF_ERROR(Prepare());
+  if (new_rows.size() != file_.row_count()) {
+    return Error(StatusCode::kInternal, "{}: an index over {} rows was asked about {}", file_.name(), file_.row_count(),
+                 new_rows.size());
+  }
+  GraphLinks links;
+  links.degree = head_.degree;
+  links.links = links_.span();
+  links.by_product = space_ && space_->by_product();
+  links.target.resize(head_.vertices, kNoRow);
+  for (uint32_t v = 0; v < head_.vertices; ++v) {
+    if (row_offset_.empty()) {
+      links.target[v] = new_rows[v];
+      continue;
+    }
+    // Any of its rows has its vector.
+    for (uint32_t i = row_offset_[v]; i < row_offset_[v + 1]; ++i) {
+      links.target[v] = std::min(links.target[v], new_rows[rows_[i]]);
+    }
+  }
+  return links;
+}
+
 }  // namespace
+
+Result<GraphLinks> LinksOf(const VectorIndex& index, std::span<const uint32_t> new_rows) {
+  const auto* graph = dynamic_cast<const GraphIndex*>(&index);
+  if (graph == nullptr) return Error(StatusCode::kIndexNotSupported, "an index without links was asked for them");
+  return graph->Links(new_rows);
+}
 
 Result<std::unique_ptr<VectorIndex>> OpenGraph(IndexFile file) {
   auto index = std::make_unique<GraphIndex>(std::move(file));

@@ -57,6 +57,7 @@ struct LinkScratch {
   std::vector<uint32_t> ids;
   std::vector<float> distances, cover;
   std::vector<Link> candidates, alive, kept, mine;
+  std::vector<uint32_t> starts, left_out;
 };
 
 /// Fills the pool with the vertices nearest to `target` that a walk finds.
@@ -159,6 +160,23 @@ void SelectLinks(LinkScratch& scratch, Level& level, std::vector<Link>& alive, s
   }
 }
 
+/// Adds a link to `vertex`, whose links are pruned where it has no room. Returns whether the link is among them.
+template <typename Level>
+bool LinkBack(LinkScratch& scratch, Level& level, uint32_t vertex, Link back, float alpha) {
+  level.Lock(vertex);
+  bool there = level.Append(vertex, back);
+  if (!there) {
+    level.CopyLinks(vertex, scratch.alive);
+    scratch.alive.push_back(back);
+    std::sort(scratch.alive.begin(), scratch.alive.end(), NearerLink);
+    SelectLinks(scratch, level, scratch.alive, level.degree(), alpha);
+    level.Replace(vertex, scratch.kept);
+    there = std::any_of(scratch.kept.begin(), scratch.kept.end(), [&](const Link& kept) { return kept.id == back.id; });
+  }
+  level.Unlock(vertex);
+  return there;
+}
+
 /// Links `vertex` to the best of what the last walk found, and them to it. Returns how many have linked back.
 template <typename Level>
 size_t LinkFound(LinkScratch& scratch, Level& level, uint32_t vertex, float alpha) {
@@ -174,22 +192,7 @@ size_t LinkFound(LinkScratch& scratch, Level& level, uint32_t vertex, float alph
   level.Unlock(vertex);
   size_t linked_back = 0;
   for (const Link& link : scratch.mine) {
-    const Link back{link.distance, vertex};
-    level.Lock(link.id);
-    if (level.Append(link.id, back)) {
-      ++linked_back;
-    } else {
-      level.CopyLinks(link.id, scratch.alive);
-      scratch.alive.push_back(back);
-      std::sort(scratch.alive.begin(), scratch.alive.end(), NearerLink);
-      SelectLinks(scratch, level, scratch.alive, level.degree(), alpha);
-      level.Replace(link.id, scratch.kept);
-      linked_back +=
-          std::any_of(scratch.kept.begin(), scratch.kept.end(), [&](const Link& kept) { return kept.id == vertex; })
-              ? 1
-              : 0;
-    }
-    level.Unlock(link.id);
+    linked_back += LinkBack(scratch, level, link.id, {link.distance, vertex}, alpha) ? 1 : 0;
   }
   return linked_back;
 }
