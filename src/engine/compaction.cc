@@ -259,7 +259,7 @@ Status Engine::Impl::Compact(CompactorRole& role, Collection& collection, const 
       // That may take minutes: the merges of others go on. What follows needs the role no more.
       role.Leave();
       const std::lock_guard turn(merge_build_mutex_);
-      manifest.indexes = BuildBeforeSwap(collection, merged);
+      manifest.indexes = BuildBeforeSwap(collection, task.sources, new_rows, merged);
     }
     if (compactor_stop_) return Error(StatusCode::kNotReady, "service not ready: the server is stopping");
 

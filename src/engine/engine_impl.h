@@ -367,12 +367,37 @@ class Engine::Impl {
     std::chrono::steady_clock::time_point next;  ///< attempt
     std::string reason;
   };
+  /// A graph over rows of which some are in the segment that an index is built for (index/graph_join.h).
+  struct LinkSource {
+    std::shared_ptr<const segment::SegmentIndex> sealed;   ///< one of the two
+    std::shared_ptr<const segment::SegmentGraph> growing;  ///< one of the two
+    std::shared_ptr<const std::vector<uint32_t>> new_rows;
+  };
   /// A segment and what to build for it.
   struct IndexTask {
     std::shared_ptr<segment::SealedSegment> segment;
     IndexInfo info;
     SegmentRecipe recipe;
+    std::vector<LinkSource> sources{};  ///< of a graph
   };
+  /// What followed a growing segment that was sealed, and where its rows are now.
+  struct GrownGraphs {
+    std::vector<std::shared_ptr<segment::SegmentGraph>> graphs;
+    std::shared_ptr<const std::vector<uint32_t>> new_rows;
+  };
+  /// Keeps the graphs of a growing segment until the sealed one has indexes.
+  void KeepGrown(const SealTask& task, std::vector<uint32_t> new_rows);
+  /// Lets go of those of a collection that was dropped, or for want of memory.
+  void ForgetGrown(int64_t collection_id);
+  /// Graphs that the index of a segment can be joined from; of a merged one, by what it was merged from.
+  [[nodiscard]] std::vector<LinkSource> GrownSources(const Collection& collection, int64_t segment_id,
+                                                     const IndexInfo& index) const;
+  [[nodiscard]] std::vector<LinkSource> MergedSources(const Collection& collection, const SealedSegments& merged,
+                                                      std::span<const std::vector<uint32_t>> new_rows,
+                                                      const IndexInfo& index) const;
+  /// Joins the sources of the task, or builds where there are none that serve.
+  Result<std::string> JoinOrBuild(const index::IndexRecipe& recipe, const ColumnView& column, const IndexTask& task,
+                                  const index::BuildControl& control) const;
   /// What to build for an index of the collection; nothing where its searches scan.
   [[nodiscard]] std::optional<SegmentRecipe> WantedRecipe(const CollectionInfo& info, const IndexInfo& index) const;
   /// Returns whether a segment is large enough for an index and lacks it.
@@ -388,8 +413,10 @@ class Engine::Impl {
                                 const std::function<bool()>& cancelled);
   /// Names it in the manifest and gives it to readers. Where the segment or the index is gone, removes it.
   Status RegisterIndex(const Collection& collection, const IndexTask& task, const BuiltIndex& built);
-  /// Builds what a merged segment will need before it takes the place of its sources.
-  std::vector<IndexObject> BuildBeforeSwap(const Collection& collection,
+  /// Builds what a merged segment will need before it takes the place of its sources. `new_rows`: of each source and
+  /// each of its rows.
+  std::vector<IndexObject> BuildBeforeSwap(const Collection& collection, const SealedSegments& sources,
+                                           std::span<const std::vector<uint32_t>> new_rows,
                                            const std::shared_ptr<segment::SealedSegment>& merged);
   Result<std::shared_ptr<const segment::SegmentIndex>> OpenIndex(int64_t collection_id, const IndexObject& entry,
                                                                  uint32_t rows);
@@ -535,6 +562,8 @@ class Engine::Impl {
   std::atomic<bool> indexer_stop_{false};
   mutable std::mutex index_mutex_;
   std::map<std::tuple<int64_t, int64_t, int64_t>, IndexTrouble> index_trouble_;  ///< by collection, segment, index
+  /// By collection and sealed segment. In memory only: after a restart their indexes are built from nothing.
+  std::map<std::pair<int64_t, int64_t>, GrownGraphs> grown_graphs_;
   std::set<int64_t> unserved_indexes_;  ///< no structure serves their recipe: they stay recorded and exact
   std::set<std::string> untuned_;       ///< indexer only: index objects that cannot be measured
   /// Indexer only: when the parts of an index object, whose building failed, are tried again.

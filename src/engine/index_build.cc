@@ -19,6 +19,7 @@
 #include "base/logging.h"
 #include "base/thread_pool.h"
 #include "engine/engine_impl.h"
+#include "index/graph_join.h"
 
 namespace quiver::engine {
 
@@ -147,6 +148,7 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
   next = Clock::time_point::max();
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   const auto sealed_segments = collection.sealed_segments();
+  std::vector<std::shared_ptr<segment::SegmentGraph>> gone;  // destroyed without the lock
   {
     // Troubles of segments and indexes that are gone are no troubles any more.
     const std::lock_guard lock(index_mutex_);
@@ -157,6 +159,19 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
       });
       const bool there = segment_there && FindIndexById(*info, std::get<2>(entry->first)) != nullptr;
       entry = there ? std::next(entry) : index_trouble_.erase(entry);
+    }
+    // Graphs that no index waits for any more.
+    for (auto entry = grown_graphs_.lower_bound({collection.id(), 0});
+         entry != grown_graphs_.end() && entry->first.first == collection.id();) {
+      const auto sealed = std::find_if(sealed_segments.begin(), sealed_segments.end(),
+                                       [&](const auto& segment) { return segment->id() == entry->first.second; });
+      std::erase_if(entry->second.graphs, [&](const auto& graph) {
+        const IndexInfo* index = FindIndexById(*info, graph->index_id());
+        if (index != nullptr && sealed != sealed_segments.end() && LacksIndex(**sealed, *index)) return false;
+        gone.push_back(graph);
+        return true;
+      });
+      entry = entry->second.graphs.empty() ? grown_graphs_.erase(entry) : std::next(entry);
     }
   }
   std::optional<IndexTask> task;
@@ -178,7 +193,88 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
       task = IndexTask{sealed, index, *recipe};
     }
   }
+  if (task) task->sources = GrownSources(collection, task->segment->id(), task->info);
   return task;
+}
+
+void Engine::Impl::KeepGrown(const SealTask& task, std::vector<uint32_t> new_rows) {
+  if (static_cast<int64_t>(task.sealed->row_count()) < options.index_min_rows || task.collection->dropped) return;
+  GrownGraphs grown{.graphs = task.growing->Graphs(), .new_rows = {}};
+  std::erase_if(grown.graphs, [](const auto& graph) { return graph->graph().linked() == 0; });
+  if (grown.graphs.empty()) return;
+  grown.new_rows = std::make_shared<const std::vector<uint32_t>>(std::move(new_rows));
+  const std::lock_guard lock(index_mutex_);
+  grown_graphs_[{task.collection->id(), task.sealed->id()}] = std::move(grown);
+}
+
+void Engine::Impl::ForgetGrown(int64_t collection_id) {
+  std::vector<GrownGraphs> gone;  // destroyed without the lock
+  const std::lock_guard lock(index_mutex_);
+  for (auto entry = grown_graphs_.lower_bound({collection_id, 0});
+       entry != grown_graphs_.end() && entry->first.first == collection_id;) {
+    gone.push_back(std::move(entry->second));
+    entry = grown_graphs_.erase(entry);
+  }
+}
+
+std::vector<Engine::Impl::LinkSource> Engine::Impl::GrownSources(const Collection& collection, int64_t segment_id,
+                                                                 const IndexInfo& index) const {
+  std::vector<LinkSource> sources;
+  const std::lock_guard lock(index_mutex_);
+  const auto found = grown_graphs_.find({collection.id(), segment_id});
+  if (found == grown_graphs_.end()) return sources;
+  for (const auto& graph : found->second.graphs) {
+    if (graph->index_id() == index.id) sources.push_back({{}, graph, found->second.new_rows});
+  }
+  return sources;
+}
+
+std::vector<Engine::Impl::LinkSource> Engine::Impl::MergedSources(const Collection& collection,
+                                                                  const SealedSegments& merged,
+                                                                  std::span<const std::vector<uint32_t>> new_rows,
+                                                                  const IndexInfo& index) const {
+  std::vector<LinkSource> sources;
+  for (size_t i = 0; i < merged.size(); ++i) {
+    if (auto attached = merged[i]->FindIndex(index.id); attached != nullptr) {
+      const bool graph =
+          attached->scalar() == nullptr && attached->index().recipe().structure == index::IndexStructure::kGraph;
+      if (!graph || attached->damaged()) continue;
+      sources.push_back({std::move(attached), {}, std::make_shared<const std::vector<uint32_t>>(new_rows[i])});
+      continue;
+    }
+    // Merged before its own index was built.
+    for (LinkSource& grown : GrownSources(collection, merged[i]->id(), index)) {
+      std::vector<uint32_t> rows(*grown.new_rows);
+      for (uint32_t& row : rows) row = row == kNoRow ? kNoRow : new_rows[i][row];
+      grown.new_rows = std::make_shared<const std::vector<uint32_t>>(std::move(rows));
+      sources.push_back(std::move(grown));
+    }
+  }
+  return sources;
+}
+
+Result<std::string> Engine::Impl::JoinOrBuild(const index::IndexRecipe& recipe, const ColumnView& column,
+                                              const IndexTask& task, const index::BuildControl& control) const {
+  if (recipe.structure == index::IndexStructure::kGraph && !task.sources.empty()) {
+    std::vector<index::JoinSource> sources;
+    for (const LinkSource& source : task.sources) {
+      sources.push_back({.sealed = source.sealed != nullptr ? &source.sealed->index() : nullptr,
+                         .growing = source.growing != nullptr ? &source.growing->graph() : nullptr,
+                         .new_rows = *source.new_rows});
+    }
+    QUIVER_ASSIGN_OR_RETURN(index::JoinedGraph joined, index::JoinGraphs(recipe, column, sources, control));
+    // What became unreadable meanwhile gave zeros.
+    const bool damaged = std::any_of(task.sources.begin(), task.sources.end(), [](const LinkSource& source) {
+      return source.sealed != nullptr && source.sealed->damaged();
+    });
+    if (!damaged) {
+      QUIVER_LOG(info, "index {} over segment {} took the links of {} of its {} rows from {} graphs", task.info.name,
+                 task.segment->id(), joined.joined_vertices, column.rows, sources.size());
+      return std::move(joined.bytes);
+    }
+  }
+  if (options.build_index) return options.build_index(recipe, column, control);
+  return index::BuildVectorIndex(recipe, column, control);
 }
 
 Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& collection, const IndexTask& task,
@@ -194,6 +290,9 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
   }
   uint64_t memory = scalar_recipe != nullptr ? index::ScalarBuildMemory(*scalar_recipe, column) : 0;
   for (const index::IndexRecipe& recipe : candidates) memory = std::max(memory, BuildMemory(recipe, column));
+  for (const LinkSource& source : task.sources) {
+    if (scalar_recipe == nullptr) memory += source.new_rows->size() * JoinMemoryPerRow(candidates.front());
+  }
   QUIVER_RETURN_IF_ERROR(budget->Admit(memory));
   const MemoryCharge charge(budget, MemoryConsumer::kBackground, memory);
   std::vector<index::TriedRecipe> tried;
@@ -205,8 +304,7 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
     const auto build = [&]() -> Result<std::string> {
       if (scalar_recipe != nullptr) return index::BuildScalarIndex(*scalar_recipe, column, control);
       QUIVER_ASSIGN_OR_RETURN(const index::IndexRecipe recipe, ChooseAmong(candidates, column, task, control, tried));
-      if (options.build_index) return options.build_index(recipe, column, control);
-      return index::BuildVectorIndex(recipe, column, control);
+      return JoinOrBuild(recipe, column, task, control);
     };
     QUIVER_ASSIGN_OR_RETURN(const std::string bytes, build());
     QUIVER_RETURN_IF_ERROR(sealed.fence());  // it may have been built from zeros
@@ -271,17 +369,19 @@ Status Engine::Impl::RegisterIndex(const Collection& collection, const IndexTask
   return registered.status();
 }
 
-std::vector<IndexObject> Engine::Impl::BuildBeforeSwap(const Collection& collection,
+std::vector<IndexObject> Engine::Impl::BuildBeforeSwap(const Collection& collection, const SealedSegments& sources,
+                                                       std::span<const std::vector<uint32_t>> new_rows,
                                                        const std::shared_ptr<segment::SealedSegment>& merged) {
   std::vector<IndexObject> entries;
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   for (const IndexInfo& index : info->indexes) {
     const std::optional<SegmentRecipe> recipe = WantedRecipe(*info, index);
     if (!recipe || !LacksIndex(*merged, index)) continue;
+    IndexTask task{merged, index, *recipe, MergedSources(collection, sources, new_rows, index)};
     const auto cancelled = [&] {
       return compactor_stop_ || collection.dropped || FindIndexById(*collection.info(), index.id) == nullptr;
     };
-    const auto built = BuildIndex(collection, {merged, index, *recipe}, cancelled);
+    const auto built = BuildIndex(collection, task, cancelled);
     if (!built.ok()) {
       if (built.status().code() == StatusCode::kCancelled) continue;
       QUIVER_LOG(warn, "segment {} is served without index {} at first: {}", merged->id(), index.name,
@@ -307,7 +407,10 @@ void Engine::Impl::TendIndexes(const std::shared_ptr<Collection>& collection) {
                collection->id(), forgotten.ToString());
     return index_queue->Request(collection->id(), kLastIndexRetry);
   }
-  if (budget->above_high_mark()) return index_queue->Request(collection->id(), kMemoryWait);
+  if (budget->above_high_mark()) {
+    ForgetGrown(collection->id());  // else building could wait for what waits for it
+    return index_queue->Request(collection->id(), kMemoryWait);
+  }
   Clock::time_point next;
   const std::optional<IndexTask> task = NextIndex(*collection, next);
   if (!task) {

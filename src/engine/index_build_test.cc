@@ -52,7 +52,7 @@ class IndexBuildTest : public EngineTestBase {
   void Create(const std::string& name = "docs") {
     EngineTestBase::Create(name, {MakeKeyField(kPk), MakeField(kVector, "vector", DataType::kFloatVector, kDim)});
   }
-  void InsertAndFlush(int64_t from, int64_t to, const std::string& name = "docs") {
+  static ColumnBatch Rows(int64_t from, int64_t to) {
     ColumnBatch batch;
     batch.rows = static_cast<size_t>(to - from);
     batch.columns = {Column::Make(kPk, DataType::kInt64), Column::Make(kVector, DataType::kFloatVector, kDim)};
@@ -61,7 +61,10 @@ class IndexBuildTest : public EngineTestBase {
       float values[kDim] = {static_cast<float>(key % 17), static_cast<float>(key % 5), 1};
       batch.columns[1].Append({reinterpret_cast<const char*>(values), sizeof(values)});
     }
-    ASSERT_TRUE(Insert({.collection = Find(name), .batch = std::move(batch)}).ok());
+    return batch;
+  }
+  void InsertAndFlush(int64_t from, int64_t to, const std::string& name = "docs") {
+    ASSERT_TRUE(Insert({.collection = Find(name), .batch = Rows(from, to)}).ok());
     ASSERT_TRUE(engine_->Flush(Find(name)).ok());
   }
   void CreateIndex(const std::string& type = "IVF_FLAT") {
@@ -192,6 +195,42 @@ TEST_F(IndexBuildTest, CompactionCancelsTheBuildsOfItsSources) {
   Await([&] { return Progress().state == IndexState::kFinished; });
   EXPECT_EQ(engine_->statistics().indexes, 1U);
   EXPECT_EQ(started_, 2) << "one index over the merged segment";
+}
+
+TEST_F(IndexBuildTest, AMergedSegmentTakesOverTheLinksOfItsGraphs) {
+  options_.growing_graphs = false;
+  Open();
+  Create();
+  CreateIndex("HNSW");
+  InsertAndFlush(0, 1000);
+  InsertAndFlush(1000, 2000);
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(started_, 2);
+  const auto id = engine_->Compact(Docs());
+  ASSERT_TRUE(id.ok());
+  Await([&] { return engine_->CompactionState(*id).done; });
+  EXPECT_EQ(engine_->statistics().indexes, 1U);
+  EXPECT_EQ(engine_->statistics().index_builds, 3U);
+  EXPECT_EQ(started_, 2) << "joined, not built";
+}
+
+TEST_F(IndexBuildTest, ASealedSegmentTakesOverTheLinksThatFollowedItsRows) {
+  Open();
+  Create();
+  CreateIndex("HNSW");
+  ASSERT_TRUE(Insert({.collection = Docs(), .batch = Rows(0, 1000)}).ok());
+  std::weak_ptr<segment::SegmentGraph> graph;
+  Await([&] {
+    const auto graphs = Docs()->growing_segments().front()->Graphs();
+    if (graphs.empty() || graphs.front()->graph().linked() < 1000) return false;
+    graph = graphs.front();
+    return true;
+  });
+  ASSERT_TRUE(engine_->Flush(Docs()).ok());
+  Await([&] { return Progress().state == IndexState::kFinished; });
+  EXPECT_EQ(engine_->statistics().index_builds, 1U);
+  EXPECT_EQ(started_, 0) << "joined, not built";
+  Await([&] { return graph.expired(); });
 }
 
 TEST_F(IndexBuildTest, OtherMergesGoOnWhileOneWaitsForItsIndex) {

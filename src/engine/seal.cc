@@ -396,7 +396,7 @@ Status Engine::Impl::Seal(SealTask& task) {
     }
     const std::lock_guard lock(manifest_mutex_);
     QUIVER_RETURN_IF_ERROR(Checkpoint(task));
-    const std::vector<std::vector<uint32_t>> new_rows = InvertCopy(task.copy);
+    std::vector<std::vector<uint32_t>> new_rows = InvertCopy(task.copy);
     const auto carry_over = [&](const Journal& journal) {
       for (const storage::RowDelete& deleted : journal) {
         if (task.sealed == nullptr || new_rows[0][deleted.row] == kNoRow) continue;
@@ -408,7 +408,7 @@ Status Engine::Impl::Seal(SealTask& task) {
           1, [&](size_t) { return task.growing->TakeJournal(); },
           [&](size_t, const Journal& journal) { carry_over(journal); }));
     }
-    return RunOnSequencer([&] {
+    QUIVER_RETURN_IF_ERROR(RunOnSequencer([&] {
       Collection& collection = *task.collection;
       if (task.growing != nullptr) {
         carry_over(task.growing->EndJournal());
@@ -417,7 +417,9 @@ Status Engine::Impl::Seal(SealTask& task) {
       collection.oldest_log_offset.store(
           collection.newest_log_offset >= task.freeze_offset ? task.freeze_offset : UINT64_MAX,
           std::memory_order_relaxed);
-    });
+    }));
+    if (task.sealed != nullptr) KeepGrown(task, std::move(new_rows[0]));
+    return Status::Ok();
   };
   Status status = seal();
   if (status.ok()) {
@@ -456,6 +458,7 @@ void Engine::Impl::CutLog() {
 
 void Engine::Impl::RemoveDropped(const SealTask& task) {
   const int64_t collection_id = task.collection->id();
+  ForgetGrown(collection_id);
   const std::lock_guard lock(manifest_mutex_);
   const auto remove = [&]() -> Status {
     for (const std::string& prefix : {SegmentPrefix(collection_id), FencePrefix(collection_id)}) {

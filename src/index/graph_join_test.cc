@@ -104,21 +104,26 @@ double MeanRecall(const VectorIndex& index, const Table& table, MetricType metri
 constexpr double kSlack = 0.01;  ///< a few hits of some hundred
 
 TEST(GraphJoinTest, IsAsGoodAsAGraphBuiltFromNothing) {
-  const Table table = Clustered(DataType::kFloatVector, 32, 2000, 60);
-  const std::vector<std::vector<size_t>> cuts = {{500, 500, 500, 500}, {1700, 100, 100, 100}, {2000}};
-  for (const std::vector<size_t>& parts : cuts) {
-    for (const unsigned percent : {0U, 20U, 50U}) {
-      const MetricType metric = percent == 20 ? MetricType::kCosine : MetricType::kL2;
-      const IndexRecipe recipe = RecipeFor(table, metric);
-      const Merge merge(table, recipe, parts, Percent(percent));
-      const auto rows = static_cast<uint32_t>(merge.merged.column.rows);
-      EXPECT_EQ(rows, 20 * (100 - percent));
-      const Opened joined = Join(merge, recipe, rows);
-      const Opened built = Build(merge.merged, recipe);
-      EXPECT_GE(MeanRecall(*joined.index, merge.merged, metric),
-                MeanRecall(*built.index, merge.merged, metric) - kSlack)
-          << parts.size() << " parts, " << percent << " % dropped";
-    }
+  struct Case {
+    std::vector<size_t> parts;
+    unsigned percent;
+    MetricType metric;
+  };
+  const Table table = Clustered(DataType::kFloatVector, 32, 1600, 60);
+  for (const Case& one : {Case{{400, 400, 400, 400}, 0, MetricType::kL2},
+                          {{400, 400, 400, 400}, 50, MetricType::kCosine},
+                          {{1300, 100, 100, 100}, 0, MetricType::kCosine},
+                          {{1300, 100, 100, 100}, 20, MetricType::kL2},
+                          {{1600}, 50, MetricType::kL2}}) {
+    const IndexRecipe recipe = RecipeFor(table, one.metric);
+    const Merge merge(table, recipe, one.parts, Percent(one.percent));
+    const auto rows = static_cast<uint32_t>(merge.merged.column.rows);
+    EXPECT_EQ(rows, 16 * (100 - one.percent));
+    const Opened joined = Join(merge, recipe, rows);
+    const Opened built = Build(merge.merged, recipe);
+    EXPECT_GE(MeanRecall(*joined.index, merge.merged, one.metric),
+              MeanRecall(*built.index, merge.merged, one.metric) - kSlack)
+        << one.parts.size() << " parts, " << one.percent << " % dropped";
   }
 }
 
@@ -289,12 +294,12 @@ TEST(GraphJoinTest, CanBeCancelledAtAnyPoint) {
 }
 
 TEST(GraphJoinTest, AGrowingGraphIsASource) {
-  constexpr uint32_t kPage = 512;
+  constexpr uint32_t kPage = 256;
   for (const MetricType metric : {MetricType::kL2, MetricType::kCosine}) {
-    Table table = Clustered(DataType::kFloatVector, 32, 1500, 60);
+    Table table = Clustered(DataType::kFloatVector, 24, 900, 40);
     for (size_t i = 0; i < 100; ++i) table.column.Append(std::string(table.view().Bytes(i % 10)));  // equal rows
     const IndexRecipe recipe = RecipeFor(table, metric);
-    const Merge merge(table, recipe, {1600}, Percent(20), false);
+    const Merge merge(table, recipe, {1000}, Percent(20), false);
     const ColumnView column = merge.tables[0].view();
     const auto page_of = [&](uint32_t page) {
       ColumnView view = column;
@@ -304,7 +309,7 @@ TEST(GraphJoinTest, AGrowingGraphIsASource) {
     };
     auto growing = GrowingGraph::Make(recipe, 2000, page_of(0));
     ASSERT_TRUE(growing.ok());
-    constexpr uint32_t kLinked = 1400;  // the rest has not been reached
+    constexpr uint32_t kLinked = 900;  // the rest has not been reached
     ASSERT_TRUE((*growing)->Link({kPage, page_of}, kLinked, {}).ok());
     const JoinSource source[] = {{.sealed = nullptr, .growing = growing->get(), .new_rows = merge.new_rows[0]}};
     auto joined = JoinGraphs(recipe, merge.merged.view(), source, {});
