@@ -92,7 +92,8 @@ def anonymous_kb(pid):
     total = 0
     for each in family(pid):
         with contextlib.suppress(OSError):
-            total += proc_fields(each, "status")["RssAnon"]
+            # A process that is about to end has none.
+            total += proc_fields(each, "status").get("RssAnon", 0)
     return total
 
 
