@@ -385,7 +385,8 @@ class Engine::Impl {
     std::vector<std::shared_ptr<segment::SegmentGraph>> graphs;
     std::shared_ptr<const std::vector<uint32_t>> new_rows;
   };
-  /// Keeps the graphs of a growing segment until the sealed one has indexes.
+  [[nodiscard]] static uint64_t BytesOf(const GrownGraphs& grown);
+  /// Keeps the graphs of a growing segment until the sealed one has indexes, where memory is left for them.
   void KeepGrown(const SealTask& task, std::vector<uint32_t> new_rows);
   /// Lets go of those of a collection that was dropped, or for want of memory.
   void ForgetGrown(int64_t collection_id);

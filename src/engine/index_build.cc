@@ -35,6 +35,9 @@ constexpr int kFailuresTold = 3;
 /// While memory is scarce, how long until another look.
 constexpr std::chrono::seconds kMemoryWait{1};
 
+/// Graphs of growing segments that were sealed may take one part in so many of the memory.
+constexpr uint64_t kGrownPart = 8;
+
 }  // namespace
 
 size_t BuildThreads(const EngineOptions& options) {
@@ -197,13 +200,23 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
   return task;
 }
 
+uint64_t Engine::Impl::BytesOf(const GrownGraphs& grown) {
+  uint64_t bytes = 0;
+  for (const auto& graph : grown.graphs) bytes += graph->graph().memory_bytes();
+  return bytes;
+}
+
 void Engine::Impl::KeepGrown(const SealTask& task, std::vector<uint32_t> new_rows) {
   if (static_cast<int64_t>(task.sealed->row_count()) < options.index_min_rows || task.collection->dropped) return;
   GrownGraphs grown{.graphs = task.growing->Graphs(), .new_rows = {}};
   std::erase_if(grown.graphs, [](const auto& graph) { return graph->graph().linked() == 0; });
-  if (grown.graphs.empty()) return;
+  if (grown.graphs.empty() || budget->above_high_mark()) return;
+  uint64_t bytes = BytesOf(grown);
   grown.new_rows = std::make_shared<const std::vector<uint32_t>>(std::move(new_rows));
   const std::lock_guard lock(index_mutex_);
+  for (const auto& [segment, other] : grown_graphs_) bytes += BytesOf(other);
+  // They pile up where segments are sealed faster than indexed.
+  if (bytes > options.memory_limit / kGrownPart) return;
   grown_graphs_[{task.collection->id(), task.sealed->id()}] = std::move(grown);
 }
 
@@ -291,7 +304,8 @@ Result<Engine::Impl::BuiltIndex> Engine::Impl::BuildIndex(const Collection& coll
   uint64_t memory = scalar_recipe != nullptr ? index::ScalarBuildMemory(*scalar_recipe, column) : 0;
   for (const index::IndexRecipe& recipe : candidates) memory = std::max(memory, BuildMemory(recipe, column));
   for (const LinkSource& source : task.sources) {
-    if (scalar_recipe == nullptr) memory += source.new_rows->size() * JoinMemoryPerRow(candidates.front());
+    const bool copied = source.growing != nullptr;
+    if (scalar_recipe == nullptr) memory += source.new_rows->size() * JoinMemoryPerRow(candidates.front(), copied);
   }
   QUIVER_RETURN_IF_ERROR(budget->Admit(memory));
   const MemoryCharge charge(budget, MemoryConsumer::kBackground, memory);

@@ -52,7 +52,10 @@ std::optional<SegmentRecipe> SegmentRecipeOf(const CollectionSchema& schema, con
 /// Bytes of memory that building such an index over the rows of `column` takes, the finished file included; an
 /// estimate.
 uint64_t BuildMemory(const index::IndexRecipe& recipe, const ColumnView& column);
-/// Bytes that building takes beyond that for each row of a graph whose links it takes over.
-inline uint64_t JoinMemoryPerRow(const index::IndexRecipe& recipe) { return uint64_t{recipe.degree} * 6 + 24; }
+/// Bytes that building takes beyond that for each row of a graph whose links it takes over; those of growing graphs are
+/// copied.
+inline uint64_t JoinMemoryPerRow(const index::IndexRecipe& recipe, bool copied) {
+  return (copied ? uint64_t{recipe.degree} * 6 : 0) + 24;
+}
 
 }  // namespace quiver::engine

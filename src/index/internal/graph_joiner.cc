@@ -6,11 +6,9 @@ namespace quiver::index {
 namespace {
 
 /// Walks that begin near their goal have this part of the room of those that come from far away, and so much at least.
-constexpr size_t kNearPart = 4;
+/// With a quarter, equal parts of M were joined for a third less, at 10 to 20 hits in 10,000 less at the same room.
+constexpr size_t kNearPart = 2;
 constexpr size_t kLeastNearEf = 48;
-/// The same of a source that is so many times smaller than what was joined before: neighbours of old are farther away.
-constexpr size_t kFarPart = 2;
-constexpr size_t kSmallSource = 4;
 /// Where walks begin whose vertex has no neighbour that has found its place.
 constexpr size_t kFarStarts = 32;
 /// Old neighbours whose places are begun at.
@@ -23,7 +21,13 @@ constexpr size_t kBehindDegrees = 2;
 }  // namespace
 
 GraphJoiner::GraphJoiner(BuildLevel& base, BuildCrew& crew, float alpha, size_t ef, std::span<const uint32_t> order)
-    : base_(base), crew_(crew), alpha_(alpha), ef_(ef), order_(order), owner_(base.size(), kNobody) {}
+    : base_(base),
+      crew_(crew),
+      alpha_(alpha),
+      ef_(ef),
+      near_ef_(std::min(ef, std::max(kLeastNearEf, ef / kNearPart))),
+      order_(order),
+      owner_(base.size(), kNobody) {}
 
 Status GraphJoiner::Join(std::vector<GraphLinks>& sources, double progress_from, double progress_to) {
   std::vector<size_t> by_size(sources.size());
@@ -57,9 +61,6 @@ Status GraphJoiner::TakeOver(const GraphLinks& source, uint32_t number, double p
     owner_[source.target[v]] = number;
     mine.push_back(v);
   }
-  near_ef_ = std::max(kLeastNearEf, ef_ / (joined_ >= kSmallSource * mine.size() ? kFarPart : kNearPart));
-  near_ef_ = std::min(near_ef_, ef_);
-  joined_ += mine.size();
   const auto count = static_cast<uint32_t>(mine.size());
   const double between = 0.5 * (progress_from + progress_to);
   std::vector<uint8_t> repaired(count, 0);

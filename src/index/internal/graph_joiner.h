@@ -69,8 +69,7 @@ class GraphJoiner {
   BuildCrew& crew_;
   const float alpha_;
   const size_t ef_;
-  size_t near_ef_ = 0;  ///< of walks that begin near their goal
-  size_t joined_ = 0;   ///< vertices so far
+  const size_t near_ef_;  ///< of walks that begin near their goal
   const std::span<const uint32_t> order_;
   std::vector<uint32_t> owner_;  ///< of each vertex: the source that it came with
 };
