@@ -27,7 +27,8 @@ GraphJoiner::GraphJoiner(BuildLevel& base, BuildCrew& crew, float alpha, size_t 
       ef_(ef),
       near_ef_(std::min(ef, std::max(kLeastNearEf, ef / kNearPart))),
       order_(order),
-      owner_(base.size(), kNobody) {}
+      owner_(base.size(), kNobody),
+      repaired_(base.size(), 0) {}
 
 Status GraphJoiner::Join(std::vector<GraphLinks>& sources, double progress_from, double progress_to) {
   std::vector<size_t> by_size(sources.size());
@@ -63,19 +64,23 @@ Status GraphJoiner::TakeOver(const GraphLinks& source, uint32_t number, double p
   }
   const auto count = static_cast<uint32_t>(mine.size());
   const double between = 0.5 * (progress_from + progress_to);
-  std::vector<uint8_t> repaired(count, 0);
-  QUIVER_RETURN_IF_ERROR(crew_.ForAll(count, progress_from, between, [&](LinkScratch& scratch, uint32_t i) {
-    repaired[i] = TakeRow(scratch, source, mine[i]) ? 1 : 0;
-  }));
+  // Those that follow are pruned when they have found their places.
+  const bool first = number == 0;
+  QUIVER_RETURN_IF_ERROR(
+      crew_.ForAll(count, progress_from, first ? between : progress_to, [&](LinkScratch& scratch, uint32_t i) {
+        const bool repaired = TakeRow(scratch, source, mine[i], first);
+        repaired_[source.target[mine[i]]] = repaired ? 1 : 0;
+      }));
+  if (!first) return Status::Ok();
   // Who was linked to by what is gone, and by nobody else, would not be found any more.
   return crew_.ForAll(count, between, progress_to, [&](LinkScratch& scratch, uint32_t i) {
-    if (repaired[i] == 0) return;
-    LinkAllBack(scratch, source.target[mine[i]], [&](uint32_t other) { return owner_[other] == number; });
+    if (repaired_[source.target[mine[i]]] == 0) return;
+    LinkAllBack(scratch, source.target[mine[i]], [](uint32_t) { return true; });
   });
 }
 
 /// Returns whether links had to be replaced.
-bool GraphJoiner::TakeRow(LinkScratch& scratch, const GraphLinks& source, uint32_t vertex) {
+bool GraphJoiner::TakeRow(LinkScratch& scratch, const GraphLinks& source, uint32_t vertex, bool prune) {
   const uint32_t target = source.target[vertex];
   scratch.visited.Begin(base_.size());
   scratch.visited.Mark(target);
@@ -107,12 +112,12 @@ bool GraphJoiner::TakeRow(LinkScratch& scratch, const GraphLinks& source, uint32
   links.clear();
   for (size_t i = 0; i < ids.size(); ++i) links.push_back({scratch.distances[i], ids[i]});
   // Of what lies behind, the nearest.
-  const size_t most = direct + kBehindDegrees * base_.degree();
+  const size_t most = prune ? direct + kBehindDegrees * base_.degree() : std::max<size_t>(direct, base_.room());
   const auto behind = links.begin() + static_cast<std::ptrdiff_t>(direct);
   std::sort(behind, links.end(), NearerLink);
   if (links.size() > most) links.resize(most);
   std::sort(links.begin(), links.end(), NearerLink);
-  if (near > 0 || links.size() > base_.room()) {
+  if ((near > 0 && prune) || links.size() > base_.room()) {
     SelectLinks(scratch, base_, links, base_.degree(), alpha_);
     base_.Replace(target, scratch.kept);
   } else {
@@ -206,7 +211,8 @@ Status GraphJoiner::Connect(const GraphLinks& source, uint32_t number, double pr
     FindAcross(scratch, mine[i], number, far);
   }));
   return crew_.ForAll(count, between, progress_to, [&](LinkScratch& scratch, uint32_t i) {
-    LinkAllBack(scratch, mine[i], [&](uint32_t other) { return owner_[other] != number; });
+    const bool repaired = repaired_[mine[i]] != 0;
+    LinkAllBack(scratch, mine[i], [&](uint32_t other) { return repaired || owner_[other] != number; });
   });
 }
 

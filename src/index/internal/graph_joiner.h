@@ -59,7 +59,7 @@ class GraphJoiner {
 
   Status TakeOver(const GraphLinks& source, uint32_t number, double progress_from, double progress_to);
   Status Connect(const GraphLinks& source, uint32_t number, double progress_from, double progress_to);
-  bool TakeRow(LinkScratch& scratch, const GraphLinks& source, uint32_t vertex);
+  bool TakeRow(LinkScratch& scratch, const GraphLinks& source, uint32_t vertex, bool prune);
   template <typename Whom>
   void LinkAllBack(LinkScratch& scratch, uint32_t vertex, const Whom& whom);
   void FindAcross(LinkScratch& scratch, uint32_t vertex, uint32_t number, std::span<const uint32_t> far);
@@ -71,7 +71,8 @@ class GraphJoiner {
   const size_t ef_;
   const size_t near_ef_;  ///< of walks that begin near their goal
   const std::span<const uint32_t> order_;
-  std::vector<uint32_t> owner_;  ///< of each vertex: the source that it came with
+  std::vector<uint32_t> owner_;    ///< of each vertex: the source that it came with
+  std::vector<uint8_t> repaired_;  ///< of each vertex: whether neighbours of it were left out
 };
 
 }  // namespace quiver::index
