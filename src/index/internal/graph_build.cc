@@ -188,7 +188,13 @@ Status GraphBuilder::Encode() {
       }
     }
     // What is left is put in where the others are.
-    std::stable_partition(order_.begin(), order_.end(), [&](uint32_t vertex) { return is_joined[vertex]; });
+    std::vector<uint32_t> left;
+    std::erase_if(order_, [&](uint32_t vertex) {
+      if (is_joined[vertex]) return false;
+      left.push_back(vertex);
+      return true;
+    });
+    order_.insert(order_.end(), left.begin(), left.end());
   }
   return Status::Ok();
 }

@@ -40,7 +40,8 @@ Status GraphJoiner::Join(std::vector<GraphLinks>& sources, double progress_from,
               static_cast<size_t>(std::count(sources[i].target.begin(), sources[i].target.end(), kNoVertex));
     all += kept[i];
   }
-  std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) { return kept[a] > kept[b]; });
+  std::sort(by_size.begin(), by_size.end(),
+            [&](size_t a, size_t b) { return kept[a] != kept[b] ? kept[a] > kept[b] : a < b; });
   double at = progress_from;
   for (size_t number = 0; number < by_size.size(); ++number) {
     const GraphLinks& source = sources[by_size[number]];
