@@ -77,7 +77,7 @@ struct EngineOptions {
   uint64_t log_preallocate_bytes = 4ULL << 20;
   /// Tests give a MetaStore of their own; otherwise DIR/meta is opened.
   std::function<Result<std::unique_ptr<storage::MetaStore>>(const std::string& directory)> open_meta_store;
-  /// Tests give a builder of their own; otherwise index::BuildVectorIndex.
+  /// Tests give a builder of their own for what is not joined; otherwise index::BuildVectorIndex.
   std::function<Result<std::string>(const index::IndexRecipe&, const ColumnView&, const index::BuildControl&)>
       build_index;
   /// Called after each fdatasync of the log with its duration, from the committer thread.
