@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "simd/kernels.h"
+#include "simd/product_kernels.h"
 
 namespace quiver::bench {
 namespace {
@@ -249,10 +250,135 @@ void BenchTiles(const Options& options, const KernelTable& table, std::mt19937& 
          Time(options.seconds, [&] { table.codes.filter(code_rows, code_queries, kDim, masks.data()); }));
 }
 
+/// Kernels on codes, of lists, of product codes and of comparisons, each over what one call takes in. Rates are of the
+/// bytes of codes or values read. "gather" takes rows of 64 MiB in random order, 32 in a call, as walks over graphs do.
+void BenchCodes(const Options& options, const std::vector<const KernelTable*>& levels, const Buffer& memory,
+                std::mt19937& random) {
+  constexpr size_t kDim = 384;
+  constexpr size_t kCached = 64;
+  constexpr size_t kBlocks = 8;
+  constexpr size_t kBlock = simd::ListKernels::kBlock;
+  constexpr size_t kHop = 32;
+  constexpr size_t kHops = 256;
+  constexpr size_t kSpan = size_t{64} << 20;
+  const std::byte* const data = memory.data.get();
+  std::vector<int8_t> query(kDim);
+  for (int8_t& code : query) code = static_cast<int8_t>(static_cast<int>(random() % 63) - 31);
+  std::vector<uint8_t> planes(size_t{2} * simd::ByteCodeKernels::kBitPlanes * kDim);
+  std::vector<uint8_t> plane_values(kDim * 8);
+  for (uint8_t& value : plane_values) value = static_cast<uint8_t>(random() % 16);
+  simd::PackBitPlanes(plane_values.data(), kDim, planes.data());
+  std::vector<uint8_t> lookup(kDim / 4 * 16);
+  for (uint8_t& entry : lookup) entry = static_cast<uint8_t>(random() % 64);
+  std::vector<float> floats(kDim * 256), tables(size_t{48} * 256), sums(4096), bias(256);
+  for (float& value : floats) value = static_cast<float>(static_cast<int32_t>(random())) * 0x1p-31f;
+  std::vector<int32_t> products(kCached + kHop);
+  std::vector<uint32_t> ids(kHop * kHops), bits(kCached), masks(kBlocks), places(kCached);
+  for (size_t i = 0; i < places.size(); ++i) places[i] = static_cast<uint32_t>(i);
+  std::vector<uint16_t> words(kBlocks * kBlock);
+  std::vector<uint64_t> answer(1024);
+  std::vector<int8_t> quantised(kDim);
+  simd::CodeSet set;
+  for (size_t i = 0; i < 20; ++i) set.Insert(static_cast<uint8_t>(random()));
+
+  const auto report = [&](const char* name, const char* where, size_t bytes,
+                          const std::function<void(const KernelTable&)>& run) {
+    double first = 0;
+    for (const KernelTable* table : levels) {
+      const double rate = static_cast<double>(bytes) / Time(options.seconds, [&] { run(*table); }) / 1e9;
+      if (first == 0) first = rate;
+      Report(options, name, simd::LevelName(table->level), where, rate, rate / first);
+    }
+  };
+  const auto gather = [&](const char* name, size_t stride, const auto& call) {
+    for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % (kSpan / stride));
+    report(name, "gather", kHop * kHops * stride, [&](const KernelTable& table) {
+      for (size_t hop = 0; hop < kHops; ++hop) call(table, Rows{data, stride, kHop, ids.data() + hop * kHop});
+    });
+  };
+  const auto* queries = reinterpret_cast<const std::byte*>(floats.data());
+  gather("f32 IP 384", kDim * 4,
+         [&](const KernelTable& table, const Rows& rows) { table.f32.ip(rows, queries, kDim, sums.data(), nullptr); });
+  gather("int8 IP 384", kDim, [&](const KernelTable& table, const Rows& rows) {
+    table.int8.ip(rows, query.data(), kDim, sums.data(), nullptr);
+  });
+  const auto dot = [&](const KernelTable& table, const Rows& rows) {
+    table.bytes.dot(rows, query.data(), kDim, products.data());
+  };
+  const auto half_dot = [&](const KernelTable& table, const Rows& rows) {
+    table.bytes.half_dot(rows, query.data(), kDim, products.data());
+  };
+  const auto bit_dot = [&](const KernelTable& table, const Rows& rows) {
+    table.bytes.bit_dot(rows, planes.data(), bits.data());
+  };
+  const auto cached = [&](const char* name, size_t stride, const auto& call) {
+    report(name, "cache", kCached * stride,
+           [&](const KernelTable& table) { call(table, Rows{data, stride, kCached, nullptr}); });
+  };
+  cached("8-bit codes 384", kDim, dot);
+  gather("8-bit codes 384", kDim, dot);
+  cached("4-bit codes 384", kDim / 2, half_dot);
+  gather("4-bit codes 384", kDim / 2, half_dot);
+  cached("1-bit codes 512", 64, bit_dot);
+  gather("1-bit codes 512", 64, bit_dot);
+  cached("1-bit codes 1024", 128, bit_dot);
+
+  const size_t bit_block = kDim / 8 * kBlock + 2 * kBlock * sizeof(float);
+  const simd::BitQuery bit_query{lookup.data(), kDim / 4, 1.0f, 0.0f, -1e30f};
+  report("list sign bits 384", "cache", kBlocks * bit_block, [&](const KernelTable& table) {
+    table.lists->scan_bits(bit_query, data, bit_block, kBlocks, nullptr, masks.data());
+  });
+  report("list centre codes 384", "cache", kBlocks * kBlock * kDim, [&](const KernelTable& table) {
+    table.lists->scan_bytes(reinterpret_cast<const uint8_t*>(data), kBlocks, query.data(), kDim, floats.data(), 1.0f,
+                            sums.data(), bias.data());
+  });
+  for (const size_t width : {3, 4, 6, 7, 8}) {
+    const std::string name = "list codes 384 x " + std::to_string(width);
+    const size_t stride = simd::RowCodeBytes(kDim, width) + 8;
+    report(name.c_str(), "cache", kCached * stride, [&](const KernelTable& table) {
+      table.lists->dot_codes[width](data, stride, places.data(), kCached, query.data(), kDim, products.data());
+    });
+  }
+  report("list lookups 384", "cache", kDim * 4,
+         [&](const KernelTable& table) { table.lists->build_lookup(floats.data(), kDim / 4, 20.0f, lookup.data()); });
+  report("list quantise 384", "cache", kDim * 4,
+         [&](const KernelTable& table) { table.lists->quantise(floats.data(), kDim, 30.0f, quantised.data()); });
+  report("list scores 24 x 128", "cache", 24 * kDim * 4, [&](const KernelTable& table) {
+    table.lists->scores({floats.data(), kDim, 24, nullptr}, {floats.data(), bias.data(), 8}, kDim, sums.data(), 128);
+  });
+  for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % 65536);
+  report("list test ids", "cache", kBlock * 4, [&](const KernelTable& table) {
+    masks[0] = table.lists->test_ids(ids.data(), reinterpret_cast<const uint64_t*>(data));
+  });
+  report("product 4 bit x 96", "cache", kBlocks * 96 * 16, [&](const KernelTable& table) {
+    simd::ProductsFor(table.level)
+        ->sum_nibbles(lookup.data(), 96, data, size_t{96} * 16, kBlocks, nullptr, words.data());
+  });
+  report("product 8 bit x 48", "cache", kBlocks * 48 * 32, [&](const KernelTable& table) {
+    simd::ProductsFor(table.level)->sum_bytes(tables.data(), 48, data, size_t{48} * 32, kBlocks, nullptr, sums.data());
+  });
+  constexpr size_t kValues = 2048;
+  report("compare int8", "cache", kValues,
+         [&](const KernelTable& table) { table.compare->int8(data, kValues, -3, 60, answer.data()); });
+  report("compare int64", "cache", kValues * 8,
+         [&](const KernelTable& table) { table.compare->int64(data, kValues, -3, int64_t{1} << 60, answer.data()); });
+  report("compare f32", "cache", kValues * 4,
+         [&](const KernelTable& table) { table.compare->f32(data, kValues, -3.0f, 5.0f, answer.data()); });
+  report("compare codes", "cache", kValues, [&](const KernelTable& table) {
+    table.compare->codes(reinterpret_cast<const uint8_t*>(data), kValues, set, answer.data());
+  });
+  report("hadamard 512", "cache", 512 * 4, [&](const KernelTable& table) {
+    std::copy_n(floats.data(), 512, sums.data());
+    table.hadamard(sums.data(), 512);
+  });
+  report("f16 to f32", "cache", kValues * 2,
+         [&](const KernelTable& table) { table.f16_to_f32(data, kValues, sums.data()); });
+}
+
 int Run(const Options& options) {
   std::mt19937 random(1);
   std::vector<const KernelTable*> levels;
-  for (Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+  for (Level level : simd::kLevels) {
     if (const KernelTable* table = simd::KernelsFor(level)) {
       levels.push_back(table);
     } else {
@@ -314,6 +440,8 @@ int Run(const Options& options) {
     }
   }
   for (const KernelTable* table : levels) BenchTiles(options, *table, random);
+  Fill(memory, AllKernels().back(), random);
+  BenchCodes(options, levels, memory, random);
   if (wrong) std::fprintf(stderr, "a kernel disagrees with its plain loop\n");
   return wrong ? 1 : 0;
 }

@@ -57,7 +57,7 @@ constexpr std::array kOptions{
            "threads that run searches and writes; 0 = one per core", 0, 1024},
     Option{"simd", OptionKind::kChoice, &Config::simd,
            "instruction set of distance computations; auto = the strongest that the processor has", 0, 0,
-           "auto|baseline|avx2|avx512"},
+           "auto|baseline|avx2|avx512|avx512popcnt"},
     Option{"memory.limit", OptionKind::kBytes, &Config::memory_limit_bytes,
            "memory budget, of which requests in flight may hold a quarter; 0 = three quarters of the machine's memory",
            0, kNoLimit},

@@ -100,7 +100,7 @@ TEST_F(ConfigTest, WrongValuesNameKeyValueAndWhatIsExpected) {
   EXPECT_EQ(FlagFault({"--log.level=loud"}), "--log.level: 'loud' is not one of trace|debug|info|warn|error|off");
   EXPECT_THAT(FlagFault({"--durability=none"}), HasSubstr("one of sync|async"));
   EXPECT_EQ(Config::Load({}, {"QUIVER_SIMD=sse9"}).status().message(),
-            "QUIVER_SIMD: 'sse9' is not one of auto|baseline|avx2|avx512");
+            "QUIVER_SIMD: 'sse9' is not one of auto|baseline|avx2|avx512|avx512popcnt");
   EXPECT_THAT(FlagFault({"--memory.limit=2PB"}), HasSubstr("bytes such as"));
   EXPECT_THAT(FlagFault({"--memory.limit=9223372036854775807G"}), HasSubstr("bytes such as"));
   EXPECT_THAT(FlagFault({"--compat.auto-load=maybe"}), HasSubstr("true or false"));

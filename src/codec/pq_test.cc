@@ -43,7 +43,7 @@ std::vector<float> Decoded(const PqCodebook& book, const uint8_t* codes) {
 
 TEST(PqTest, KeysAreThoseOfWhatTheCodesStandForOnEveryLevel) {
   const std::string selected(simd::LevelName(simd::Kernels().level));
-  for (const simd::Level level : {simd::Level::kBaseline, simd::Level::kAvx2, simd::Level::kAvx512}) {
+  for (const simd::Level level : simd::kLevels) {
     if (simd::KernelsFor(level) == nullptr) continue;
     ASSERT_TRUE(simd::SelectLevel(simd::LevelName(level)).ok());
     for (const size_t bits : {4u, 8u}) {

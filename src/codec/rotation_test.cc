@@ -76,7 +76,7 @@ TEST(RotationTest, DependsOnTheSeedAloneOnEveryInstructionSet) {
     ASSERT_TRUE(simd::SelectLevel("baseline").ok());
     const std::vector<float> expected = Rotated(Rotation(dim, 1), vector);
     EXPECT_NE(Rotated(Rotation(dim, 2), vector), expected);
-    for (const char* level : {"avx2", "avx512"}) {
+    for (const char* level : {"avx2", "avx512", "avx512popcnt"}) {
       if (!simd::SelectLevel(level).ok()) continue;
       EXPECT_EQ(Rotated(Rotation(dim, 1), vector), expected) << level;
     }

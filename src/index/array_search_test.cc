@@ -137,7 +137,7 @@ class MaxSimSearch : public ::testing::TestWithParam<Case> {};
 TEST_P(MaxSimSearch, AgreesWithDoubleLoops) {
   const auto [type, metric] = GetParam();
   std::mt19937 random(11);
-  for (const simd::Level level : {simd::Level::kBaseline, simd::Level::kAvx2, simd::Level::kAvx512}) {
+  for (const simd::Level level : simd::kLevels) {
     const simd::KernelTable* kernels = simd::KernelsFor(level);
     if (kernels == nullptr) continue;
     for (const auto& [dim, rows, most] : {std::tuple<int64_t, size_t, size_t>{8, 150, 5}, {72, 60, 40}, {24, 6, 700}}) {

@@ -202,7 +202,7 @@ const std::vector<Case>& AllCases() {
 
 std::vector<const simd::KernelTable*> Levels() {
   std::vector<const simd::KernelTable*> levels;
-  for (simd::Level level : {simd::Level::kBaseline, simd::Level::kAvx2, simd::Level::kAvx512}) {
+  for (simd::Level level : simd::kLevels) {
     if (const simd::KernelTable* table = simd::KernelsFor(level)) levels.push_back(table);
   }
   return levels;

@@ -45,7 +45,7 @@ TEST(BinaryGraphTest, FindsTheNearestOnBothMetrics) {
 
 TEST(BinaryGraphTest, WorksAtEveryWidthAndLevel) {
   const std::string selected(simd::LevelName(simd::Kernels().level));
-  for (const simd::Level level : {simd::Level::kBaseline, simd::Level::kAvx2, simd::Level::kAvx512}) {
+  for (const simd::Level level : simd::kLevels) {
     if (simd::KernelsFor(level) == nullptr) continue;
     ASSERT_TRUE(simd::SelectLevel(simd::LevelName(level)).ok());
     for (const size_t dim : {8, 16, 24, 72, 128, 520, 4104}) {

@@ -6,6 +6,13 @@
 
 namespace quiver::simd {
 
+/// The sums of the lanes of four vectors. One by one they cost more than the products of short rows.
+template <class Tag>
+inline __m128i SumsOfFour(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+  return _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+}
+
 /// Steps of the Hadamard transform within eight floats; `Tag` is a type of the including file, so that each level keeps
 /// a form of its own.
 template <class Tag>

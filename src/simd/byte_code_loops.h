@@ -8,6 +8,7 @@
 //            int32_t Reduce(Acc); int32_t Correction(const int8_t* query, dim) (added to every product) }
 //   Halves: { Acc; Query; Zero; Query Load(const int8_t* query) (of 64 dimensions); void Add(Acc&, Query,
 //            const std::byte* row, size_t block) (32 bytes); int32_t Reduce(Acc) }, block counts the blocks of a row
+//   Bytes and Halves may have void ReduceFour(const Acc (&)[4], int32_t* out).
 //   Nibbles: { kStep; Vector; Vector Load(const void*); Low, High (halves of the bytes); And; Add (bytes);
 //            Vector Counts<p>(halves) (ones of each, times 2^p); uint32_t SumBytes(Vector) }
 //   Floats: { void EightStep(float* eight) (the transform of eight values in place) }
@@ -20,12 +21,23 @@
 
 namespace quiver::simd {
 
-template <class Bytes>
+template <class Codes>
 inline const std::byte* ByteRow(const Rows& rows, size_t i) {
   return rows.base + (rows.ids != nullptr ? rows.ids[i] : i) * rows.stride;
 }
 
-/// Rows first .. first + kCount; the rows from `ahead` on are asked for meanwhile, line by line.
+template <class Codes, size_t kCount>
+[[gnu::always_inline]] inline void ReduceRows(const typename Codes::Acc (&sums)[kCount], int32_t correction,
+                                              int32_t* out) {
+  if constexpr (kCount == 4 && requires { Codes::ReduceFour(sums, out); }) {
+    Codes::ReduceFour(sums, out);
+    for (size_t g = 0; g < kCount; ++g) out[g] += correction;
+  } else {
+    for (size_t g = 0; g < kCount; ++g) out[g] = Codes::Reduce(sums[g]) + correction;
+  }
+}
+
+/// Rows first .. first + kCount; the rows from `ahead` on, up to the last one, are asked for meanwhile, line by line.
 template <class Bytes, size_t kCount, bool kPrefetch>
 [[gnu::always_inline]] inline void ByteGroup(const Rows& rows, size_t first, size_t ahead, const int8_t* query,
                                              size_t dim, int32_t correction, int32_t* out) {
@@ -34,7 +46,7 @@ template <class Bytes, size_t kCount, bool kPrefetch>
   typename Bytes::Acc sums[kCount];
   for (size_t g = 0; g < kCount; ++g) {
     row[g] = ByteRow<Bytes>(rows, first + g);
-    next[g] = kPrefetch ? ByteRow<Bytes>(rows, ahead + g) : nullptr;
+    next[g] = kPrefetch ? ByteRow<Bytes>(rows, ahead + g < rows.count ? ahead + g : rows.count - 1) : nullptr;
     sums[g] = Bytes::Zero();
   }
   for (size_t d = 0; d < dim; d += 64) {
@@ -48,23 +60,7 @@ template <class Bytes, size_t kCount, bool kPrefetch>
       }
     }
   }
-  for (size_t g = 0; g < kCount; ++g) out[first + g] = Bytes::Reduce(sums[g]) + correction;
-}
-
-template <class Bytes>
-void ByteDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
-  constexpr size_t kCount = 4;
-  const int32_t correction = Bytes::Correction(query, dim);
-  size_t i = 0;
-  if (rows.ids != nullptr) {
-    for (; i + 2 * kCount <= rows.count; i += kCount) {
-      ByteGroup<Bytes, kCount, true>(rows, i, i + kCount, query, dim, correction, out);
-    }
-  }
-  for (; i + kCount <= rows.count; i += kCount) {
-    ByteGroup<Bytes, kCount, false>(rows, i, 0, query, dim, correction, out);
-  }
-  for (; i < rows.count; ++i) ByteGroup<Bytes, 1, false>(rows, i, 0, query, dim, correction, out);
+  ReduceRows<Bytes, kCount>(sums, correction, out + first);
 }
 
 /// As ByteGroup, for rows of half bytes.
@@ -76,7 +72,7 @@ template <class Halves, size_t kCount, bool kPrefetch>
   typename Halves::Acc sums[kCount];
   for (size_t g = 0; g < kCount; ++g) {
     row[g] = ByteRow<Halves>(rows, first + g);
-    next[g] = kPrefetch ? ByteRow<Halves>(rows, ahead + g) : nullptr;
+    next[g] = kPrefetch ? ByteRow<Halves>(rows, ahead + g < rows.count ? ahead + g : rows.count - 1) : nullptr;
     sums[g] = Halves::Zero();
   }
   for (size_t block = 0; block < dim / 64; ++block) {
@@ -88,20 +84,34 @@ template <class Halves, size_t kCount, bool kPrefetch>
       Halves::Add(sums[g], q, row[g] + block * 32, block);
     }
   }
-  for (size_t g = 0; g < kCount; ++g) out[first + g] = Halves::Reduce(sums[g]);
+  ReduceRows<Halves, kCount>(sums, 0, out + first);
+}
+
+/// Calls group<kCount, kPrefetch>(first, ahead) for all rows.
+template <class Group>
+[[gnu::always_inline]] inline void ForGroups(const Rows& rows, const Group& group) {
+  constexpr size_t kCount = 4;
+  size_t i = 0;
+  if (rows.ids != nullptr) {
+    for (; i + kCount < rows.count; i += kCount) group.template operator()<kCount, true>(i, i + kCount);
+  }
+  for (; i + kCount <= rows.count; i += kCount) group.template operator()<kCount, false>(i, 0);
+  for (; i < rows.count; ++i) group.template operator()<1, false>(i, 0);
+}
+
+template <class Bytes>
+void ByteDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
+  const int32_t correction = Bytes::Correction(query, dim);
+  ForGroups(rows, [&]<size_t kCount, bool kPrefetch>(size_t first, size_t ahead) {
+    ByteGroup<Bytes, kCount, kPrefetch>(rows, first, ahead, query, dim, correction, out);
+  });
 }
 
 template <class Halves>
 void HalfDots(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) {
-  constexpr size_t kCount = 4;
-  size_t i = 0;
-  if (rows.ids != nullptr) {
-    for (; i + 2 * kCount <= rows.count; i += kCount) {
-      HalfGroup<Halves, kCount, true>(rows, i, i + kCount, query, dim, out);
-    }
-  }
-  for (; i + kCount <= rows.count; i += kCount) HalfGroup<Halves, kCount, false>(rows, i, 0, query, dim, out);
-  for (; i < rows.count; ++i) HalfGroup<Halves, 1, false>(rows, i, 0, query, dim, out);
+  ForGroups(rows, [&]<size_t kCount, bool kPrefetch>(size_t first, size_t ahead) {
+    HalfGroup<Halves, kCount, kPrefetch>(rows, first, ahead, query, dim, out);
+  });
 }
 
 template <class Nibbles>
@@ -141,22 +151,38 @@ void BitDots(const Rows& rows, const uint8_t* planes, uint32_t* out) {
   }
 }
 
-/// The transform of `count` values, a power of two from 8 on. Sums and differences only, each of the same two values
-/// whatever the level, so that all levels round alike.
+/// The transform of `count` values, a power of two from 8 on, two of its steps in one pass. Sums and differences only,
+/// each of the same two values whatever the level, so that all levels round alike.
 template <class Floats>
 void Hadamard(float* values, size_t count) {
   for (size_t i = 0; i < count; i += 8) Floats::EightStep(values + i);
-  for (size_t half = 8; half < count; half *= 2) {
-    for (size_t i = 0; i < count; i += 2 * half) {
-      float* __restrict low = values + i;
-      float* __restrict high = values + i + half;
+  size_t half = 8;
+  for (; 4 * half <= count; half *= 4) {
+    for (size_t i = 0; i < count; i += 4 * half) {
+      float* __restrict first = values + i;
+      float* __restrict second = first + half;
+      float* __restrict third = second + half;
+      float* __restrict fourth = third + half;
       for (size_t j = 0; j < half; ++j) {
-        const float a = low[j];
-        const float b = high[j];
-        low[j] = a + b;
-        high[j] = a - b;
+        const float a = first[j] + second[j];
+        const float b = first[j] - second[j];
+        const float c = third[j] + fourth[j];
+        const float d = third[j] - fourth[j];
+        first[j] = a + c;
+        second[j] = b + d;
+        third[j] = a - c;
+        fourth[j] = b - d;
       }
     }
+  }
+  if (half == count) return;
+  float* __restrict low = values;
+  float* __restrict high = values + half;
+  for (size_t j = 0; j < half; ++j) {
+    const float a = low[j];
+    const float b = high[j];
+    low[j] = a + b;
+    high[j] = a - b;
   }
 }
 

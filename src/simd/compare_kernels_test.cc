@@ -125,7 +125,7 @@ TEST_P(CompareKernelsTest, CodesInASet) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, CompareKernelsTest, testing::Values(Level::kBaseline, Level::kAvx2, Level::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Levels, CompareKernelsTest, testing::ValuesIn(kLevels),
                          [](const auto& info) { return std::string(LevelName(info.param)); });
 
 }  // namespace

@@ -64,7 +64,11 @@ template <class Element, Operation kOperation, size_t kCount, bool kWithNorms, b
       q1 = Element::LoadQuery(query + d + kLanes);
     }
     for (size_t g = 0; g < kCount; ++g) {
-      if constexpr (kPrefetch) __builtin_prefetch(ahead[g] + d * Element::kBytes);
+      if constexpr (kPrefetch) {
+        for (size_t line = 0; line < 2 * kLanes * Element::kBytes; line += 64) {
+          __builtin_prefetch(ahead[g] + d * Element::kBytes + line);
+        }
+      }
       const Vec x0 = Element::LoadRow(row[g] + d * Element::kBytes);
       const Vec x1 = Element::LoadRow(row[g] + (d + kLanes) * Element::kBytes);
       sums[g][0] = Step<Element, kOperation>(sums[g][0], q0, x0);

@@ -1,9 +1,9 @@
 #include "simd/kernels.h"
 
-#include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <ranges>
 #include <string>
 
 #include "simd/level_tables.h"
@@ -22,6 +22,7 @@ bool Supported(Level level) {
       return Supported(Level::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vnni");
+    case Level::kAvx512Popcnt: return Supported(Level::kAvx512) && __builtin_cpu_supports("avx512vpopcntdq");
   }
   return false;
 #else
@@ -29,22 +30,20 @@ bool Supported(Level level) {
 #endif
 }
 
-constexpr std::array kStrongestFirst{Level::kAvx512, Level::kAvx2, Level::kBaseline};
-
 /// Null until a level was selected.
 std::atomic<const KernelTable*> selected_table{nullptr};
 
 /// The names that may be asked for here, for messages.
 std::string Available() {
   std::string names = "auto";
-  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+  for (const Level level : kLevels) {
     if (Supported(level)) names.append("|").append(LevelName(level));
   }
   return names;
 }
 
 Result<const KernelTable*> TableNamed(std::string_view name) {
-  for (const Level level : kStrongestFirst) {
+  for (const Level level : kLevels | std::views::reverse) {
     if (name != "auto" && name != LevelName(level)) continue;
     if (const KernelTable* table = KernelsFor(level)) return table;
     if (name != "auto") {
@@ -83,6 +82,7 @@ const KernelTable* KernelsFor(Level level) {
 #if defined(__x86_64__)
   if (level == Level::kAvx2) return &kAvx2Table;
   if (level == Level::kAvx512) return &kAvx512Table;
+  if (level == Level::kAvx512Popcnt) return &Avx512PopcntTable();
 #endif
   return &kBaselineTable;
 }
@@ -92,6 +92,7 @@ std::string_view LevelName(Level level) {
     case Level::kBaseline: return "baseline";
     case Level::kAvx2: return "avx2";
     case Level::kAvx512: return "avx512";
+    case Level::kAvx512Popcnt: return "avx512popcnt";
   }
   return "";
 }
@@ -102,7 +103,7 @@ void PackBitPlanes(const uint8_t* values, size_t bytes, uint8_t* planes) {
       unsigned byte = 0;
       for (size_t bit = 0; bit < 8; ++bit) byte |= ((values[b * 8 + bit] >> p) & 1u) << bit;
       uint8_t* at = planes + (b / 64 * ByteCodeKernels::kBitPlanes + p) * 128 + b % 64;
-      at[0] = static_cast<uint8_t>(byte & 15);
+      at[0] = static_cast<uint8_t>(byte);
       at[64] = static_cast<uint8_t>(byte >> 4);
     }
   }

@@ -4,9 +4,10 @@
 //   const simd::KernelTable& kernels = simd::Kernels();
 //   kernels.f32.ip({rows, stride, count, nullptr}, query, dim, scores, nullptr);
 //
-// Levels: baseline (plain C++ of the build's own target: SSE4.2 on x86-64, NEON on aarch64), avx2 (AVX2, FMA, F16C) and
-// avx512 (F, BW, DQ, VL, VNNI). The strongest that the processor has is taken unless SelectLevel or the environment
-// variable QUIVER_SIMD (auto, baseline, avx2, avx512) names another.
+// Levels: baseline (plain C++ of the build's own target: SSE4.2 on x86-64, NEON on aarch64), avx2 (AVX2, FMA, F16C),
+// avx512 (F, BW, DQ, VL, VNNI) and avx512popcnt (VPOPCNTDQ too: kernels that count bits are its own, the rest is that
+// of avx512). The strongest that the processor has is taken unless SelectLevel or the environment variable QUIVER_SIMD
+// (auto, or the name of a level) names another.
 //
 // Contract of every kernel:
 //  - Pointers need no alignment. `dim` may be 0 (sums are 0). Nothing is read outside the given rows, nothing
@@ -19,6 +20,7 @@
 // levels round differently, so a change in the middle of a search would mix scores of two kinds.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -30,7 +32,8 @@
 namespace quiver::simd {
 
 /// Instruction-set levels, weakest first.
-enum class Level : uint8_t { kBaseline, kAvx2, kAvx512 };
+enum class Level : uint8_t { kBaseline, kAvx2, kAvx512, kAvx512Popcnt };
+inline constexpr std::array kLevels{Level::kBaseline, Level::kAvx2, Level::kAvx512, Level::kAvx512Popcnt};
 
 /// Rows that a scan kernel visits: row i lies at base + id(i) * stride bytes, where id(i) is ids[i], or i without ids.
 struct Rows {
@@ -122,8 +125,8 @@ struct ByteCodeKernels {
   void (*half_dot)(const Rows& rows, const int8_t* query, size_t dim, int32_t* out) = nullptr;
   /// Rows of single bits against a query of kBitPlanes bits per place: out[i] = the sum, over the ones of row i, of the
   /// query's values. Rows are rows.stride bytes, a multiple of 64. Of the query, bit p of the places of byte b lies in
-  /// planes[(b / 64 * kBitPlanes + p) * 128 + b % 64], its low half alone, and 64 bytes further on, as its low half,
-  /// the high one (PackBitPlanes). Gathered rows are asked for ahead of use, except the first kBitsAhead.
+  /// planes[(b / 64 * kBitPlanes + p) * 128 + b % 64], and 64 bytes further on the high half of that byte, as its low
+  /// one (PackBitPlanes). Gathered rows are asked for ahead of use, except the first kBitsAhead.
   static constexpr size_t kBitPlanes = 4;
   static constexpr size_t kBitsAhead = 16;
   void (*bit_dot)(const Rows& rows, const uint8_t* planes, uint32_t* out) = nullptr;
@@ -159,7 +162,7 @@ Status SelectLevel(std::string_view name);
 const KernelTable& Kernels();
 /// Returns the table of one level, or nullptr where the build or the processor lacks it.
 const KernelTable* KernelsFor(Level level);
-/// Returns "baseline", "avx2" or "avx512".
+/// Returns "baseline", "avx2", "avx512" or "avx512popcnt".
 std::string_view LevelName(Level level);
 
 }  // namespace quiver::simd

@@ -261,6 +261,9 @@ struct ByteCodes {
     acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   static int32_t Reduce(Acc acc) { return SumLanes(acc); }
+  static void ReduceFour(const Acc (&sums)[4], int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), SumsOfFour<ByteCodes>(sums[0], sums[1], sums[2], sums[3]));
+  }
   static int32_t Correction(const int8_t*, size_t) { return 0; }
 };
 
@@ -290,6 +293,10 @@ struct HalfCodes {
     if (block % kBlocksBeforeWidening == kBlocksBeforeWidening - 1) acc = {Widened(acc), _mm256_setzero_si256()};
   }
   static int32_t Reduce(const Acc& acc) { return SumLanes(Widened(acc)); }
+  static void ReduceFour(const Acc (&sums)[4], int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                     SumsOfFour<HalfCodes>(Widened(sums[0]), Widened(sums[1]), Widened(sums[2]), Widened(sums[3])));
+  }
 };
 
 struct Nibbles {
@@ -346,7 +353,7 @@ constexpr KernelTable MakeTable() {
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
   table.bytes.bit_dot = &BitDots<Nibbles>;
-  table.hadamard = &Hadamard<EightLanes<F32>>;
+  table.hadamard = &HadamardAvx2;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kAvx2ListKernels;
@@ -356,6 +363,8 @@ constexpr KernelTable MakeTable() {
 }
 
 }  // namespace
+
+void HadamardAvx2(float* values, size_t count) { Hadamard<EightLanes<F32>>(values, count); }
 
 constinit const KernelTable kAvx2Table = MakeTable();
 

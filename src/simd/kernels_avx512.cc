@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "simd/avx_steps.h"
+#include "simd/avx512_steps.h"
 #include "simd/byte_code_loops.h"
 #include "simd/dense_loops.h"
 #include "simd/level_tables.h"
@@ -210,10 +210,126 @@ struct ByteCodes {
     acc = _mm512_dpbusd_epi32(acc, codes, query);
   }
   static int32_t Reduce(Acc acc) { return _mm512_reduce_add_epi32(acc); }
+  static void ReduceFour(const Acc (&sums)[4], int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), SumsOfFour<ByteCodes>(sums[0], sums[1], sums[2], sums[3]));
+  }
   static int32_t Correction(const int8_t* query, size_t dim) {
     __m512i sum = _mm512_setzero_si512();
     for (size_t d = 0; d < dim; d += kStep) sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), Load(query + d));
     return -128 * _mm512_reduce_add_epi32(sum);
+  }
+};
+
+/// Products of kRows int8 rows with kQueries int8 queries, modulo 2^32: out[q][r]. Queries are signed and rows, as in
+/// ByteCodes, moved by 128; `corrections` take it off again.
+template <size_t kRows, size_t kQueries>
+[[gnu::always_inline]] inline void Int8Block(const std::byte* const (&row)[kRows],
+                                             const std::byte* const (&query)[kQueries],
+                                             const int32_t (&corrections)[kQueries], size_t dim,
+                                             int32_t (&out)[kQueries][kRows]) {
+  __m512i sums[kQueries][kRows];
+  for (size_t q = 0; q < kQueries; ++q) {
+    for (size_t r = 0; r < kRows; ++r) sums[q][r] = _mm512_setzero_si512();
+  }
+  const auto add = [&](size_t d, __mmask64 mask) __attribute__((always_inline)) {
+    __m512i x[kRows];
+    for (size_t r = 0; r < kRows; ++r) {
+      x[r] = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, row[r] + d), _mm512_set1_epi8(-128));
+    }
+    for (size_t q = 0; q < kQueries; ++q) {
+      __m512i v = _mm512_maskz_loadu_epi8(mask, query[q] + d);
+      asm("" : "+v"(v));
+      for (size_t r = 0; r < kRows; ++r) sums[q][r] = _mm512_dpbusd_epi32(sums[q][r], x[r], v);
+    }
+  };
+  size_t d = 0;
+  for (; d + 64 <= dim; d += 64) add(d, ~__mmask64{0});
+  if (d < dim) add(d, LowLanes(dim - d));
+  for (size_t q = 0; q < kQueries; ++q) ReduceRows<ByteCodes, kRows>(sums[q], corrections[q], out[q]);
+}
+
+/// The tile of int8 rows: four times the products of a step that widens to 16 bits. Squared distances are
+/// |q|^2 + |x|^2 - 2 q.x, which integers make exact.
+template <Operation kOperation>
+struct Int8Tile {
+  static constexpr size_t kRows = 4;
+  static constexpr size_t kQueries = 4;
+  static constexpr size_t kChunk = 64;  ///< rows whose norms are kept
+
+  static int32_t Norm(const std::byte* at, size_t dim) {
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t d = 0; d < dim; d += Int8::kLanes) {
+      const __m512i x = dim - d < Int8::kLanes ? Int8::LoadRowTail(at + d, dim - d) : Int8::LoadRow(at + d);
+      sum = Int8::MulAdd(sum, x, x);
+    }
+    return _mm512_reduce_add_epi32(sum);
+  }
+  static int32_t Correction(const std::byte* at, size_t dim) {
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t d = 0; d < dim; d += 64) {
+      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(1), _mm512_maskz_loadu_epi8(LowLanes(dim - d), at + d));
+    }
+    return -128 * _mm512_reduce_add_epi32(sum);
+  }
+  static float Score(int32_t product, int32_t norms) {
+    if constexpr (kOperation == Operation::kIp) return static_cast<float>(product);
+    return static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(norms) - 2 * static_cast<uint32_t>(product)));
+  }
+
+  template <size_t kSomeRows, size_t kSome>
+  static void Block(const Rows& rows, size_t first, const int32_t* norms, const std::byte* const (&query)[kSome],
+                    const int32_t (&query_norms)[kSome], const int32_t (&corrections)[kSome], size_t dim, float* out,
+                    size_t out_stride) {
+    const std::byte* row[kSomeRows];
+    for (size_t r = 0; r < kSomeRows; ++r) row[r] = RowAt<Int8>(rows, first + r);
+    int32_t products[kSome][kSomeRows];
+    Int8Block<kSomeRows, kSome>(row, query, corrections, dim, products);
+    for (size_t q = 0; q < kSome; ++q) {
+      for (size_t r = 0; r < kSomeRows; ++r) {
+        out[q * out_stride + first + r] = Score(products[q][r], norms[r] + query_norms[q]);
+      }
+    }
+  }
+
+  template <size_t kSome>
+  static void Chunk(const Rows& rows, size_t first, size_t count, const int32_t* norms, const std::byte* queries,
+                    size_t query_stride, size_t dim, float* out, size_t out_stride) {
+    const std::byte* query[kSome];
+    int32_t query_norms[kSome];
+    int32_t corrections[kSome];
+    for (size_t q = 0; q < kSome; ++q) {
+      query[q] = queries + q * query_stride;
+      query_norms[q] = kOperation == Operation::kL2 ? Norm(query[q], dim) : 0;
+      corrections[q] = Correction(query[q], dim);
+    }
+    size_t i = 0;
+    for (; i + kRows <= count; i += kRows) {
+      Block<kRows>(rows, first + i, norms + i, query, query_norms, corrections, dim, out, out_stride);
+    }
+    for (; i < count; ++i) {
+      Block<1>(rows, first + i, norms + i, query, query_norms, corrections, dim, out, out_stride);
+    }
+  }
+
+  static void Run(const Rows& rows, const void* queries, size_t query_stride, size_t query_count, size_t dim,
+                  float* out, size_t out_stride) {
+    const auto* base = static_cast<const std::byte*>(queries);
+    for (size_t first = 0; first < rows.count; first += kChunk) {
+      const size_t count = rows.count - first < kChunk ? rows.count - first : kChunk;
+      int32_t norms[kChunk] = {};
+      if constexpr (kOperation == Operation::kL2) {
+        for (size_t i = 0; i < count; ++i) norms[i] = Norm(RowAt<Int8>(rows, first + i), dim);
+      }
+      size_t q = 0;
+      for (; q + kQueries <= query_count; q += kQueries) {
+        Chunk<kQueries>(rows, first, count, norms, base + q * query_stride, query_stride, dim, out + q * out_stride,
+                        out_stride);
+      }
+      for (; q < query_count; ++q) {
+        Chunk<1>(rows, first, count, norms, base + q * query_stride, query_stride, dim, out + q * out_stride,
+                 out_stride);
+      }
+    }
   }
 };
 
@@ -238,6 +354,9 @@ struct HalfCodes {
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
     sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
     return _mm_cvtsi128_si32(sum);
+  }
+  static void ReduceFour(const Acc (&sums)[4], int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), SumsOfFour<HalfCodes>(sums[0], sums[1], sums[2], sums[3]));
   }
 };
 
@@ -285,12 +404,15 @@ constexpr KernelTable MakeTable() {
   table.f16 = MakeDenseKernels<F16>();
   table.bf16 = MakeDenseKernels<Bf16>();
   table.int8 = MakeDenseKernels<Int8>();
+  table.int8.ip_tile = &Int8Tile<Operation::kIp>::Run;
+  table.int8.l2_tile = &Int8Tile<Operation::kL2>::Run;
   table.binary = MakeBinaryKernels<F32>();
   table.codes = {kRowMax, kRowZero, kQueryMax, &Filter, &Encode};
   table.bytes.dot = &ByteDots<ByteCodes>;
   table.bytes.half_dot = &HalfDots<HalfCodes>;
   table.bytes.bit_dot = &BitDots<Nibbles>;
-  table.hadamard = &Hadamard<EightLanes<F32>>;
+  // Steps of 512 bits read what steps of 256 bits wrote just before, which waits for the cache (7.3 against 9.4 GB/s).
+  table.hadamard = &HadamardAvx2;
   table.f16_to_f32 = &Widen<F16>;
   table.bf16_to_f32 = &Widen<Bf16>;
   table.lists = &kAvx512ListKernels;

@@ -142,7 +142,7 @@ class KernelsTest : public testing::TestWithParam<Level> {
   const KernelTable* table_ = nullptr;
 };
 
-INSTANTIATE_TEST_SUITE_P(Levels, KernelsTest, testing::Values(Level::kBaseline, Level::kAvx2, Level::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Levels, KernelsTest, testing::ValuesIn(kLevels),
                          [](const auto& info) { return std::string(LevelName(info.param)); });
 
 TEST_P(KernelsTest, DenseKernelsAgreeWithThePlainLoopAndWithOneAnother) {
@@ -278,6 +278,32 @@ TEST_P(KernelsTest, Int8ExtremesStayExactAtTheLargestDimension) {
   EXPECT_EQ(ip, static_cast<float>(-128.0 * 127 * 32768));
   EXPECT_EQ(norm, static_cast<float>(128.0 * 128 * 32768));
   EXPECT_EQ(l2, static_cast<float>(255.0 * 255 * 32768));
+  float tiles[2] = {};
+  table_->int8.ip_tile(rows, high.data(), dim, 1, dim, tiles, 1);
+  table_->int8.l2_tile(rows, high.data(), dim, 1, dim, tiles + 1, 1);
+  EXPECT_EQ(tiles[0], ip);
+  EXPECT_EQ(tiles[1], l2);
+}
+
+TEST_P(KernelsTest, TilesOfManyRowsScoreAsScansDo) {
+  constexpr size_t kRowCount = 131;
+  for (Type type : {Type::kF32, Type::kInt8}) {
+    const Data data(type, 70, kRowCount, 5, 3);
+    const DenseKernels& kernels = KernelsOf(*table_, type);
+    std::vector<uint32_t> ids(kRowCount);
+    for (size_t i = 0; i < kRowCount; ++i) ids[i] = static_cast<uint32_t>(i * 7 % kRowCount);
+    std::vector<float> tile(5 * kRowCount), l2_tile(5 * kRowCount), scan(kRowCount), l2(kRowCount);
+    kernels.ip_tile(data.rows(ids.data()), data.query(0), data.query_stride, 5, 70, tile.data(), kRowCount);
+    kernels.l2_tile(data.rows(ids.data()), data.query(0), data.query_stride, 5, 70, l2_tile.data(), kRowCount);
+    for (size_t q = 0; q < 5; ++q) {
+      kernels.ip(data.rows(ids.data()), data.query(q), 70, scan.data(), nullptr);
+      kernels.l2(data.rows(ids.data()), data.query(q), 70, l2.data(), nullptr);
+      for (size_t i = 0; i < kRowCount; ++i) {
+        ASSERT_EQ(tile[q * kRowCount + i], scan[i]) << i;
+        ASSERT_EQ(l2_tile[q * kRowCount + i], l2[i]) << i;
+      }
+    }
+  }
 }
 
 TEST_P(KernelsTest, BinaryKernelsAgreeWithBitLoops) {
@@ -580,7 +606,7 @@ TEST_P(KernelsTest, ReadAllDependsOnEveryByte) {
 TEST(KernelChoice, ThePlainLevelIsAlwaysThereAndTheChosenOneIsSupported) {
   ASSERT_NE(KernelsFor(Level::kBaseline), nullptr);
   EXPECT_EQ(KernelsFor(Kernels().level), &Kernels());
-  for (Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+  for (Level level : kLevels) {
     const KernelTable* table = KernelsFor(level);
     if (table != nullptr) {
       EXPECT_EQ(table->level, level);
@@ -590,7 +616,7 @@ TEST(KernelChoice, ThePlainLevelIsAlwaysThereAndTheChosenOneIsSupported) {
 
 TEST(SelectLevelTest, TakesWhatTheProcessorHasAndRefusesTheRest) {
   const std::string before(LevelName(Kernels().level));
-  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+  for (const Level level : kLevels) {
     ASSERT_TRUE(SelectLevel("baseline").ok());
     const Status status = SelectLevel(LevelName(level));
     if (KernelsFor(level) != nullptr) {
@@ -607,7 +633,7 @@ TEST(SelectLevelTest, TakesWhatTheProcessorHasAndRefusesTheRest) {
     EXPECT_TRUE(SelectLevel(wrong).message().starts_with("'" + std::string(wrong) + "' is not one of auto|baseline"));
   }
   ASSERT_TRUE(SelectLevel("auto").ok());
-  for (const Level level : {Level::kBaseline, Level::kAvx2, Level::kAvx512}) {
+  for (const Level level : kLevels) {
     EXPECT_TRUE(KernelsFor(level) == nullptr || level <= Kernels().level) << "auto is the strongest";
   }
   ASSERT_TRUE(SelectLevel(before).ok());

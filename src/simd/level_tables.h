@@ -12,6 +12,10 @@ extern const CompareKernels kBaselineCompareKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Table;
 extern const KernelTable kAvx512Table;
+/// That of avx512popcnt: the one of avx512 with some kernels of its own. Only for processors that have the level.
+const KernelTable& Avx512PopcntTable();
+/// KernelTable::hadamard of avx2, which avx512 has too.
+void HadamardAvx2(float* values, size_t count);
 extern const ListKernels kAvx2ListKernels;
 extern const ListKernels kAvx512ListKernels;
 extern const CompareKernels kAvx2CompareKernels;

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "simd/avx512_steps.h"
 #include "simd/level_tables.h"
 #include "simd/list_loops.h"
 
@@ -34,19 +35,24 @@ void ScanBytes(const uint8_t* blocks, size_t block_count, const int8_t* query, s
   const __m512 scales = _mm512_set1_ps(scale);
   for (size_t b = 0; b < block_count; ++b) {
     const uint8_t* codes = blocks + b * ListKernels::kBlock * dim;
-    __m512i low = _mm512_setzero_si512();
-    __m512i high = _mm512_setzero_si512();
-    for (size_t d = 0; d < dim; d += 4) {
-      int32_t four;
-      __builtin_memcpy(&four, query + d, sizeof(four));
-      const __m512i broadcast = _mm512_set1_epi32(four);
-      low = _mm512_dpbusd_epi32(low, _mm512_loadu_si512(codes + d * 32), broadcast);
-      high = _mm512_dpbusd_epi32(high, _mm512_loadu_si512(codes + d * 32 + 64), broadcast);
+    // Two sums for each half of the block: one alone waits for itself.
+    __m512i low[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    __m512i high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t d = 0; d < dim; d += 8) {
+      for (size_t part = 0; part < 2; ++part) {
+        int32_t four;
+        __builtin_memcpy(&four, query + d + 4 * part, sizeof(four));
+        const __m512i broadcast = _mm512_set1_epi32(four);
+        const uint8_t* from = codes + (d + 4 * part) * 32;
+        low[part] = _mm512_dpbusd_epi32(low[part], _mm512_loadu_si512(from), broadcast);
+        high[part] = _mm512_dpbusd_epi32(high[part], _mm512_loadu_si512(from + 64), broadcast);
+      }
     }
+    const __m512 lows = _mm512_cvtepi32_ps(_mm512_add_epi32(low[0], low[1]));
+    const __m512 highs = _mm512_cvtepi32_ps(_mm512_add_epi32(high[0], high[1]));
     const size_t at = b * ListKernels::kBlock;
-    const __m512 first = _mm512_add_ps(_mm512_loadu_ps(add + at), _mm512_mul_ps(_mm512_cvtepi32_ps(low), scales));
-    const __m512 second =
-        _mm512_add_ps(_mm512_loadu_ps(add + at + 16), _mm512_mul_ps(_mm512_cvtepi32_ps(high), scales));
+    const __m512 first = _mm512_add_ps(_mm512_loadu_ps(add + at), _mm512_mul_ps(lows, scales));
+    const __m512 second = _mm512_add_ps(_mm512_loadu_ps(add + at + 16), _mm512_mul_ps(highs, scales));
     _mm512_storeu_ps(out + at, first);
     _mm512_storeu_ps(out + at + 16, second);
     least[b] = _mm512_reduce_min_ps(_mm512_min_ps(first, second));
@@ -174,13 +180,28 @@ template <size_t kBits>
 template <size_t kBits>
 void DotCodes(const std::byte* base, size_t stride, const uint32_t* ids, size_t count, const int8_t* query, size_t dim,
               int32_t* out) {
-  constexpr size_t kAhead = 4;
+  constexpr size_t kRows = 4;
   const size_t row_bytes = RowCodeBytes(dim, kBits);
-  for (size_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) {
-      const std::byte* ahead = base + ids[i + kAhead] * stride;
+  size_t i = 0;
+  for (; i + kRows <= count; i += kRows) {
+    const std::byte* row[kRows];
+    __m512i sums[kRows];
+    for (size_t r = 0; r < kRows; ++r) {
+      row[r] = base + ids[i + r] * stride;
+      sums[r] = _mm512_setzero_si512();
+      if (i + kRows + r >= count) continue;
+      const std::byte* ahead = base + ids[i + kRows + r] * stride;
       for (size_t byte = 0; byte < row_bytes; byte += 64) __builtin_prefetch(ahead + byte);
     }
+    for (size_t d = 0; d < dim; d += 64) {
+      const __m512i codes = _mm512_loadu_si512(query + d);
+      for (size_t r = 0; r < kRows; ++r) {
+        sums[r] = _mm512_dpbusd_epi32(sums[r], Unpack<kBits>(row[r] + d / 8 * kBits), codes);
+      }
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), SumsOfFour<Panel>(sums[0], sums[1], sums[2], sums[3]));
+  }
+  for (; i < count; ++i) {
     const std::byte* at = base + ids[i] * stride;
     __m512i sum = _mm512_setzero_si512();
     for (size_t d = 0; d < dim; d += 64, at += 8 * kBits) {

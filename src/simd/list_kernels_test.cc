@@ -325,7 +325,7 @@ TEST_P(ListKernelsTest, EncodeMeasuresItsCodes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, ListKernelsTest, testing::Values(Level::kBaseline, Level::kAvx2, Level::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Levels, ListKernelsTest, testing::ValuesIn(kLevels),
                          [](const auto& level) { return std::string(LevelName(level.param)); });
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace {
 const ProductKernels& TableOf(Level level) {
 #if defined(__x86_64__)
   if (level == Level::kAvx2) return kAvx2ProductKernels;
-  if (level == Level::kAvx512) return kAvx512ProductKernels;
+  if (level >= Level::kAvx512) return kAvx512ProductKernels;
 #endif
   (void)level;
   return kBaselineProductKernels;

@@ -42,8 +42,10 @@ void SumNibbles(const uint8_t* lookup, size_t groups, const std::byte* blocks, s
   }
 }
 
-void SumBytes(const float* lookup, size_t groups, const std::byte* blocks, size_t block_bytes, size_t count,
-              const uint32_t* alive, float* sums) {
+}  // namespace
+
+void SumBytesAvx2(const float* lookup, size_t groups, const std::byte* blocks, size_t block_bytes, size_t count,
+                  const uint32_t* alive, float* sums) {
   for (size_t b = 0; b < count; ++b) {
     if (alive != nullptr && alive[b] == 0) continue;
     const auto* codes = reinterpret_cast<const uint8_t*>(blocks + b * block_bytes);
@@ -60,9 +62,7 @@ void SumBytes(const float* lookup, size_t groups, const std::byte* blocks, size_
   }
 }
 
-}  // namespace
-
-constinit const ProductKernels kAvx2ProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytes};
+constinit const ProductKernels kAvx2ProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytesAvx2};
 
 }  // namespace quiver::simd
 

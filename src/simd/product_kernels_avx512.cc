@@ -44,28 +44,10 @@ void SumNibbles(const uint8_t* lookup, size_t groups, const std::byte* blocks, s
   }
 }
 
-void SumBytes(const float* lookup, size_t groups, const std::byte* blocks, size_t block_bytes, size_t count,
-              const uint32_t* alive, float* sums) {
-  for (size_t b = 0; b < count; ++b) {
-    if (alive != nullptr && alive[b] == 0) continue;
-    const auto* codes = reinterpret_cast<const uint8_t*>(blocks + b * block_bytes);
-    __m512 low = _mm512_setzero_ps();
-    __m512 high = _mm512_setzero_ps();
-    for (size_t g = 0; g < groups; ++g) {
-      const auto* bytes = reinterpret_cast<const __m128i*>(codes + g * 32);
-      const __m512i first = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes));
-      const __m512i second = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes + 1));
-      low = _mm512_add_ps(low, _mm512_i32gather_ps(first, lookup + g * 256, sizeof(float)));
-      high = _mm512_add_ps(high, _mm512_i32gather_ps(second, lookup + g * 256, sizeof(float)));
-    }
-    _mm512_storeu_ps(sums + b * ProductKernels::kBlock, low);
-    _mm512_storeu_ps(sums + b * ProductKernels::kBlock + 16, high);
-  }
-}
-
 }  // namespace
 
-constinit const ProductKernels kAvx512ProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytes};
+// A gather of sixteen takes as long as two of eight, and a little more (5.7 against 6.4 GB/s of codes).
+constinit const ProductKernels kAvx512ProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytesAvx2};
 
 }  // namespace quiver::simd
 

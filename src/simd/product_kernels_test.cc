@@ -69,7 +69,7 @@ TEST_P(ProductKernelsTest, SumsOfProductCodesAreExact) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, ProductKernelsTest, testing::Values(Level::kBaseline, Level::kAvx2, Level::kAvx512),
+INSTANTIATE_TEST_SUITE_P(Levels, ProductKernelsTest, testing::ValuesIn(kLevels),
                          [](const auto& info) { return std::string(LevelName(info.param)); });
 
 }  // namespace
