@@ -9,6 +9,7 @@
 
 #include "index/internal/flat_queries.h"
 #include "index/internal/flat_tile.h"
+#include "io/row_pages.h"
 
 namespace quiver::index {
 namespace {
@@ -439,6 +440,7 @@ void ScoreRows(const FlatQueries& queries, size_t query, const ColumnView& vecto
     constexpr size_t kAtOnce = 64;
     for (size_t i = 0; i < rows.size(); i += kAtOnce) {
       const Rows some{vectors.fixed, vectors.width, std::min(kAtOnce, rows.size() - i), rows.data() + i};
+      io::AskForRows(vectors.fixed, vectors.width, rows.subspan(i, some.count));
       if (impl.type == DataType::kBinaryVector) {
         impl.binary()(some, impl.query(query), impl.width, scores + i);
       } else {

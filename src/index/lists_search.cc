@@ -9,6 +9,7 @@
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
 #include "index/internal/lists_index.h"
+#include "io/row_pages.h"
 #include "simd/kernels.h"
 
 namespace quiver::index {
@@ -560,6 +561,10 @@ void Lists::ScoreCandidates(const Task& task, ListsQuery& state) const {
     return a.key != b.key ? a.key < b.key : a.row < b.row;
   });
   uint32_t* rows = Sized(task.scratch.rows, kRowsAtOnce);
+  // Where vectors lie on disk one wait for all candidates is shorter than one for every few.
+  const size_t asked = std::min(candidates.size(), kRowsAtOnce);
+  for (size_t i = 0; i < asked; ++i) rows[i] = candidates[i].row;
+  io::AskForRows(task.vectors.fixed, task.vectors.width, {rows, asked});
   size_t at = 0;
   while (at < candidates.size()) {
     // The best of estimates are scored in any case; then the kept scores decide.
