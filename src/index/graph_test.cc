@@ -40,6 +40,31 @@ TEST(GraphTest, FindsTheNearestOnEveryMetricAndType) {
   }
 }
 
+TEST(GraphTest, ScoresOnlyCandidatesThatTheirCodesLeaveAChance) {
+  const Table table = Clustered(DataType::kFloatVector, 64, 1000);
+  const Opened opened = Build(table, RecipeFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  const auto scored = [&](uint32_t refine, double& recall) {
+    IndexSearchOptions options = Options(10, 60);
+    options.walk_only = true;
+    options.refine = refine;
+    IndexScratch scratch;
+    IndexCounters counters;
+    for (size_t q = 0; q < queries.nq(); ++q) {
+      TopK result(10, MetricType::kL2);
+      EXPECT_TRUE(opened.index->Search(queries, q, table.view(), {}, options, 0, result, scratch, counters).ok());
+    }
+    recall = Recall(*opened.index, table, MetricType::kL2, options);
+    return counters.exact_distances / queries.nq();
+  };
+  double with_all = 0, with_few = 0;
+  EXPECT_EQ(scored(2, with_all), 42u);  // asked for more, it scores them all
+  const uint64_t few = scored(1, with_few);
+  EXPECT_GE(few, 10u);
+  EXPECT_LT(few, 16u);
+  EXPECT_GE(with_few, with_all - 0.004);
+}
+
 TEST(GraphTest, WorksAtSmallAndLargeDimensions) {
   for (const size_t dim : {1, 2, 3, 64, 65, 1000}) {
     const Table table = Clustered(DataType::kFloatVector, dim, 1000, 10);

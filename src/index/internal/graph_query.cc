@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace quiver::index {
 namespace {
@@ -14,6 +15,8 @@ constexpr float kScanDeviations = 3.0f;
 /// By how much keys of codes usually err, in units of the scale of a code and of the query's length.
 constexpr float kCoarseError = 4.6f;
 constexpr float kWholeError = 0.45f;
+/// By how many of them a candidate is given the chance to be better than its code says, and those before it worse.
+constexpr float kRefineDeviations = 2.0f;
 /// So many times the rows wanted are taken from one stage to the next at most.
 constexpr size_t kMostFromSketches = 256;
 constexpr size_t kMostFromCodes = 32;
@@ -163,10 +166,32 @@ Status GraphSearch::ScanCodes() {
 /// Scores the best of the pool exactly and offers them.
 Status GraphSearch::Rank(size_t wanted) {
   // Where all candidates are scored exactly, their order does not matter.
-  if (call_.scratch.pool.size() > wanted && !graph_.view.points.exact())
+  if (call_.scratch.pool.size() > wanted && !graph_.view.points.exact()) {
     RankByWholeCodes(graph_.view, encoded_, call_.scratch, call_.counters);
+    wanted = WorthScoring(wanted);
+  }
   Refine(wanted);
   return Status::Ok();
+}
+
+/// Of candidates in the order of their whole codes, how many may be among the k best, at most `wanted`: beyond, even
+/// the usual errors of the codes of both would not bring one before the k-th. A raw vector costs as much as several
+/// codes.
+size_t GraphSearch::WorthScoring(size_t wanted) const {
+  const WalkPool& pool = call_.scratch.pool;
+  const size_t k = std::max(call_.result.k(), call_.options.k);
+  if (call_.options.refine > 1 || pool.size() <= k || wanted <= k) return wanted;
+  int64_t squares = 0;
+  for (size_t d = 0; d < graph_.view.points.dim; ++d) squares += encoded_.codes[d] * encoded_.codes[d];
+  const float unit =
+      kRefineDeviations * kWholeError * encoded_.terms.product_weight * std::sqrt(static_cast<float>(squares));
+  const auto error = [&](size_t i) { return unit * graph_.view.points.factors[pool.id(i)].scale; };
+  float worst = -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < k; ++i) worst = std::max(worst, pool.key(i) + error(i));
+  const size_t most = std::min(wanted, pool.size());
+  size_t last = most;
+  while (last > k && pool.key(last - 1) - error(last - 1) > worst) --last;
+  return last;
 }
 
 /// Walks under a filter. Where the rows around the query match far less than the filter as a whole, a scan is cheaper

@@ -80,6 +80,7 @@ class GraphSearch {
   Status ScanCodes();
   Status WalkFiltered(const GraphPlanner& planner, const GraphFilter& filter, size_t ef, SearchPlan plan);
   Status Rank(size_t wanted);
+  [[nodiscard]] size_t WorthScoring(size_t wanted) const;
   [[nodiscard]] bool FoundEnough() const;
   void ScoreAndOffer(std::span<const uint32_t> rows);
   Status ScanExactly();
