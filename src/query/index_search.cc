@@ -89,7 +89,7 @@ Status FindMatches(const SearchRequest& request, size_t segment_index, storage::
   const auto fill = [&](size_t begin, size_t end) {
     uint64_t found = 0;
     const auto copy = [&](uint32_t page, const uint64_t* mask, uint32_t count) {
-      std::copy_n(mask, kPageWords, plan.mask.begin() + size_t{page - first_page} * kPageWords);
+      std::copy_n(mask, kPageWords, plan.mask.data() + size_t{page - first_page} * kPageWords);
       found += count;
       return Status::Ok();
     };

@@ -199,7 +199,7 @@ TEST_F(KeyIndexTest, RangesGroupsAndExactOrderAreThoseOfAScan) {
 }
 
 TEST_F(KeyIndexTest, ExplainTellsOfIt) {
-  ASSERT_NO_FATAL_FAILURE(FillKeyed("HNSW"));
+  ASSERT_NO_FATAL_FAILURE(FillKeyed("IVF_FLAT"));
   for (const bool deleted : {false, true}) {
     if (deleted) Delete({0});
     SearchRequest request = MakeRequest(metric_, MakeQueries(1), "number == 0");
@@ -220,7 +220,7 @@ TEST_F(KeyIndexTest, ExplainTellsOfIt) {
 }
 
 TEST_F(KeyIndexTest, FilesAreReadAfterARestartAndMadeWhereTheyAreMissing) {
-  ASSERT_NO_FATAL_FAILURE(FillKeyed("HNSW"));
+  ASSERT_NO_FATAL_FAILURE(FillKeyed("IVF_FLAT"));
   EXPECT_TRUE(Check().faults.empty());
   EXPECT_EQ(Check().orphans, 0U);
   const int built = builds_;
@@ -245,7 +245,7 @@ TEST_F(KeyIndexTest, FilesAreReadAfterARestartAndMadeWhereTheyAreMissing) {
 }
 
 TEST_F(KeyIndexTest, DamageCostsNoAnswerAndIsMended) {
-  ASSERT_NO_FATAL_FAILURE(FillKeyed("HNSW"));
+  ASSERT_NO_FATAL_FAILURE(FillKeyed("IVF_FLAT"));
   const std::string name = IndexFiles(".keys")[0];
   const auto bytes = files_->ReadFile(name);
   ASSERT_TRUE(bytes.ok());
@@ -280,7 +280,7 @@ TEST_F(KeyIndexTest, DamageCostsNoAnswerAndIsMended) {
 }
 
 TEST_F(KeyIndexTest, FilesGoWithTheirIndexAndComeWithAMerge) {
-  ASSERT_NO_FATAL_FAILURE(FillKeyed("HNSW"));
+  ASSERT_NO_FATAL_FAILURE(FillKeyed("IVF_FLAT"));
   InsertRange(kStored, 2 * kStored);
   Flush();
   ASSERT_NO_FATAL_FAILURE(AwaitParts(4));
