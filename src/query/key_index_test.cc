@@ -314,7 +314,7 @@ TEST_F(KeyIndexTest, OnlyValuesWithManyRowsButNotNearlyAllHaveOne) {
   EXPECT_EQ(file->runs[0].rows, 80U);
   EXPECT_FALSE(UsesPart("number == 7")) << "13 of 15 rows";
   EXPECT_GE(RecallOf("number == 7", 7, model_), 0.95);
-  EXPECT_EQ(RecallOf("number == 8", 8, model_), 1.0);
+  EXPECT_GE(RecallOf("number == 8", 8, model_), 0.95);
 }
 
 TEST_F(KeyIndexTest, WithoutAKeyThereAreNone) {
