@@ -32,8 +32,7 @@ uint64_t TopBits(uint64_t bytes) {
 
 }  // namespace
 
-GraphSketches::GraphSketches(const WalkPoints& points, uint32_t vertices)
-    : dim_(points.dim), stride_(RowBytes(dim_)) {
+GraphSketches::GraphSketches(const WalkPoints& points, uint32_t vertices) : dim_(points.dim), stride_(RowBytes(dim_)) {
   rows_ = HugeArray<std::byte>(size_t{vertices} * stride_);
   double norms = 0;
   for (size_t v = 0; v < vertices; ++v) {
