@@ -29,11 +29,15 @@ uintptr_t PageBytes() {
   return bytes;
 }
 
+/// The beginning of the page that a place lies in.
+void* PageOf(const std::byte* place) {
+  return const_cast<std::byte*>(place - reinterpret_cast<uintptr_t>(place) % PageBytes());
+}
+
 /// Whether the first page of a row is in memory; also where the system does not tell.
 bool InMemory(const std::byte* row) {
-  const uintptr_t page = reinterpret_cast<uintptr_t>(row) / PageBytes() * PageBytes();
   unsigned char state = 0;
-  return ::mincore(reinterpret_cast<void*>(page), 1, &state) != 0 || (state & 1) != 0;
+  return ::mincore(PageOf(row), 1, &state) != 0 || (state & 1) != 0;
 }
 
 }  // namespace
@@ -55,9 +59,9 @@ bool AskForRows(const std::byte* base, size_t width, std::span<const uint32_t> r
   }
   looked.streak = 0;
   for (const uint32_t row : rows) {
-    const auto first = reinterpret_cast<uintptr_t>(base + row * width);
-    const uintptr_t begin = first / PageBytes() * PageBytes();
-    (void)::madvise(reinterpret_cast<void*>(begin), first + width - begin, MADV_WILLNEED);
+    const std::byte* first = base + row * width;
+    void* page = PageOf(first);
+    (void)::madvise(page, static_cast<size_t>(first + width - static_cast<std::byte*>(page)), MADV_WILLNEED);
   }
   return true;
 }
