@@ -45,7 +45,8 @@ class KeyIndexTest : public IndexSearchTest {
   }
 
   SegmentPlan PlanOf(const std::string& filter) {
-    const auto plan = PlanIndexes(MakeRequest(metric_, MakeQueries(1), filter), kLimit, nullptr);
+    const std::vector<Vector> queries = MakeQueries(1);
+    const auto plan = PlanIndexes(MakeRequest(metric_, queries, filter), kLimit, nullptr);
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
     return plan.ok() && !plan->segments.empty() ? plan->segments.front() : SegmentPlan();
   }
@@ -200,9 +201,10 @@ TEST_F(KeyIndexTest, RangesGroupsAndExactOrderAreThoseOfAScan) {
 
 TEST_F(KeyIndexTest, ExplainTellsOfIt) {
   ASSERT_NO_FATAL_FAILURE(FillKeyed("IVF_FLAT"));
+  const std::vector<Vector> queries = MakeQueries(1);
   for (const bool deleted : {false, true}) {
     if (deleted) Delete({0});
-    SearchRequest request = MakeRequest(metric_, MakeQueries(1), "number == 0");
+    SearchRequest request = MakeRequest(metric_, queries, "number == 0");
     Explanation explanation;
     request.explanation = &explanation;
     ASSERT_TRUE(Search(request, nullptr).ok());
@@ -212,7 +214,7 @@ TEST_F(KeyIndexTest, ExplainTellsOfIt) {
     EXPECT_EQ(one.path, FilterPath::kPartitionKey);
     EXPECT_NE(ToJson(explanation).find("\"rows_of_key_index\":2500"), std::string::npos) << ToJson(explanation);
   }
-  SearchRequest request = MakeRequest(metric_, MakeQueries(1), "number in [0, 1]");
+  SearchRequest request = MakeRequest(metric_, queries, "number in [0, 1]");
   Explanation explanation;
   request.explanation = &explanation;
   ASSERT_TRUE(Search(request, nullptr).ok());
