@@ -281,8 +281,9 @@ Result<std::string> Engine::Impl::JoinOrBuild(const index::IndexRecipe& recipe, 
       return source.sealed != nullptr && source.sealed->damaged();
     });
     if (!damaged) {
-      QUIVER_LOG(info, "index {} over segment {} took the links of {} of its {} rows from {} graphs", task.info.name,
-                 task.segment->id(), joined.joined_vertices, column.rows, sources.size());
+      if (joined.joined_vertices > 0)
+        QUIVER_LOG(info, "index {} over segment {} took the links of {} of its {} rows from {} graphs", task.info.name,
+                   task.segment->id(), joined.joined_vertices, column.rows, sources.size());
       return std::move(joined.bytes);
     }
   }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
+
 #include "query/explanation.h"
 #include "query/match.h"
 #include "query/test_index_search.h"
@@ -168,6 +170,14 @@ TEST_F(KeyRowsTest, AScalarIndexLeadsToFewRowsLikewise) {
   EXPECT_EQ(MostMatches(*view.info, *view.segments.front(), **filter), static_cast<uint64_t>(kRows));
   EXPECT_TRUE(PlanOf("number == 17").is_listed);
   EXPECT_LT(MostMatches(*view.info, *view.segments.front(), **filter), 200U);
+  const SegmentPlan scattered = PlanOf("number in [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]");
+  EXPECT_NE(scattered.index, nullptr) << "codes of so many rows cost less than their vectors, one here and one there";
+  EXPECT_FALSE(scattered.is_listed);
+  EXPECT_TRUE(scattered.masked);
+  uint64_t marked = 0;
+  for (const uint64_t word : scattered.mask) marked += static_cast<uint64_t>(std::popcount(word));
+  EXPECT_EQ(marked, scattered.rows);
+  EXPECT_GT(marked, 500U);
   CompareAll(model_);
   Delete({16, 116});
   CompareAll(model_);
