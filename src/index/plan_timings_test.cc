@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "index/internal/graph_plan.h"
+#include "index/search_measure.h"
 
 namespace quiver::index {
 namespace {
@@ -95,6 +96,27 @@ TEST(PlanTimingsTest, ThePlannerTakesTheOtherPlanWhereOneIsSlow) {
   AddMany(timings, SearchPlan::kWalk, 3, 400);
   AddMany(timings, SearchPlan::kWalkThrough, 3, 400);
   EXPECT_EQ(GraphPlanner(shape, 10, 40, &timings).Choose(filter), SearchPlan::kScanCodes);
+}
+
+TEST(PlanTimingsTest, SearchesAreTimedUnlessThatIsOff) {
+  // Long searches that were expected to be short, of which every eighth is timed.
+  const auto searches = [](PlanTimings& timings) {
+    for (int i = 0; i < 8 * 40; ++i) {
+      const PlanTimer timer(&timings);
+      const double start = ThreadCpuSeconds();
+      while (ThreadCpuSeconds() - start < 40e-6) {
+      }
+      timer.End(SearchPlan::kPostings, 10'000);
+    }
+  };
+  PlanTimings timings(PlanTimings::Family::kGraph);
+  SetSearchTiming(false);
+  searches(timings);
+  EXPECT_EQ(timings.Factor(SearchPlan::kPostings), 1);
+  SetSearchTiming(true);
+  const double none = timings.Factor(SearchPlan::kPostings);
+  searches(timings);
+  EXPECT_GT(timings.Factor(SearchPlan::kPostings), 1.5 * none);
 }
 
 TEST(PlanTimingsTest, ThreadsMayTimeAtOnce) {

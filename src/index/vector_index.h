@@ -72,6 +72,11 @@ constexpr size_t kSearchPlans = 6;
 /// "score matches", "scan codes", "walk", "walk through", "probe lists" or "sum postings".
 std::string_view SearchPlanName(SearchPlan plan);
 
+/// Whether searches are timed and the costs of plans follow what they took, as they do unless this turns both off. For
+/// the whole process, from any thread. Tests of single plans turn it off: under a sanitizer or beside other work other
+/// plans are the best ones.
+void SetSearchTiming(bool on);
+
 /// What the choice of a plan was made by, for explain. Costs are nanoseconds as the index expects them; NaN: a plan
 /// that was not thought of.
 struct PlanReasons {

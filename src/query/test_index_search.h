@@ -77,6 +77,7 @@ struct Named {
 class IndexSearchTest : public engine::EngineTestBase {
  protected:
   IndexSearchTest() {
+    index::SetSearchTiming(false);
     options_.flush_min_bytes = 0;
     options_.compaction = false;
     options_.index_min_rows = 500;
@@ -88,7 +89,10 @@ class IndexSearchTest : public engine::EngineTestBase {
     };
   }
   // The engine's threads use what the derived class holds.
-  ~IndexSearchTest() override { engine_.reset(); }
+  ~IndexSearchTest() override {
+    engine_.reset();
+    index::SetSearchTiming(true);
+  }
 
   void Create() {
     EngineTestBase::Create("docs", {engine::MakeKeyField(kPk), MakeField(kNumber, "number", DataType::kInt64),

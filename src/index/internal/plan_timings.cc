@@ -22,9 +22,13 @@ constexpr uint32_t kTimedOf = 8;
 /// What takes less is decided by fixed costs.
 constexpr double kLeastExpected = 5000;
 
+std::atomic<bool> searches_are_timed{true};
+
 }  // namespace
 
 PlanTimings::Means PlanTimings::of_machine[2];
+
+void SetSearchTiming(bool on) { searches_are_timed.store(on, std::memory_order_relaxed); }
 
 void PlanTimings::Mean::Add(float sample) {
   // Threads that meet here lose a sample at most.
@@ -42,6 +46,7 @@ void PlanTimings::Mean::Add(float sample) {
 bool PlanTimings::Mean::believed() const { return searches.load(std::memory_order_relaxed) >= kBelieved; }
 
 double PlanTimings::Factor(SearchPlan plan) const {
+  if (!searches_are_timed.load(std::memory_order_relaxed)) return 1;
   const auto at = static_cast<size_t>(plan);
   for (const Means* means : {&std::as_const(means_), &std::as_const(machine_)}) {
     if ((*means)[at].believed()) return static_cast<double>((*means)[at].factor.load(std::memory_order_relaxed));
@@ -65,7 +70,9 @@ void PlanTimings::Add(SearchPlan plan, double expected, double taken) {
 
 PlanTimer::PlanTimer(PlanTimings* timings) : timings_(timings) {
   thread_local uint32_t searches = 0;
-  if (timings_ != nullptr && searches++ % kTimedOf != 0) timings_ = nullptr;
+  if (timings_ != nullptr && (searches++ % kTimedOf != 0 || !searches_are_timed.load(std::memory_order_relaxed))) {
+    timings_ = nullptr;
+  }
   if (timings_ != nullptr) start_ = ThreadCpuSeconds();
 }
 
