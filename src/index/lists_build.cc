@@ -12,6 +12,7 @@
 #include "codec/rotation.h"
 #include "index/internal/lists.h"
 #include "index/internal/lists_layout.h"
+#include "index/internal/lists_plan.h"
 #include "simd/kernels.h"
 
 namespace quiver::index {
@@ -45,13 +46,11 @@ namespace {
 
 /// Rows of the sample per list.
 constexpr size_t kSamplePerList = 100;
-constexpr size_t kMostLists = 65536;
 /// Rows that are read and assigned at once.
 constexpr size_t kRowChunk = 4096;
 /// Rows that product codes are trained on.
 constexpr size_t kProductSample = 16384;
 constexpr size_t kCurveQueries = 200;
-constexpr size_t kCurveDepth = 100;
 
 Status Cancelled() { return Error(StatusCode::kCancelled, "building the index was cancelled"); }
 
@@ -126,13 +125,6 @@ void ListsBuilder::Sort() {
     if (vectors.IsNull(i)) continue;
     (reader.Read(i, row.data()) ? listed : loose).push_back(i);
   }
-}
-
-size_t ChooseLists(const IndexRecipe& recipe, size_t rows) {
-  if (recipe.nlist != 0) return std::clamp<size_t>(recipe.nlist, 1, kMostLists);
-  // Lists of fewer than two blocks are mostly room.
-  const auto wanted = static_cast<size_t>(4 * std::sqrt(static_cast<double>(rows)));
-  return std::clamp<size_t>(std::min(wanted, rows / 64), 1, kMostLists);
 }
 
 Status ListsBuilder::Cluster() {
@@ -344,15 +336,13 @@ void ListsBuilder::AddCentres(IndexFileWriter& writer) {
   writer.AddValues<float>(kListsCentreNorms, norms);
 }
 
-/// Measures in how many lists the nearest rows of sampled rows lie (a row is no neighbour of itself). `keys_of` writes
-/// the keys of all lists for a row.
+/// Measures in how many lists the nearest rows of sampled rows lie. `keys_of` writes the keys of all lists for a row.
 template <class KeysOf>
-std::vector<CurvePoint> MeasureCurve(const IndexRecipe& recipe, const ColumnView& vectors,
+std::vector<CurvePoint> MeasureLists(const IndexRecipe& recipe, const ColumnView& vectors,
                                      const std::vector<uint32_t>& listed, const std::vector<uint32_t>& list_of,
                                      uint32_t nlist, const KeysOf& keys_of) {
-  std::vector<CurvePoint> curve;
   const size_t count = std::min(kCurveQueries, listed.size());
-  if (nlist < 2 || listed.size() < 2 * kCurveDepth) return curve;
+  if (nlist < 2 || listed.size() < 2 * kCurveDepth) return {};
   std::vector<uint32_t> rows(count);
   std::vector<std::string_view> raw(count);
   for (size_t i = 0; i < count; ++i) {
@@ -360,47 +350,13 @@ std::vector<CurvePoint> MeasureCurve(const IndexRecipe& recipe, const ColumnView
     raw[i] = vectors.Bytes(rows[i]);
   }
   auto queries = FlatQueries::Make(recipe.type, recipe.dim, recipe.metric, raw);
-  if (!queries.ok()) return curve;
+  if (!queries.ok()) return {};
   std::vector<TopK> truth(count, TopK(kCurveDepth + 1, recipe.metric));
   FlatScratch scratch;
   FlatScan(*queries, vectors, nullptr, 0, truth, scratch);
-
   std::vector<uint32_t> list_of_row(vectors.rows, nlist);
   for (size_t i = 0; i < listed.size(); ++i) list_of_row[listed[i]] = list_of[i];
-  // found10[n], found100[n]: neighbours in the list of rank n.
-  std::vector<double> found10(nlist), found100(nlist);
-  std::vector<float> keys(nlist);
-  std::vector<uint32_t> order(nlist), rank(nlist + 1);
-  double total10 = 0, total100 = 0;
-  for (size_t i = 0; i < count; ++i) {
-    keys_of(rows[i], keys.data());
-    std::iota(order.begin(), order.end(), 0u);
-    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return keys[a] < keys[b]; });
-    for (uint32_t r = 0; r < nlist; ++r) rank[order[r]] = r;
-    rank[nlist] = 0;  // loose rows are always found
-    size_t taken = 0;
-    for (const Hit& hit : truth[i].TakeSorted()) {
-      if (hit.row == rows[i] || taken == kCurveDepth) continue;
-      const uint32_t at = rank[list_of_row[hit.row]];
-      if (taken++ < 10) {
-        found10[at] += 1;
-        total10 += 1;
-      }
-      found100[at] += 1;
-      total100 += 1;
-    }
-  }
-  double sum10 = 0, sum100 = 0;
-  for (uint32_t n = 0; n < nlist; ++n) {
-    sum10 += found10[n];
-    sum100 += found100[n];
-    // Points are a tenth apart.
-    const uint32_t nprobe = n + 1;
-    if (!curve.empty() && nprobe < nlist && nprobe * 10 < curve.back().nprobe * 11) continue;
-    curve.push_back({nprobe, static_cast<float>(sum10 / std::max(1.0, total10)),
-                     static_cast<float>(sum100 / std::max(1.0, total100))});
-  }
-  return curve;
+  return MeasureCurve(nlist, rows, truth, list_of_row, [&](size_t i, float* keys) { keys_of(rows[i], keys); });
 }
 
 void ListsBuilder::AddCurve(IndexFileWriter& writer) {
@@ -419,7 +375,7 @@ void ListsBuilder::AddCurve(IndexFileWriter& writer) {
     simd::Kernels().f32.ip(all, query.data(), dim, keys, nullptr);
     for (size_t l = 0; l < header.nlist; ++l) keys[l] = adds[l] - weight * keys[l];
   };
-  const std::vector<CurvePoint> curve = MeasureCurve(recipe, vectors, listed, list_of, header.nlist, keys_of);
+  const std::vector<CurvePoint> curve = MeasureLists(recipe, vectors, listed, list_of, header.nlist, keys_of);
   header.curve_points = static_cast<uint32_t>(curve.size());
   writer.AddValues<CurvePoint>(kListsCurve, curve);
 }
@@ -543,7 +499,7 @@ Result<std::string> BinaryListsBuilder::Run() {
     const auto kernel = recipe.metric == MetricType::kJaccard ? kernels.jaccard : kernels.hamming;
     kernel({centres.data(), width, nlist, nullptr}, vectors.fixed + row * width, width, keys);
   };
-  const std::vector<CurvePoint> curve = MeasureCurve(recipe, vectors, listed, list_of, header.nlist, keys_of);
+  const std::vector<CurvePoint> curve = MeasureLists(recipe, vectors, listed, list_of, header.nlist, keys_of);
   if (cancelled()) return Cancelled();
   header.curve_points = static_cast<uint32_t>(curve.size());
   IndexFileWriter writer(recipe, static_cast<uint32_t>(vectors.rows));

@@ -9,6 +9,7 @@
 #include "index/internal/index_scratch.h"
 #include "index/internal/lists.h"
 #include "index/internal/lists_index.h"
+#include "index/internal/lists_plan.h"
 #include "io/row_pages.h"
 #include "simd/kernels.h"
 
@@ -33,31 +34,10 @@ constexpr uint32_t kAllRows = ~uint32_t{0};
 constexpr size_t kPrefetchBytes = 256;
 /// Rows scored exactly at once.
 constexpr size_t kRowsAtOnce = 64;
-constexpr double kDefaultRecall = 0.95;
-/// Under a filter a search looks at the lists that were asked for, times the share of rows that it keeps to the power
-/// of minus this, and then at more and more of them
-constexpr double kFirstExponent = 0.25;
-/// (twice as many in each round; fewer where so many hits are wanted that a short round tells enough)
-constexpr double kTellingHits = 30;
-/// until the hits that the last round brought say that no more are missing than without a filter. Missed hits fall with
-/// the lists' number to the power of minus this, as measured on data M, and somewhat more may be missing.
-constexpr double kMissedExponent = 1.3;
-constexpr double kMissedFactor = 1.2;
-/// However few lists were asked for, no larger part of the hits counts as what may be missed: far from the query the
-/// first lists bring next to nothing.
-constexpr double kMostMissed = 0.1;
-/// Nor does the number of lists promise more than this: codes lose hits, too.
-constexpr double kMostPromised = 0.98;
 /// Batches of at least this many queries go list by list.
 constexpr size_t kLeastBatch = 8;
 /// Queries whose state is kept at once.
 constexpr size_t kMostBatch = 1024;
-
-template <typename T>
-T* Sized(std::vector<T>& buffer, size_t size) {
-  if (buffer.size() < size) buffer.resize(size);
-  return buffer.data();
-}
 
 }  // namespace
 
@@ -153,43 +133,6 @@ float Lists::KeyOf(float score) const {
   }
 }
 
-/// Recall of the k nearest at a point of the curve.
-static double RecallAt(const CurvePoint& point, size_t k) {
-  const double share = std::clamp((std::log10(static_cast<double>(std::max<size_t>(k, 1))) - 1), 0.0, 1.0);
-  return (1 - share) * static_cast<double>(point.recall10) + share * static_cast<double>(point.recall100);
-}
-
-/// Lists that hold `recall` of the k nearest rows, by the curve.
-uint32_t Lists::ListsForRecall(double recall, size_t k) const {
-  if (curve_.empty()) return header_.nlist;
-  for (const CurvePoint& point : curve_) {
-    if (RecallAt(point, k) < recall) continue;
-    // Beyond what was measured the lists that hold the nearest k grow with a root of k.
-    const double more = k > 100 ? std::sqrt(static_cast<double>(k) / 100) : 1.0;
-    return static_cast<uint32_t>(std::min(static_cast<double>(header_.nlist), std::ceil(point.nprobe * more)));
-  }
-  return header_.nlist;
-}
-
-/// The part of the k nearest rows that lies in so many lists, by the curve.
-double Lists::RecallOf(uint32_t nprobe, size_t k) const {
-  for (const CurvePoint& point : curve_) {
-    if (point.nprobe >= nprobe) return RecallAt(point, k);
-  }
-  return curve_.empty() ? kDefaultRecall : 1;
-}
-
-uint32_t Lists::ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const {
-  uint32_t nprobe = options.nprobe;
-  if (nprobe == 0) nprobe = ListsForRecall(options.recall > 0 ? options.recall : kDefaultRecall, options.k);
-  if (filter.bits != nullptr && filter.count > 0 && header_.listed > 0) {
-    // The k-th match of a filter that keeps a share s lies about as far as row k / s without it.
-    const double share = std::min(1.0, static_cast<double>(filter.count) / header_.listed);
-    nprobe = static_cast<uint32_t>(std::min(static_cast<double>(header_.nlist), std::ceil(nprobe / std::sqrt(share))));
-  }
-  return std::clamp<uint32_t>(nprobe, 1, header_.nlist);
-}
-
 bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
   if (filter.bits == nullptr) return false;
   const ListsCosts costs = CostsOf(filter, nprobe);
@@ -245,21 +188,7 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
   const size_t field_dim = mean_.size();
   float* plain = Sized(state.plain, field_dim);
   queries.CopyValues(query, plain);
-  double norm2 = 0;
-  for (size_t d = 0; d < field_dim; ++d) norm2 += static_cast<double>(plain[d]) * static_cast<double>(plain[d]);
-  const bool cosine = metric == MetricType::kCosine;
-  if (!SafeNorm(norm2, cosine)) return false;
-  if (cosine) {
-    const auto inverse = static_cast<float>(1 / std::sqrt(norm2));
-    for (size_t d = 0; d < field_dim; ++d) plain[d] *= inverse;
-  }
-  if (metric == MetricType::kIp) {
-    double product = 0;
-    for (size_t d = 0; d < field_dim; ++d) product += static_cast<double>(plain[d]) * static_cast<double>(mean_[d]);
-    state.mean_product = static_cast<float>(product);
-  } else {
-    for (size_t d = 0; d < field_dim; ++d) plain[d] -= mean_[d];
-  }
+  if (!ShiftQuery(metric, mean_, plain, &state.mean_product)) return false;
   rotation_.Apply(plain, Sized(state.rotated, header_.dim));
   state.coded.Prepare({header_.dim, std::max<size_t>(header_.bits, 1)}, state.rotated.data());
   // Products with a list's rows are those with its centre and those with what they differ by.
@@ -289,42 +218,6 @@ void Lists::RankCentres(const Task& task, const ListsQuery& state) const {
   simd::Kernels().lists->quantise(state.rotated.data(), header_.dim, 1 / step, query);
   simd::Kernels().lists->scan_bytes(centre_codes_.data(), padded / kListBlock, query, header_.dim, centre_adds_.data(),
                                     weight * step * header_.centre_step, keys, block_keys);
-}
-
-/// Puts the `count` lists with the smallest keys into scratch.chosen, smallest first, ties by number.
-void Lists::ChooseNearest(size_t count, ListsScratch& scratch) const {
-  const size_t nlist = header_.nlist;
-  const float* keys = scratch.centre_keys.data();
-  auto& nearest = scratch.nearest;
-  nearest.clear();
-  const size_t blocks = padded_lists() / kListBlock;
-  // Each of the `count` blocks with the smallest keys holds one at least, so the nearest lie below the last of these.
-  float bound = kInfinity;
-  if (count <= blocks / 2) {
-    scratch.block_order.assign(scratch.block_keys.begin(),
-                               scratch.block_keys.begin() + static_cast<std::ptrdiff_t>(blocks));
-    const auto last = scratch.block_order.begin() + static_cast<std::ptrdiff_t>(count - 1);
-    std::nth_element(scratch.block_order.begin(), last, scratch.block_order.end());
-    bound = *last;
-  }
-  const size_t room = std::max<size_t>(4 * count, count + 256);
-  const auto prune = [&] {
-    std::nth_element(nearest.begin(), nearest.begin() + static_cast<std::ptrdiff_t>(count - 1), nearest.end());
-    nearest.resize(count);
-    bound = nearest.back().first;
-  };
-  for (uint32_t b = 0; b < blocks; ++b) {
-    if (!(scratch.block_keys[b] <= bound)) continue;
-    const auto end = static_cast<uint32_t>(std::min<size_t>(nlist, (b + 1) * kListBlock));
-    for (auto l = static_cast<uint32_t>(b * kListBlock); l < end; ++l) {
-      if (keys[l] <= bound) nearest.emplace_back(keys[l], l);
-    }
-    if (nearest.size() >= room) prune();
-  }
-  if (nearest.size() > count) prune();
-  std::sort(nearest.begin(), nearest.end());
-  scratch.chosen.clear();
-  for (const auto& [key, list] : nearest) scratch.chosen.push_back(list);
 }
 
 /// Measures chosen lists from .. to in full precision, nearest first.
@@ -603,7 +496,7 @@ void Lists::ScoreMatches(const Task& task) const {
 
 /// Starts a search by lists: prepares the query, scores loose rows and chooses the first lists (scratch.probes).
 /// Returns false where another way served the query already; `scored`: that way is known to be cheaper.
-bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
+bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool scored,
                   ListsQuery& state) const {
   if (scored || !Prepare(task.queries, task.query, task.result, options.k, state)) {
     ++task.counters.plans[static_cast<size_t>(SearchPlan::kScoreMatches)];
@@ -617,34 +510,14 @@ bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const Goa
   }
   task.scratch.pending.count = 0;
   RankCentres(task, state);
-  ChooseNearest(goal.first, task.scratch);
+  ChooseNearest(header_.nlist, goal.first, task.scratch);
   MeasureProbes(state, 0, goal.first, task.scratch);
   return true;
 }
 
-/// Without a filter the lists that were asked for. Under one, how many are worth a look depends on where the rows that
-/// match lie: far from the query hits are spread thin. So it is what the last lists brought that ends a search. `most`:
-/// of ListsFor.
-Lists::Goal Lists::GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
-  if (filter.bits == nullptr) return {.first = most, .needed = std::min<uint64_t>(options.k, header_.listed)};
-  const uint64_t matches = std::min<uint64_t>(filter.count, header_.listed);
-  const uint32_t asked = ListsFor(options, {});
-  const double share = static_cast<double>(matches) / std::max(1.0, static_cast<double>(header_.listed));
-  // Lists that were asked for by number promise what they find without a filter, whatever the recall beside them says.
-  const double recall = std::max(options.recall, std::min(RecallOf(asked, options.k), kMostPromised));
-  const double missed = std::min(1 - recall, kMostMissed) * static_cast<double>(options.k);
-  const double growth = std::min(1.0, kTellingHits / static_cast<double>(std::max<size_t>(options.k, 1)));
-  // The last of these lists tell whether more are needed.
-  const double begin = asked / std::pow(std::clamp(share, 1e-6, 1.0), kFirstExponent) / (1 + growth);
-  return {.first = static_cast<uint32_t>(std::clamp(std::ceil(begin), 1.0, static_cast<double>(most))),
-          .needed = std::min<uint64_t>(options.k, matches),
-          .growth = growth,
-          .yield = kMissedFactor * (std::pow(1 + growth, kMissedExponent) - 1) * missed};
-}
-
 /// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached. `ranked`: the
 /// scratch still holds the keys of this query's lists.
-Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
+Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,
                         ListsQuery& state) const {
   ListsScratch& scratch = task.scratch;
   size_t done = goal.first;
@@ -656,7 +529,7 @@ Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, con
     const size_t wanted = std::min<size_t>(done + std::max<size_t>(further, 1), header_.nlist);
     if (!ranked) RankCentres(task, state);
     ranked = true;
-    ChooseNearest(wanted, scratch);
+    ChooseNearest(header_.nlist, wanted, scratch);
     MeasureProbes(state, done, wanted, scratch);
     scratch.taken = 0;
     for (const ListsProbe& probe : scratch.probes) ScanList(task, probe, state);
@@ -678,8 +551,8 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   if (buffers.queries.empty()) buffers.queries.resize(1);
   ListsQuery& state = buffers.queries[0];
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
-  const uint32_t most = ListsFor(options, filter);
-  const Goal goal = GoalOf(filter, options, most);
+  const uint32_t most = plan().ListsFor(options, filter);
+  const ListsGoal goal = plan().GoalOf(filter, options, most);
   Tell(filter, most, counters);
   const PlanTimer timer(timings_.get());
   const bool scored = ScoringIsCheaper(filter, most);
@@ -728,8 +601,8 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   QUIVER_RETURN_IF_ERROR(EnsureSound());
   if (filter.bits != nullptr && filter.count == 0) return Status::Ok();
   ListsScratch& buffers = scratch.impl().lists;
-  const uint32_t most = ListsFor(options, filter);
-  const Goal goal = GoalOf(filter, options, most);
+  const uint32_t most = plan().ListsFor(options, filter);
+  const ListsGoal goal = plan().GoalOf(filter, options, most);
   const bool scored = ScoringIsCheaper(filter, most);
   Tell(filter, most, counters);
   for (size_t first = 0; first < queries.nq(); first += kMostBatch) {

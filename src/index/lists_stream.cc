@@ -60,7 +60,7 @@ class Lists::Stream final : public CodedStream {
     IndexSearchOptions options = call().options.search;
     options.k = total;
     const auto nlist = size_t{lists_.header_.nlist};
-    size_t wanted = std::max<size_t>(lists_.ListsFor(options, call().filter), done_ + 1);
+    size_t wanted = std::max<size_t>(lists_.plan().ListsFor(options, call().filter), done_ + 1);
     for (;;) {
       // Beyond half of them order costs more than it saves.
       if (call().options.exact || 2 * wanted > nlist) wanted = nlist;
@@ -73,7 +73,7 @@ class Lists::Stream final : public CodedStream {
   }
 
   Status Probe(const Task& task, size_t to) {
-    lists_.ChooseNearest(to, scratch_);
+    ChooseNearest(lists_.header_.nlist, to, scratch_);
     lists_.MeasureProbes(state_, done_, to, scratch_);
     size_t count = 0;
     for (const ListsProbe& probe : scratch_.probes) {
@@ -104,7 +104,7 @@ Result<std::unique_ptr<HitStream>> Lists::OpenStream(const FlatQueries& queries,
                                                      const StreamOptions& options, uint64_t first_row) const {
   QUIVER_RETURN_IF_ERROR(EnsureSound());
   StreamCall call{queries, query, vectors, filter, options, first_row};
-  const uint32_t nprobe = ListsFor(options.search, filter);
+  const uint32_t nprobe = plan().ListsFor(options.search, filter);
   // Raw lists say nothing of rows that are not scored, product codes nothing that holds of each.
   const bool scored = binary() || (!bounds_scores() && options.exact) || ScoringIsCheaper(filter, nprobe);
   if (scored) return OpenScoringStream(std::move(call));

@@ -18,6 +18,7 @@
 #include "codec/rotation.h"
 #include "index/internal/index_file.h"
 #include "index/internal/lists_layout.h"
+#include "index/internal/lists_plan.h"
 #include "index/internal/lists_scratch.h"
 #include "index/internal/plan_timings.h"
 #include "index/vector_index.h"
@@ -61,14 +62,6 @@ class Lists final : public VectorIndex {
   [[nodiscard]] bool bounds_scores() const override { return !raw() && !pq(); }
 
  private:
-  /// How many lists a search looks at.
-  struct Goal {
-    uint32_t first = 0;   ///< before anything is known of the hits
-    uint64_t needed = 0;  ///< rows that may be returned which must be seen
-    double growth = 1;    ///< lists of a further round, as a part of those before
-    /// Goes on as long as the lists of a round bring more hits than so many; negative: it does not go by hits.
-    double yield = -1;
-  };
   class Stream;  ///< lists_stream.cc
   /// What a search works on.
   struct Task {
@@ -93,10 +86,7 @@ class Lists final : public VectorIndex {
   [[nodiscard]] size_t block_bytes() const { return pq() ? pq_shape().block_bytes() : shape_.block_bytes(); }
   [[nodiscard]] bool binary() const { return file_.recipe().type == DataType::kBinaryVector; }
   [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
-  [[nodiscard]] uint32_t ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const;
-  [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
-  [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
-  [[nodiscard]] Goal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  [[nodiscard]] ListsPlan plan() const { return {header_.nlist, header_.listed, curve_}; }
   [[nodiscard]] ListsCosts PlainCostsOf(const RowFilter& filter, uint32_t nprobe) const;
   [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
   void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
@@ -105,7 +95,6 @@ class Lists final : public VectorIndex {
 
   bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
   void RankCentres(const Task& task, const ListsQuery& state) const;
-  void ChooseNearest(size_t count, ListsScratch& scratch) const;
   void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
   void PrefetchList(uint32_t list) const;
   void ScanList(const Task& task, const ListsProbe& probe, ListsQuery& state) const;
@@ -117,9 +106,9 @@ class Lists final : public VectorIndex {
   void ScoreCandidates(const Task& task, ListsQuery& state) const;
   void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
   void ScoreMatches(const Task& task) const;
-  bool Begin(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool scored,
+  bool Begin(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool scored,
              ListsQuery& state) const;
-  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const Goal& goal, bool ranked,
+  Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,
                    ListsQuery& state) const;
   void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
                    std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
