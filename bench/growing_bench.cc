@@ -1,6 +1,7 @@
-// Searches over growing rows: the graph that follows them beside the scan and beside the graph of the sealed segment.
+// Searches over growing rows: the graph or the lists that follow them, beside the scan and beside the index of the
+// sealed segment.
 //
-//   growing_bench E|M ROWS          data sets of data_sets.h, cut to ROWS
+//   growing_bench E|M ROWS [graph|lists]      data sets of data_sets.h, cut to ROWS
 //
 // One thread; CPU microseconds of linking or building a row and of a query; recall of the 10 nearest against the scan.
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include "data_sets.h"
 #include "index/flat_search.h"
 #include "index/growing_graph.h"
+#include "index/growing_lists.h"
 #include "index/vector_index.h"
 #include "timer.h"
 
@@ -36,8 +38,12 @@ void Check(const Status& status) {
 
 class Bench {
  public:
-  Bench(const DataSet& data, MetricType metric)
-      : data_(data), metric_(metric), column_(ColumnOf(data.base)), queries_(QueriesOf(data, metric)) {}
+  Bench(const DataSet& data, MetricType metric, index::IndexStructure structure)
+      : data_(data),
+        metric_(metric),
+        structure_(structure),
+        column_(ColumnOf(data.base)),
+        queries_(QueriesOf(data, metric)) {}
 
   void Run() {
     const auto scanned = Timed(kQueries, [this](size_t query) {
@@ -48,19 +54,22 @@ class Bench {
       index::FlatScan(*one, column_, nullptr, 0, results, flat_);
       truth_.push_back(results.front().TakeSorted());
     });
-    fmt::print("{:<10} {:>8} {:>10} {:>12}\n", "way", "ef", "recall", "us/query");
+    fmt::print("{:<10} {:>8} {:>10} {:>12}\n", "way", "effort", "recall", "us/query");
     fmt::print("{:<10} {:>8} {:>10.4f} {:>12.1f}\n", "scan", "", 1.0, scanned);
 
     index::IndexRecipe recipe;
     recipe.type = DataType::kFloatVector;
     recipe.dim = static_cast<int64_t>(data_.base.dim);
     recipe.metric = metric_;
+    recipe.structure = structure_;
+    const bool lists = structure_ == index::IndexStructure::kLists;
+    if (lists) recipe.codec = index::IndexCodec::kSq8;
     const auto rows = static_cast<uint32_t>(data_.base.rows);
     ColumnView sample = column_;
     sample.rows = std::min<size_t>(sample.rows, kPageRows);
-    auto made = index::GrowingGraph::Make(recipe, rows, sample);
+    auto made = index::GrowingIndex::Make(recipe, rows, sample);
     Check(made.status());
-    const index::GrowingGraph& graph = **made;
+    const index::GrowingIndex& growing = **made;
     const index::PagedColumn pages{kPageRows, [this](uint32_t page) {
                                      ColumnView part = column_;
                                      part.fixed += size_t{page} * kPageRows * part.width;
@@ -76,19 +85,27 @@ class Bench {
     const double build_seconds = Seconds(CLOCK_PROCESS_CPUTIME_ID) - build_start;
     const auto sealed = index::OpenVectorIndex(*bytes, "sealed");
     Check(sealed.status());
-    for (const uint32_t ef : {16U, 24U, 32U, 48U, 64U, 96U, 128U, 192U}) {
+    const std::vector<uint32_t> efforts = lists ? std::vector<uint32_t>{4, 8, 16, 24, 32, 48, 64, 96, 128, 192}
+                                                : std::vector<uint32_t>{16, 24, 32, 48, 64, 96, 128, 192};
+    for (const uint32_t effort : efforts) {
       index::IndexSearchOptions options;
       options.k = kNearest;
-      options.ef = ef;
-      Measure("growing", ef, [&](size_t query, index::TopK& result) {
-        Check(graph.Search(rows, queries_, query, pages, {}, options, 0, result, scratch_, counters_));
+      options.ef = lists ? 0 : effort;
+      options.nprobe = lists ? effort : 0;
+      Measure("growing", effort, [&](size_t query, index::TopK& result) {
+        Check(growing.Search(rows, queries_, query, pages, {}, options, 0, result, scratch_, counters_));
       });
-      Measure("sealed", ef, [&](size_t query, index::TopK& result) {
+      Measure("sealed", effort, [&](size_t query, index::TopK& result) {
         Check((*sealed)->Search(queries_, query, column_, {}, options, 0, result, scratch_, counters_));
       });
     }
-    fmt::print("link {:.1f} us/row, build of the sealed graph {:.1f} us/row; {} bytes/row in memory, {} rows apart\n",
-               1e6 * link_seconds / rows, 1e6 * build_seconds / rows, graph.memory_bytes() / rows, graph.strays());
+    fmt::print("link {:.1f} us/row, build of the sealed index {:.1f} us/row; {} bytes/row in memory\n",
+               1e6 * link_seconds / rows, 1e6 * build_seconds / rows, growing.memory_bytes() / rows);
+    if (const auto* as_lists = dynamic_cast<const index::GrowingLists*>(&growing); as_lists != nullptr) {
+      const index::GrowingLists::Shape shape = as_lists->shape();
+      fmt::print("{} lists, the longest of {} rows, after {} splits and {} merges\n", shape.lists, shape.longest,
+                 shape.splits, shape.merges);
+    }
   }
 
  private:
@@ -116,7 +133,7 @@ class Bench {
     for (size_t i = 0; i < count; ++i) work(i);
     return 1e6 * (Seconds(CLOCK_PROCESS_CPUTIME_ID) - start) / static_cast<double>(count);
   }
-  void Measure(std::string_view name, uint32_t ef, const std::function<void(size_t, index::TopK&)>& search) {
+  void Measure(std::string_view name, uint32_t effort, const std::function<void(size_t, index::TopK&)>& search) {
     size_t found = 0;
     std::vector<std::vector<index::Hit>> hits(kQueries);
     const double cost = Timed(kQueries, [&](size_t query) {
@@ -129,12 +146,13 @@ class Bench {
       for (const index::Hit& hit : truth_[query]) near.insert(hit.row);
       for (const index::Hit& hit : hits[query]) found += near.count(hit.row);
     }
-    fmt::print("{:<10} {:>8} {:>10.4f} {:>12.1f}\n", name, ef,
+    fmt::print("{:<10} {:>8} {:>10.4f} {:>12.1f}\n", name, effort,
                static_cast<double>(found) / static_cast<double>(kQueries * kNearest), cost);
   }
 
   const DataSet& data_;
   const MetricType metric_;
+  const index::IndexStructure structure_;
   const ColumnView column_;
   const index::FlatQueries queries_;
   std::vector<std::vector<index::Hit>> truth_;
@@ -149,14 +167,17 @@ class Bench {
 int main(int argc, char** argv) {
   using namespace quiver;
   using namespace quiver::bench;
-  if (argc != 3) {
-    fmt::print(stderr, "usage: growing_bench E|M ROWS\n");
+  const std::string structure = argc > 3 ? argv[3] : "graph";
+  if (argc < 3 || argc > 4 || (structure != "graph" && structure != "lists")) {
+    fmt::print(stderr, "usage: growing_bench E|M ROWS [graph|lists]\n");
     return 2;
   }
   auto options = OptionsOf(argv[1]);
   Check(options.status());
   options->rows = static_cast<size_t>(std::strtoull(argv[2], nullptr, 10));
   const DataSet data = MakeMixture(*options);
-  Bench(data, argv[1] == std::string("E") ? MetricType::kIp : MetricType::kL2).Run();
+  Bench(data, argv[1] == std::string("E") ? MetricType::kIp : MetricType::kL2,
+        structure == "lists" ? index::IndexStructure::kLists : index::IndexStructure::kGraph)
+      .Run();
   return 0;
 }

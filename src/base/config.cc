@@ -89,7 +89,7 @@ constexpr std::array kOptions{
     Option{"index.min_rows", OptionKind::kInteger, &Config::index_min_rows,
            "segments with fewer rows get no vector index and are scanned, exactly", 1, 1'000'000'000},
     Option{"index.growing_graphs", OptionKind::kBool, &Config::growing_graphs,
-           "graphs are made over rows that are not sealed yet, in the background; off: such rows are scanned"},
+           "graphs and lists follow rows that are not sealed yet, in the background; off: such rows are scanned"},
     Option{"index.key_indexes", OptionKind::kBool, &Config::key_indexes,
            "partition keys with many rows in a segment get vector indexes of their own; off: those there are removed"},
     Option{"wal.max_bytes", OptionKind::kBytes, &Config::max_log_bytes,

@@ -217,7 +217,7 @@ EngineStatistics Engine::statistics() const {
         }
       }
       for (const auto& growing : collection->growing_segments()) {
-        for (const auto& index : growing->Graphs()) statistics.growing_indexed_rows += index->graph().linked();
+        for (const auto& index : growing->VectorIndexes()) statistics.growing_indexed_rows += index->index().linked();
       }
       statistics.fenced_segments += collection->fenced_segments().size();
     }

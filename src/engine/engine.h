@@ -63,7 +63,7 @@ struct EngineOptions {
   uint64_t compaction_bytes_per_second = 128 << 20;  ///< pace of compaction; 0 = as fast as it goes
   size_t index_build_threads = 0;                    ///< of one index build; 0 = half of the cores
   int64_t index_min_rows = 4096;                     ///< segments with fewer rows are scanned
-  bool growing_graphs = true;                        ///< graphs follow the rows of growing segments
+  bool growing_graphs = true;                        ///< graphs and lists follow the rows of growing segments
   bool key_indexes = true;                           ///< large values of a partition key get indexes of their own
   uint32_t key_index_min_rows = 5000;                ///< those with so many rows in a segment
   /// From so many rows on AUTOINDEX tries what serves them best.
@@ -212,7 +212,7 @@ struct EngineStatistics {
   uint64_t index_builds = 0;
   uint64_t growing_index_builds = 0;  ///< of blocks of growing segments
   uint64_t index_build_failures = 0;
-  uint64_t growing_indexed_rows = 0;  ///< rows of growing segments in graphs, once for each graph
+  uint64_t growing_indexed_rows = 0;  ///< rows of growing segments in vector indexes, once for each
   uint64_t log_bytes = 0;
   uint64_t log_syncs = 0;
   segment::FilterCache::Statistics filter_cache;

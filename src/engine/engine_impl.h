@@ -12,9 +12,8 @@
 //              others take over while it builds the indexes of what it merged.
 //   reclaimer  destroys segments and indexes that nobody reads any more (base/reclaimer.h).
 //   indexer    builds indexes of sealed segments and forgets them (index_build.cc), of low priority.
-//   growing    builds scalar indexes of growing rows (growing_index.cc) and lets graphs follow them (growing_link.cc),
-//   of low
-//              priority: a long build of a sealed segment does not hold them up.
+//   growing    builds scalar indexes of growing rows (growing_index.cc) and lets vector indexes follow them
+//              (growing_link.cc), of low priority: a long build of a sealed segment does not hold them up.
 #pragma once
 
 #include <condition_variable>
@@ -369,8 +368,8 @@ class Engine::Impl {
   };
   /// A graph over rows of which some are in the segment that an index is built for (index/graph_join.h).
   struct LinkSource {
-    std::shared_ptr<const segment::SegmentIndex> sealed;   ///< one of the two
-    std::shared_ptr<const segment::SegmentGraph> growing;  ///< one of the two
+    std::shared_ptr<const segment::SegmentIndex> sealed;          ///< one of the two
+    std::shared_ptr<const segment::GrowingSegmentIndex> growing;  ///< one of the two
     std::shared_ptr<const std::vector<uint32_t>> new_rows;
   };
   /// A segment and what to build for it.
@@ -382,7 +381,7 @@ class Engine::Impl {
   };
   /// What followed a growing segment that was sealed, and where its rows are now.
   struct GrownGraphs {
-    std::vector<std::shared_ptr<segment::SegmentGraph>> graphs;
+    std::vector<std::shared_ptr<segment::GrowingSegmentIndex>> graphs;
     std::shared_ptr<const std::vector<uint32_t>> new_rows;
   };
   [[nodiscard]] static uint64_t BytesOf(const GrownGraphs& grown);

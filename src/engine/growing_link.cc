@@ -1,6 +1,6 @@
-// Graphs of growing segments: a thread of low priority lets them follow the rows that come, some rows of each segment
-// in turn. They live in memory only, with their segment: after a restart they are made anew from the rows that the log
-// brings back, and the sealed segment gets an index of its own (index_build.cc).
+// Vector indexes of growing segments, graphs and lists: a thread of low priority lets them follow the rows that come,
+// some rows of each segment in turn. They live in memory only, with their segment: after a restart they are made anew
+// from the rows that the log brings back, and the sealed segment gets an index of its own (index_build.cc).
 
 #include <algorithm>
 
@@ -17,9 +17,9 @@ constexpr std::chrono::milliseconds kGather{20};
 constexpr std::chrono::milliseconds kMemoryWait{1000};
 /// Rows linked before other segments have their turn.
 constexpr uint32_t kRowsPerTurn = 1024;
-/// Rows that a graph has room for beyond those that fit into a segment: the last batch may be large.
+/// Rows that an index has room for beyond those that fit into a segment: the last batch may be large.
 constexpr uint64_t kSpareRoom = 2;
-/// A graph whose codes have come to fit its rows badly is made anew once there are so many times more of them.
+/// An index whose codes have come to fit its rows badly is made anew once there are so many times more of them.
 constexpr uint32_t kMoreRows = 2;
 
 /// Rows that a segment may get to hold, by those that it has.
@@ -42,7 +42,7 @@ std::vector<Engine::Impl::GrowingTask> Engine::Impl::GrowingTasksOf(const Collec
   for (const IndexInfo& index : info.indexes) {
     const std::optional<SegmentRecipe> wanted = WantedRecipe(info, index);
     const auto* recipe = wanted ? std::get_if<index::IndexRecipe>(&*wanted) : nullptr;
-    if (recipe == nullptr || !index::GrowingGraph::Serves(*recipe)) continue;
+    if (recipe == nullptr || !index::GrowingIndex::Serves(*recipe)) continue;
     tasks.push_back({index.id, index.field_id, *recipe});
   }
   return tasks;
@@ -52,30 +52,31 @@ std::optional<std::chrono::milliseconds> Engine::Impl::ExtendGrowing(const Colle
                                                                      segment::GrowingSegment& growing,
                                                                      const GrowingTask& task) {
   const uint32_t rows = growing.row_count();
-  const auto attached = growing.Graphs();
+  const auto attached = growing.VectorIndexes();
   const auto found = std::find_if(attached.begin(), attached.end(),
                                   [&](const auto& index) { return index->index_id() == task.index_id; });
-  std::shared_ptr<segment::SegmentGraph> index = found == attached.end() ? nullptr : *found;
+  std::shared_ptr<segment::GrowingSegmentIndex> index = found == attached.end() ? nullptr : *found;
   const bool unfit = index != nullptr && index->outgrown() &&
-                     (index->graph().lengths_differ() || rows >= kMoreRows * index->fitted_rows());
-  if (index != nullptr && !unfit && index->graph().linked() >= std::min(rows, index->graph().capacity())) {
+                     (index->index().lengths_differ() || rows >= kMoreRows * index->fitted_rows());
+  if (index != nullptr && !unfit && index->index().linked() >= std::min(rows, index->index().capacity())) {
     return std::nullopt;
   }
   if (budget->above_high_mark()) {
-    if (!budget->Admit(0).ok()) growing.DetachGraph(task.index_id);
+    if (!budget->Admit(0).ok()) growing.DetachVectorIndex(task.index_id);
     return kMemoryWait;
   }
   if (index == nullptr || unfit) {
-    auto made = segment::SegmentGraph::Make(task.index_id, task.field_id, task.recipe,
-                                            CapacityFor(growing, options.seal_bytes), growing, budget, index.get());
+    auto made =
+        segment::GrowingSegmentIndex::Make(task.index_id, task.field_id, task.recipe,
+                                           CapacityFor(growing, options.seal_bytes), growing, budget, index.get());
     if (!made.ok()) {
       QUIVER_LOG(warn, "growing rows of collection {} are scanned: {}", collection.id(), made.status().ToString());
       return kMemoryWait;
     }
     index = *std::move(made);
-    growing.AttachGraph(index);
+    growing.AttachVectorIndex(index);
   }
-  const uint32_t from = index->graph().linked();
+  const uint32_t from = index->index().linked();
   const uint32_t until = std::min(rows, from + kRowsPerTurn);
   const auto cancelled = [&] {
     return indexer_stop_.load(std::memory_order_relaxed) || collection.dropped || growing.complete();
@@ -94,10 +95,10 @@ void Engine::Impl::LinkGrowing(const std::shared_ptr<Collection>& collection) {
   const std::vector<GrowingTask> tasks = GrowingTasksOf(*collection->info());
   const auto segments = collection->growing_segments();
   for (const auto& growing : segments) {
-    for (const auto& index : growing->Graphs()) {
+    for (const auto& index : growing->VectorIndexes()) {
       const bool wanted = std::any_of(tasks.begin(), tasks.end(),
                                       [&](const GrowingTask& task) { return task.index_id == index->index_id(); });
-      if (!wanted) growing->DetachGraph(index->index_id());
+      if (!wanted) growing->DetachVectorIndex(index->index_id());
     }
   }
   // Further rows change nothing; a new index definition asks again.

@@ -151,7 +151,7 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
   next = Clock::time_point::max();
   const std::shared_ptr<const CollectionInfo> info = collection.info();
   const auto sealed_segments = collection.sealed_segments();
-  std::vector<std::shared_ptr<segment::SegmentGraph>> gone;  // destroyed without the lock
+  std::vector<std::shared_ptr<segment::GrowingSegmentIndex>> gone;  // destroyed without the lock
   {
     // Troubles of segments and indexes that are gone are no troubles any more.
     const std::lock_guard lock(index_mutex_);
@@ -202,14 +202,15 @@ std::optional<Engine::Impl::IndexTask> Engine::Impl::NextIndex(const Collection&
 
 uint64_t Engine::Impl::BytesOf(const GrownGraphs& grown) {
   uint64_t bytes = 0;
-  for (const auto& graph : grown.graphs) bytes += graph->graph().memory_bytes();
+  for (const auto& graph : grown.graphs) bytes += graph->index().memory_bytes();
   return bytes;
 }
 
 void Engine::Impl::KeepGrown(const SealTask& task, std::vector<uint32_t> new_rows) {
   if (static_cast<int64_t>(task.sealed->row_count()) < options.index_min_rows || task.collection->dropped) return;
-  GrownGraphs grown{.graphs = task.growing->Graphs(), .new_rows = {}};
-  std::erase_if(grown.graphs, [](const auto& graph) { return graph->graph().linked() == 0; });
+  GrownGraphs grown{.graphs = task.growing->VectorIndexes(), .new_rows = {}};
+  std::erase_if(grown.graphs,
+                [](const auto& one) { return one->index().graph() == nullptr || one->index().linked() == 0; });
   if (grown.graphs.empty() || budget->above_high_mark()) return;
   uint64_t bytes = BytesOf(grown);
   grown.new_rows = std::make_shared<const std::vector<uint32_t>>(std::move(new_rows));
@@ -272,7 +273,7 @@ Result<std::string> Engine::Impl::JoinOrBuild(const index::IndexRecipe& recipe, 
     std::vector<index::JoinSource> sources;
     for (const LinkSource& source : task.sources) {
       sources.push_back({.sealed = source.sealed != nullptr ? &source.sealed->index() : nullptr,
-                         .growing = source.growing != nullptr ? &source.growing->graph() : nullptr,
+                         .growing = source.growing != nullptr ? source.growing->index().graph() : nullptr,
                          .new_rows = *source.new_rows});
     }
     QUIVER_ASSIGN_OR_RETURN(index::JoinedGraph joined, index::JoinGraphs(recipe, column, sources, control));

@@ -219,10 +219,10 @@ TEST_F(IndexBuildTest, ASealedSegmentTakesOverTheLinksThatFollowedItsRows) {
   Create();
   CreateIndex("HNSW");
   ASSERT_TRUE(Insert({.collection = Docs(), .batch = Rows(0, 1000)}).ok());
-  std::weak_ptr<segment::SegmentGraph> graph;
+  std::weak_ptr<segment::GrowingSegmentIndex> graph;
   Await([&] {
-    const auto graphs = Docs()->growing_segments().front()->Graphs();
-    if (graphs.empty() || graphs.front()->graph().linked() < 1000) return false;
+    const auto graphs = Docs()->growing_segments().front()->VectorIndexes();
+    if (graphs.empty() || graphs.front()->index().linked() < 1000) return false;
     graph = graphs.front();
     return true;
   });

@@ -19,8 +19,10 @@
 #include "index/internal/graph_linking.h"
 #include "index/internal/graph_query.h"
 #include "index/internal/graph_search.h"
+#include "index/internal/growing_codes.h"
 #include "index/internal/huge_array.h"
 #include "index/internal/index_scratch.h"
+#include "index/internal/row_scorer.h"
 
 namespace quiver::index {
 namespace {
@@ -34,14 +36,6 @@ constexpr uint32_t kFirstMeasured = 4096;
 constexpr size_t kMeasuredRows = 100;
 /// From so many rows on the large arrays go on in huge pages.
 constexpr uint32_t kHugeFrom = 16384;
-/// Points that are so many times longer than those of the sample, in squares, have left its codes behind.
-constexpr double kDrift = 2.5;
-/// Rows of unexpected lengths, at least and of so many, that are worth a new graph.
-constexpr uint32_t kStrangers = 64;
-constexpr uint32_t kStrangersOf = 64;
-/// Rows that are encoded to learn how long points of the sample are.
-constexpr size_t kSampledPoints = 256;
-
 uint32_t RoundUp(uint32_t value) {
   uint32_t rounded = 4096;
   while (rounded < value) rounded *= 2;
@@ -138,53 +132,6 @@ class GrowingLevel {
   std::vector<uint32_t> some_;
 };
 
-/// Rows in ascending order, appended by one thread and read by others.
-class RowList {
- public:
-  explicit RowList(uint32_t capacity) : rows_(HugeArray<uint32_t>::Room(capacity)) {}
-  void Append(uint32_t row) {
-    const uint32_t count = count_.load(std::memory_order_relaxed);
-    rows_[count] = row;
-    count_.store(count + 1, std::memory_order_release);
-  }
-  /// Those below `end`.
-  [[nodiscard]] std::span<const uint32_t> Below(uint32_t end) const {
-    const std::span<const uint32_t> all = rows_.span().first(count_.load(std::memory_order_acquire));
-    return all.first(static_cast<size_t>(std::lower_bound(all.begin(), all.end(), end) - all.begin()));
-  }
-  [[nodiscard]] uint32_t count() const { return count_.load(std::memory_order_acquire); }
-
- private:
-  HugeArray<uint32_t> rows_;
-  std::atomic<uint32_t> count_{0};
-};
-
-/// The raw vectors of rows in pages.
-class PageScorer final : public RowScorer {
- public:
-  PageScorer(const FlatQueries& queries, size_t query, const PagedColumn& column)
-      : queries_(queries), query_(query), column_(column) {}
-  void Score(std::span<const uint32_t> rows, float* scores) const override {
-    constexpr size_t kAtOnce = 64;
-    uint32_t within[kAtOnce];
-    for (size_t first = 0; first < rows.size();) {
-      const uint32_t page = rows[first] / column_.page_rows;
-      size_t count = 0;
-      for (; count < kAtOnce && first + count < rows.size() && rows[first + count] / column_.page_rows == page;
-           ++count) {
-        within[count] = rows[first + count] % column_.page_rows;
-      }
-      ScoreRows(queries_, query_, column_.page(page), {within, count}, scores + first);
-      first += count;
-    }
-  }
-
- private:
-  const FlatQueries& queries_;
-  size_t query_;
-  const PagedColumn& column_;
-};
-
 }  // namespace
 
 class GrowingGraph::Impl {
@@ -194,10 +141,10 @@ class GrowingGraph::Impl {
   [[nodiscard]] const IndexRecipe& recipe() const { return recipe_; }
   [[nodiscard]] uint32_t capacity() const { return capacity_; }
   [[nodiscard]] uint32_t linked() const { return base_.published(); }
-  [[nodiscard]] uint32_t strays() const { return strays_.count(); }
+  [[nodiscard]] uint32_t strays() const { return codes_.strays().count(); }
   [[nodiscard]] size_t links(uint32_t row) const { return base_.count(row); }
-  [[nodiscard]] bool lengths_differ() const { return strangers_ > std::max(kStrangers, linked() / kStrangersOf); }
-  [[nodiscard]] bool drifted() const { return drifted_; }
+  [[nodiscard]] bool lengths_differ() const { return codes_.lengths_differ(linked()); }
+  [[nodiscard]] bool drifted() const { return codes_.drifted(); }
 
   Status Link(const PagedColumn& column, uint32_t until, const std::function<bool()>& cancelled);
   [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
@@ -206,12 +153,9 @@ class GrowingGraph::Impl {
                 IndexScratch& scratch, IndexCounters& counters) const;
 
  private:
-  [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
-  [[nodiscard]] size_t points_room() const { return binary() ? 0 : capacity_; }
-  [[nodiscard]] float alpha() const { return space_ && space_->by_product() ? kProductLinkAlpha : kLinkAlpha; }
+  [[nodiscard]] float alpha() const { return codes_.by_product() ? kProductLinkAlpha : kLinkAlpha; }
   void LinkRow(const PagedColumn& column, const ColumnView& page, uint32_t row);
-  void Encode(uint32_t row, const std::byte* vector);
-  void LeaveOut(uint32_t row, RowKind kind);
+  void LeaveOut(uint32_t row);
   [[nodiscard]] uint32_t FindEqual(const PagedColumn& column, uint32_t row) const;
   void Join(uint32_t row, uint32_t near);
   void NoteLong(uint32_t row);
@@ -222,94 +166,32 @@ class GrowingGraph::Impl {
 
   const IndexRecipe recipe_;
   const uint32_t capacity_;
-  std::optional<CodeSpace> space_;  ///< of vectors that are encoded
-  const size_t dim_;                ///< of codes
-  HugeArray<int8_t> codes_;
-  HugeArray<uint8_t> coarse_;
-  HugeArray<codec::Sq8Factors> factors_;
-  HugeArray<CoarseFactors> coarse_factors_;
-  HugeArray<float> shifts_;
-  HugeArray<std::byte> bits_;  ///< of binary vectors, in place of all of these
+  GrowingCodes codes_;
   HugeArray<uint32_t> equal_rows_;
-  GraphPoints points_;
-  WalkPoints walk_points_;
   HugeArray<uint32_t> upper_vertices_;
   GrowingLevel base_, upper_, top_;
-  RowList strays_, zeros_;
   std::atomic<uint32_t> entry_{kNoVertex};
   std::atomic<bool> any_left_out_{false};  ///< not every row is a vertex
   std::array<std::atomic<uint32_t>, kLongestStarts> starts_;
   std::atomic<uint32_t> start_count_{0};
-  std::atomic<float> usual_scale_{0};
   std::atomic<const std::vector<GraphCurvePoint>*> curve_{nullptr};
 
   // Linker only.
   LinkScratch scratch_;
-  CodeSpace::Work work_;
-  std::vector<uint8_t> fine_;
   std::vector<std::unique_ptr<const std::vector<GraphCurvePoint>>> curves_;  ///< searches may still read the older ones
   uint32_t next_measured_ = kFirstMeasured;
-  uint32_t strangers_ = 0;
-  bool drifted_ = false;
-  double sample_norm_ = 0;
-  double norms_ = 0, scales_ = 0;  ///< sums over the rows since they were measured last
-  uint32_t encoded_ = 0;
 };
 
 GrowingGraph::Impl::Impl(const IndexRecipe& recipe, uint32_t capacity, const ColumnView& sample, bool lengths_differ)
     : recipe_(recipe),
       capacity_(capacity),
-      space_(binary() ? std::nullopt : std::optional<CodeSpace>([&] {
-        std::vector<RowKind> kinds;
-        return CodeSpace::Fit(recipe, sample, kinds, lengths_differ);
-      }())),
-      dim_(space_ ? space_->padded_dim() : 0),
-      codes_(HugeArray<int8_t>::Room(points_room() * dim_)),
-      coarse_(HugeArray<uint8_t>::Room(points_room() * dim_ / 2)),
-      factors_(HugeArray<codec::Sq8Factors>::Room(points_room())),
-      coarse_factors_(HugeArray<CoarseFactors>::Room(points_room())),
-      shifts_(HugeArray<float>::Room(space_ && space_->by_product() ? capacity : 0)),
-      bits_(HugeArray<std::byte>::Room(binary() ? size_t{capacity} * static_cast<size_t>(recipe.dim) / 8 : 0)),
+      codes_(recipe, capacity, sample, lengths_differ, true),
       equal_rows_(HugeArray<uint32_t>::Room(capacity)),
       upper_vertices_(HugeArray<uint32_t>::Room(capacity / kLevelRatio + 1)),
-      base_(points_, capacity, recipe.degree, nullptr),
-      upper_(points_, capacity / kLevelRatio + 1, kUpperDegree, upper_vertices_.data()),
-      top_(points_, capacity / kLevelRatio / kLevelRatio + 1, kUpperDegree, upper_vertices_.data()),
-      strays_(capacity),
-      zeros_(capacity) {
+      base_(codes_.points(), capacity, recipe.degree, nullptr),
+      upper_(codes_.points(), capacity / kLevelRatio + 1, kUpperDegree, upper_vertices_.data()),
+      top_(codes_.points(), capacity / kLevelRatio / kLevelRatio + 1, kUpperDegree, upper_vertices_.data()) {
   for (auto& start : starts_) start.store(kNoVertex, std::memory_order_relaxed);
-  if (binary()) {
-    points_.bits = {bits_.data(), static_cast<size_t>(recipe.dim) / 8, BitDistance(recipe.metric)};
-    walk_points_.bits = points_.bits;
-    return;
-  }
-  points_ = {.codes = codes_.data(),
-             .dim = dim_,
-             .factors = factors_.data(),
-             .shifts = shifts_.size() == 0 ? nullptr : shifts_.data(),
-             .centre_energy = space_->centre_energy()};
-  walk_points_ = {.dim = dim_,
-                  .coarse = coarse_.data(),
-                  .coarse_factors = coarse_factors_.data(),
-                  .factors = factors_.data(),
-                  .codes = codes_.data()};
-  fine_.resize(dim_ / 2);
-  std::vector<int8_t> codes(dim_);
-  float shift = 0;
-  double scales = 0;
-  size_t points = 0;
-  const size_t step = std::max<size_t>(1, sample.rows / kSampledPoints);
-  for (size_t row = 0; row < sample.rows; row += step) {
-    if (sample.IsNull(row)) continue;
-    const std::byte* vector = sample.fixed + row * sample.width;
-    if (space_->KindOf(vector, work_) != RowKind::kPoint) continue;
-    const codec::Sq8Factors factors = space_->EncodeRow(vector, codes.data(), &shift, work_);
-    sample_norm_ += static_cast<double>(factors.norm);
-    scales += static_cast<double>(factors.scale);
-    ++points;
-  }
-  sample_norm_ /= static_cast<double>(std::max<size_t>(points, 1));
-  usual_scale_ = static_cast<float>(scales / static_cast<double>(std::max<size_t>(points, 1)));
 }
 
 Status GrowingGraph::Impl::Link(const PagedColumn& column, uint32_t until, const std::function<bool()>& cancelled) {
@@ -323,9 +205,7 @@ Status GrowingGraph::Impl::Link(const PagedColumn& column, uint32_t until, const
       page = column.page(page_number);
     }
     if (row == kHugeFrom) {
-      codes_.AdviseBeyond(row * dim_);
-      coarse_.AdviseBeyond(row * dim_ / 2);
-      bits_.AdviseBeyond(row * points_.bits.bytes);
+      codes_.AdviseBeyond(row);
       base_.AdviseBeyond(row);
     }
     LinkRow(column, page, row);
@@ -335,27 +215,10 @@ Status GrowingGraph::Impl::Link(const PagedColumn& column, uint32_t until, const
   return Status::Ok();
 }
 
-void GrowingGraph::Impl::Encode(uint32_t row, const std::byte* vector) {
-  if (binary()) {
-    std::memcpy(bits_.data() + row * points_.bits.bytes, vector, points_.bits.bytes);
-    return;
-  }
-  int8_t* codes = codes_.data() + row * dim_;
-  factors_[row] = space_->EncodeRow(vector, codes, shifts_.size() == 0 ? nullptr : &shifts_[row], work_);
-  const float squares = codec::SplitSq8(codes, dim_, coarse_.data() + row * dim_ / 2, fine_.data());
-  const float scale = factors_[row].scale;
-  coarse_factors_[row] = {scale, scale * scale * squares};
-  norms_ += static_cast<double>(factors_[row].norm);
-  scales_ += static_cast<double>(scale);
-  ++encoded_;
-}
-
 /// A row that is no vertex: walks never meet it.
-void GrowingGraph::Impl::LeaveOut(uint32_t row, RowKind kind) {
+void GrowingGraph::Impl::LeaveOut(uint32_t row) {
   SetEqual(row, kNoVertexRow | kLastEqualRow);
   any_left_out_.store(true, std::memory_order_relaxed);
-  if (kind == RowKind::kZero) zeros_.Append(row);
-  if (kind == RowKind::kStray) strays_.Append(row);
 }
 
 /// A vertex among those that the last walk found whose vector is that of `row`.
@@ -363,9 +226,9 @@ uint32_t GrowingGraph::Impl::FindEqual(const PagedColumn& column, uint32_t row) 
   const auto bytes_of = [&](uint32_t of) { return column.page(of / column.page_rows).Bytes(of % column.page_rows); };
   for (size_t i = 0; i < scratch_.pool.size(); ++i) {
     const uint32_t other = scratch_.pool.id(i);
-    if (binary()) {
+    if (codes_.binary()) {
       if (scratch_.pool.key(i) > 0) break;
-    } else if (!(factors_[other] == factors_[row])) {
+    } else if (!(codes_.factors(other) == codes_.factors(row))) {
       continue;
     }
     if (bytes_of(other) == bytes_of(row)) return other;
@@ -376,19 +239,7 @@ uint32_t GrowingGraph::Impl::FindEqual(const PagedColumn& column, uint32_t row) 
 void GrowingGraph::Impl::LinkRow(const PagedColumn& column, const ColumnView& page, uint32_t row) {
   SetEqual(row, kLastEqualRow);
   base_.Begin(row);
-  const uint32_t within = row % column.page_rows;
-  const std::byte* vector = page.fixed + within * page.width;
-  RowKind kind = RowKind::kPoint;
-  if (page.IsNull(within)) {
-    kind = RowKind::kNull;
-  } else if (!binary()) {
-    kind = space_->KindOf(vector, work_);
-  }
-  if (kind != RowKind::kPoint) {
-    if (kind == RowKind::kStray && space_->assumes_equal_lengths()) ++strangers_;
-    return LeaveOut(row, kind);
-  }
-  Encode(row, vector);
+  if (codes_.Add(row, page, row % column.page_rows) != RowKind::kPoint) return LeaveOut(row);
   const uint32_t entry = entry_.load(std::memory_order_relaxed);
   if (entry == kNoVertex) {
     entry_.store(row, std::memory_order_relaxed);
@@ -398,7 +249,7 @@ void GrowingGraph::Impl::LinkRow(const PagedColumn& column, const ColumnView& pa
   // The levels have the entry as their first vertex.
   uint32_t near = 0;
   float distance = 0;
-  points_.Distances(row, &entry, 1, &distance);
+  codes_.points().Distances(row, &entry, 1, &distance);
   if (top_.published() >= kLeastLevel) DescendLevel(scratch_, top_, row, near, distance);
   DescendLevel(scratch_, upper_, row, near, distance);
   const uint32_t from = upper_vertices_[near];
@@ -441,7 +292,7 @@ void GrowingGraph::Impl::Join(uint32_t row, uint32_t near) {
 
 /// By product every walk begins with the longest vertices.
 void GrowingGraph::Impl::NoteLong(uint32_t row) {
-  if (!space_ || !space_->by_product()) return;
+  if (!codes_.by_product()) return;
   const uint32_t count = start_count_.load(std::memory_order_relaxed);
   if (count < kLongestStarts) {
     starts_[count].store(row, std::memory_order_relaxed);
@@ -449,9 +300,10 @@ void GrowingGraph::Impl::NoteLong(uint32_t row) {
     return;
   }
   const auto shortest = std::min_element(starts_.begin(), starts_.end(), [&](const auto& a, const auto& b) {
-    return factors_[a.load(std::memory_order_relaxed)].norm < factors_[b.load(std::memory_order_relaxed)].norm;
+    return codes_.factors(a.load(std::memory_order_relaxed)).norm <
+           codes_.factors(b.load(std::memory_order_relaxed)).norm;
   });
-  if (factors_[row].norm > factors_[shortest->load(std::memory_order_relaxed)].norm) {
+  if (codes_.factors(row).norm > codes_.factors(shortest->load(std::memory_order_relaxed)).norm) {
     shortest->store(row, std::memory_order_relaxed);
   }
 }
@@ -459,12 +311,7 @@ void GrowingGraph::Impl::NoteLong(uint32_t row) {
 /// Looks at the rows linked since the last time, and measures what walks find of rows as if they were not there.
 void GrowingGraph::Impl::Measure() {
   next_measured_ = linked() <= std::numeric_limits<uint32_t>::max() / 2 ? 2 * linked() : linked();
-  if (encoded_ > 0) {
-    usual_scale_.store(static_cast<float>(scales_ / encoded_), std::memory_order_relaxed);
-    drifted_ = drifted_ || norms_ / encoded_ > kDrift * sample_norm_;
-    norms_ = scales_ = 0;
-    encoded_ = 0;
-  }
+  codes_.Review();
   std::vector<uint32_t> starts;
   const GraphView view = View(linked(), starts);
   const VertexFilter rows{.equal_rows = equal_rows_.data(), .end = linked()};
@@ -475,19 +322,11 @@ void GrowingGraph::Impl::Measure() {
     const auto row = static_cast<uint32_t>(NextRandom(state) % linked());
     if (!rows.IsVertex(row)) continue;
     absent.push_back(row);
-    if (binary()) {
-      queries.emplace_back(points_.bits.at(row));
-    } else {
-      queries.emplace_back(points_.at(row), dim_, space_->TermsOf(factors_[row]));
-    }
+    queries.push_back(codes_.QueryOf(row));
   }
   if (view.vertices < kLeastMeasured || queries.size() < kMeasuredRows) return;
   const auto keys = [&](const GraphQuery& query, const uint32_t* ids, size_t count, float* out) {
-    if (binary()) {
-      points_.bits.Keys(query.bits, ids, count, out);
-    } else {
-      points_.Keys(query.codes, query.terms, ids, count, out);
-    }
+    codes_.walk_points().WholeKeys(query, ids, count, out);
     for (size_t i = 0; i < count; ++i) {
       if (!rows.IsVertex(ids[i])) out[i] = std::numeric_limits<float>::infinity();
     }
@@ -501,7 +340,7 @@ void GrowingGraph::Impl::Measure() {
 GraphView GrowingGraph::Impl::View(uint32_t rows, std::vector<uint32_t>& starts) const {
   GraphView view;
   view.growing = true;
-  view.points = walk_points_;
+  view.points = codes_.walk_points();
   view.degree = base_.room();
   view.links = base_.links();
   view.entry = entry_.load(std::memory_order_relaxed);
@@ -533,10 +372,10 @@ Status GrowingGraph::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
   GraphScratch& buffers = scratch.impl().graph;
   const GraphView view = View(rows, buffers.starts);
   GraphContents contents{.view = view,
-                         .space = space_ ? &*space_ : nullptr,
-                         .usual_scale = usual_scale_.load(std::memory_order_relaxed),
-                         .strays = strays_.Below(rows),
-                         .zeros = zeros_.Below(rows),
+                         .space = codes_.space(),
+                         .usual_scale = codes_.usual_scale(),
+                         .strays = codes_.strays().Below(rows),
+                         .zeros = codes_.zeros().Below(rows),
                          .row_count = rows,
                          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim))};
   if (any_left_out_.load(std::memory_order_relaxed)) {
@@ -558,7 +397,7 @@ Result<GraphLinks> GrowingGraph::Impl::Links(std::span<const uint32_t> new_rows)
   const GraphView view = View(rows, starts);
   GraphLinks links;
   links.degree = view.degree;
-  links.by_product = space_ && space_->by_product();
+  links.by_product = codes_.by_product();
   links.copied.assign(size_t{view.vertices} * view.degree, kNoVertex);
   links.target.assign(new_rows.begin(), new_rows.begin() + view.vertices);
   for (uint32_t v = 0; v < view.vertices; ++v) (void)view.LinksOf(v, links.copied.data() + size_t{v} * view.degree);
@@ -586,14 +425,9 @@ bool GrowingGraph::Serves(const IndexRecipe& recipe) {
 }
 
 uint64_t GrowingGraph::BytesPerRow(const IndexRecipe& recipe) {
-  const auto dim = static_cast<uint64_t>(recipe.dim);
-  const uint64_t padded = (dim + 63) / 64 * 64;
-  const uint64_t codes = recipe.type == DataType::kBinaryVector
-                             ? dim / 8
-                             : padded + padded / 2 + sizeof(codec::Sq8Factors) + sizeof(CoarseFactors) + sizeof(float);
   const uint64_t links = LinkRoom(recipe.degree) * sizeof(uint32_t) + sizeof(uint16_t) + sizeof(uint32_t);
   const uint64_t upper = (LinkRoom(kUpperDegree) + 1) * sizeof(uint32_t) / kLevelRatio;
-  return codes + links + upper;
+  return GrowingCodes::BytesPerRow(recipe, true) + links + upper;
 }
 
 Result<std::unique_ptr<GrowingGraph>> GrowingGraph::Make(const IndexRecipe& recipe, uint32_t capacity,

@@ -16,49 +16,13 @@
 #include <vector>
 
 #include "index/test_graph.h"
+#include "index/test_growing.h"
 
 namespace quiver::index {
 namespace {
 
-constexpr uint32_t kPageRows = 1000;
+using Grown = GrownIndex<GrowingGraph>;
 constexpr MetricType kMetrics[] = {MetricType::kL2, MetricType::kIp, MetricType::kCosine};
-
-PagedColumn Paged(const ColumnView& whole) {
-  return {kPageRows, [whole](uint32_t page) {
-            ColumnView part = whole;
-            part.fixed += size_t{page} * kPageRows * whole.width;
-            if (part.valid != nullptr) part.valid += size_t{page} * kPageRows;
-            part.rows = std::min<size_t>(kPageRows, whole.rows - size_t{page} * kPageRows);
-            return part;
-          }};
-}
-
-/// The first rows of a table.
-ColumnView First(const Table& table, size_t rows) {
-  ColumnView view = table.view();
-  view.rows = std::min(view.rows, rows);
-  return view;
-}
-
-/// A growing graph in the form that Recall searches: all rows of the table are linked.
-class Grown final : public VectorIndex {
- public:
-  explicit Grown(std::unique_ptr<GrowingGraph> graph) : graph_(std::move(graph)) {}
-  [[nodiscard]] const GrowingGraph& graph() const { return *graph_; }
-  [[nodiscard]] GrowingGraph& graph() { return *graph_; }
-  [[nodiscard]] const IndexRecipe& recipe() const override { return graph_->recipe(); }
-  [[nodiscard]] uint32_t row_count() const override { return graph_->linked(); }
-  [[nodiscard]] uint64_t memory_bytes() const override { return graph_->memory_bytes(); }
-  Status Search(const FlatQueries& queries, size_t query, const ColumnView& vectors, const RowFilter& filter,
-                const IndexSearchOptions& options, uint64_t first_row, TopK& result, IndexScratch& scratch,
-                IndexCounters& counters) const override {
-    return graph_->Search(static_cast<uint32_t>(vectors.rows), queries, query, Paged(vectors), filter, options,
-                          first_row, result, scratch, counters);
-  }
-
- private:
-  std::unique_ptr<GrowingGraph> graph_;
-};
 
 std::unique_ptr<GrowingGraph> Make(const Table& table, const IndexRecipe& recipe, size_t sample = 2000,
                                    uint32_t capacity = 100'000) {
@@ -68,12 +32,7 @@ std::unique_ptr<GrowingGraph> Make(const Table& table, const IndexRecipe& recipe
 }
 
 Grown Grow(const Table& table, const IndexRecipe& recipe, size_t sample = 2000) {
-  Grown grown(Make(table, recipe, sample));
-  const auto rows = static_cast<uint32_t>(table.view().rows);
-  const Status linked = grown.graph().Link(Paged(table.view()), rows, {});
-  EXPECT_TRUE(linked.ok()) << linked.ToString();
-  EXPECT_EQ(grown.graph().linked(), rows);
-  return grown;
+  return LinkAll(Make(table, recipe, sample), table);
 }
 
 TEST(GrowingGraphTest, FindsTheNearestOnEveryMetricAndType) {
@@ -112,15 +71,15 @@ TEST(GrowingGraphTest, KeepsItsRecallWhileItGrows) {
   for (const MetricType metric : kMetrics) {
     Grown grown(Make(table, RecipeFor(table, metric)));
     for (const uint32_t rows : {1u, 15u, 700u, 5000u, 20'000u}) {
-      ASSERT_TRUE(grown.graph().Link(Paged(table.view()), rows, {}).ok());
-      ASSERT_EQ(grown.graph().linked(), rows);
+      ASSERT_TRUE(grown.growing().Link(Paged(table.view()), rows, {}).ok());
+      ASSERT_EQ(grown.growing().linked(), rows);
       Table part = table;
       part.column = Column::Make(1, table.type, 48);
       for (uint32_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
       EXPECT_GE(Recall(grown, part, metric, Options(10, 64)), 0.95) << rows << " " << MetricTypeName(metric);
     }
     EXPECT_EQ(grown.memory_bytes(), 20'000 * GrowingGraph::BytesPerRow(grown.recipe()));
-    EXPECT_FALSE(grown.graph().outgrown());
+    EXPECT_FALSE(grown.growing().outgrown());
   }
 }
 
@@ -242,15 +201,15 @@ TEST(GrowingGraphTest, NoticesThatLengthsDifferAfterAll) {
   }
   const IndexRecipe recipe = RecipeFor(table, MetricType::kIp);
   const Grown grown = Grow(table, recipe, 1000);
-  EXPECT_TRUE(grown.graph().outgrown());
-  EXPECT_TRUE(grown.graph().lengths_differ());
+  EXPECT_TRUE(grown.growing().outgrown());
+  EXPECT_TRUE(grown.growing().lengths_differ());
   EXPECT_GE(Recall(grown, table, MetricType::kIp, Options(10, 100)), 0.97) << "strays are scored";
   auto again = GrowingGraph::Make(recipe, 5000, First(table, 1000), true);
   ASSERT_TRUE(again.ok());
   Grown next(*std::move(again));
-  ASSERT_TRUE(next.graph().Link(Paged(table.view()), 3000, {}).ok());
-  EXPECT_FALSE(next.graph().outgrown());
-  EXPECT_EQ(next.graph().strays(), 0U);
+  ASSERT_TRUE(next.growing().Link(Paged(table.view()), 3000, {}).ok());
+  EXPECT_FALSE(next.growing().outgrown());
+  EXPECT_EQ(next.growing().strays(), 0U);
   EXPECT_GE(Recall(next, table, MetricType::kIp, Options(10, 100)), 0.95);
 }
 
@@ -263,9 +222,9 @@ TEST(GrowingGraphTest, NoticesThatRowsLieElsewhere) {
     i < 9000 ? table.Add(values) : table.AddQuery(values);
   }
   const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2), 1000);
-  EXPECT_TRUE(grown.graph().outgrown());
-  EXPECT_FALSE(grown.graph().lengths_differ());
-  EXPECT_FALSE(Grow(table, RecipeFor(table, MetricType::kL2), 9000).graph().outgrown());
+  EXPECT_TRUE(grown.growing().outgrown());
+  EXPECT_FALSE(grown.growing().lengths_differ());
+  EXPECT_FALSE(Grow(table, RecipeFor(table, MetricType::kL2), 9000).growing().outgrown());
 }
 
 TEST(GrowingGraphTest, StopsAtItsCapacityAndWhenCancelled) {
@@ -285,67 +244,11 @@ TEST(GrowingGraphTest, StopsAtItsCapacityAndWhenCancelled) {
   EXPECT_EQ(GrowingGraph::Make(lists, 10, table.view()).status().code(), StatusCode::kIndexNotSupported);
 }
 
-/// Searches while rows are linked: every answer is whole, has no row that is not there, and is good.
 TEST(GrowingGraphTest, IsSearchedWhileItGrows) {
-  constexpr uint32_t kRows = 6000;
-  Table table = Clustered(DataType::kFloatVector, 24, kRows, 30);
+  Table table = Clustered(DataType::kFloatVector, 24, 6000, 30);
   for (size_t i = 0; i < 500; ++i) table.column.Append(std::string(table.view().Bytes(17)));
-  const auto rows_there = static_cast<uint32_t>(table.view().rows);
   const std::unique_ptr<GrowingGraph> graph = Make(table, RecipeFor(table, MetricType::kCosine));
-  const FlatQueries queries = table.Queries(MetricType::kCosine);
-  std::atomic<bool> done{false};
-  std::atomic<size_t> found{0}, wanted{0};
-  const auto search = [&](unsigned seed) {
-    std::mt19937 random(seed);
-    IndexScratch scratch;
-    IndexCounters counters;
-    while (!done) {
-      const uint32_t rows = graph->linked();
-      if (rows < 500) {
-        std::this_thread::yield();
-        continue;
-      }
-      const size_t query = random() % queries.nq();
-      std::vector<uint64_t> mask((rows + 63) / 64, 0);
-      uint64_t count = 0;
-      const bool filtered = random() % 2 == 0;
-      for (uint32_t row = 0; filtered && row < rows; ++row) {
-        if (random() % 3 == 0) continue;
-        mask[row / 64] |= uint64_t{1} << (row % 64);
-        ++count;
-      }
-      const RowFilter filter{filtered ? mask.data() : nullptr, count};
-      TopK result(10, MetricType::kCosine);
-      const Status status = graph->Search(rows, queries, query, Paged(table.view()), filter, Options(10, 64), 0, result,
-                                          scratch, counters);
-      ASSERT_TRUE(status.ok()) << status.ToString();
-      const std::vector<Hit> hits = result.TakeSorted();
-      ASSERT_EQ(hits.size(), 10U);
-      std::vector<TopK> exact(queries.nq(), TopK(10, MetricType::kCosine));
-      FlatScratch flat;
-      FlatScan(queries, First(table, rows), filter.bits, 0, exact, flat);
-      const float worst = exact[query].TakeSorted().back().score;
-      std::set<uint64_t> seen;
-      for (const Hit& hit : hits) {
-        ASSERT_LT(hit.row, rows);
-        ASSERT_TRUE(seen.insert(hit.row).second);
-        if (filtered) {
-          ASSERT_NE((mask[hit.row / 64] >> (hit.row % 64)) & 1, 0U);
-        }
-        found += hit.score >= worst ? 1 : 0;
-      }
-      wanted += hits.size();
-    }
-  };
-  {
-    std::jthread first(search, 1), second(search, 2);
-    EXPECT_TRUE(graph->Link(Paged(table.view()), rows_there, {}).ok());
-    done = true;
-  }
-  EXPECT_EQ(graph->linked(), rows_there);
-  if (wanted > 0) {
-    EXPECT_GE(static_cast<double>(found) / static_cast<double>(wanted), 0.95) << wanted;
-  }
+  SearchWhileLinking(*graph, table, MetricType::kCosine, Options(10, 64), 0.95);
 }
 
 }  // namespace

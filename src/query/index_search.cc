@@ -128,7 +128,7 @@ void MaskListed(uint32_t pages, SegmentPlan& plan) {
   plan.listed.clear();
 }
 
-/// Asks the graph of a growing segment.
+/// Asks the index of a growing segment.
 Status SearchGrowing(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
                      const SegmentPlan& plan, std::span<TopK> results) {
   const index::PagedColumn pages = segment::PagesOf(*request.view.segments[segment_index], request.field_id);
@@ -142,7 +142,7 @@ Status SearchGrowing(const SearchRequest& request, size_t segment_index, const F
                                 .count = plan.linked_rows};
   const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
   for (size_t query = 0; query < queries.nq(); ++query) {
-    QUIVER_RETURN_IF_ERROR(plan.growing->graph().Search(plan.linked, queries, query, pages, filter, options,
+    QUIVER_RETURN_IF_ERROR(plan.growing->index().Search(plan.linked, queries, query, pages, filter, options,
                                                         RowId(segment_index, 0), results[query], scratch, counters));
   }
   if (explained != nullptr) {
@@ -290,7 +290,7 @@ const char* WhyExact(const SearchRequest& request) {
   return nullptr;
 }
 
-/// Splits the mask of a growing segment into that of the rows that a graph has, and that of the rest.
+/// Splits the mask of a growing segment into that of the rows that the index has, and that of the rest.
 void SplitMask(SegmentPlan& chosen) {
   const size_t words = (chosen.linked + 63) / 64;
   chosen.linked_mask.assign(chosen.mask.begin(), chosen.mask.begin() + static_cast<ptrdiff_t>(words));
@@ -317,12 +317,12 @@ void JoinMasks(SegmentPlan& chosen) {
 Result<const char*> PlanGrowing(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
                                 SegmentPlan& chosen) {
   const segment::Segment& segment = *request.view.segments[segment_index];
-  auto growing = segment.FindGraph(request.index->index_id);
+  auto growing = segment.FindGrowingIndex(request.index->index_id);
   if (growing == nullptr) return "the segment is growing";
-  // A search without a known end would have to go on where its graph stood, over another set of rows.
+  // A search without a known end would have to go on where its index stood, over another set of rows.
   if (request.group || request.index->exact || request.radius || request.range_filter) return "the segment is growing";
-  if (growing->graph().recipe().metric != request.metric) return "the index has another metric";
-  chosen.linked = growing->graph().linked();
+  if (growing->index().recipe().metric != request.metric) return "the index has another metric";
+  chosen.linked = growing->index().linked();
   if (ScanIsCheaper(chosen.linked, keep)) return "the segment is growing";
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   if (Unfiltered(request) && segment.FirstVisible(chosen.linked, VisibilityOf(request.view))) {

@@ -14,7 +14,7 @@
 #include "index/flat_search.h"
 #include "index/vector_index.h"
 #include "query/search.h"
-#include "segment/segment_graph.h"
+#include "segment/growing_segment_index.h"
 #include "segment/segment_index.h"
 
 namespace quiver {
@@ -29,7 +29,7 @@ struct SegmentPlan {
   /// `mask` and `rows` then speak of its rows only, `mask` counts from the first of them.
   std::shared_ptr<const segment::SegmentIndex> index;
   /// Of a growing segment: answers for the first `linked` rows; the others are scanned.
-  std::shared_ptr<const segment::SegmentGraph> growing;
+  std::shared_ptr<const segment::GrowingSegmentIndex> growing;
   uint32_t linked = 0;
   /// With `growing`: as `mask`, which then holds the other rows only; empty: all of the first rows may be returned.
   std::vector<uint64_t> linked_mask;

@@ -348,28 +348,28 @@ bool GrowingSegment::FirstVisible(uint32_t rows, const Visibility& visibility) c
          deleted_count_.load(std::memory_order_acquire) == 0;
 }
 
-std::shared_ptr<const SegmentGraph> GrowingSegment::FindGraph(int64_t index_id) const {
+std::shared_ptr<const GrowingSegmentIndex> GrowingSegment::FindGrowingIndex(int64_t index_id) const {
   const std::lock_guard lock(index_mutex_);
-  for (const auto& index : graphs_) {
+  for (const auto& index : vector_indexes_) {
     if (index->index_id() == index_id) return index;
   }
   return nullptr;
 }
 
-std::vector<std::shared_ptr<SegmentGraph>> GrowingSegment::Graphs() const {
+std::vector<std::shared_ptr<GrowingSegmentIndex>> GrowingSegment::VectorIndexes() const {
   const std::lock_guard lock(index_mutex_);
-  return graphs_;
+  return vector_indexes_;
 }
 
-void GrowingSegment::AttachGraph(std::shared_ptr<SegmentGraph> index) {
+void GrowingSegment::AttachVectorIndex(std::shared_ptr<GrowingSegmentIndex> index) {
   const std::lock_guard lock(index_mutex_);
-  std::erase_if(graphs_, [&](const auto& old) { return old->index_id() == index->index_id(); });
-  graphs_.push_back(std::move(index));
+  std::erase_if(vector_indexes_, [&](const auto& old) { return old->index_id() == index->index_id(); });
+  vector_indexes_.push_back(std::move(index));
 }
 
-void GrowingSegment::DetachGraph(int64_t index_id) {
+void GrowingSegment::DetachVectorIndex(int64_t index_id) {
   const std::lock_guard lock(index_mutex_);
-  std::erase_if(graphs_, [&](const auto& old) { return old->index_id() == index_id; });
+  std::erase_if(vector_indexes_, [&](const auto& old) { return old->index_id() == index_id; });
 }
 
 Result<std::optional<uint32_t>> GrowingSegment::FindVisible(const KeyView& key, Timestamp timestamp) const {

@@ -29,8 +29,8 @@
 
 #include "base/memory_budget.h"
 #include "schema/collection_schema.h"
+#include "segment/growing_segment_index.h"
 #include "segment/segment.h"
-#include "segment/segment_graph.h"
 #include "storage/delta_file.h"
 
 namespace quiver::segment {
@@ -58,7 +58,7 @@ class GrowingSegment final : public Segment {
     return FirstVisible(row_count(), visibility);
   }
   [[nodiscard]] bool FirstVisible(uint32_t rows, const Visibility& visibility) const override;
-  [[nodiscard]] std::shared_ptr<const SegmentGraph> FindGraph(int64_t index_id) const override;
+  [[nodiscard]] std::shared_ptr<const GrowingSegmentIndex> FindGrowingIndex(int64_t index_id) const override;
   [[nodiscard]] Result<std::optional<uint32_t>> FindVisible(const KeyView& key, Timestamp timestamp) const override;
   [[nodiscard]] int64_t partition_of(uint32_t row) const override;
   [[nodiscard]] Result<Timestamp> inserted_at(uint32_t row) const override { return insert_ts(row); }
@@ -76,10 +76,10 @@ class GrowingSegment final : public Segment {
 
   // What grows beside it in the background; from any thread.
   /// All of them.
-  [[nodiscard]] std::vector<std::shared_ptr<SegmentGraph>> Graphs() const;
+  [[nodiscard]] std::vector<std::shared_ptr<GrowingSegmentIndex>> VectorIndexes() const;
   /// Gives it to readers, in the place of another one of its id.
-  void AttachGraph(std::shared_ptr<SegmentGraph> index);
-  void DetachGraph(int64_t index_id);
+  void AttachVectorIndex(std::shared_ptr<GrowingSegmentIndex> index);
+  void DetachVectorIndex(int64_t index_id);
   /// No more rows come: whoever extends its indexes may stop.
   [[nodiscard]] bool complete() const { return complete_.load(std::memory_order_relaxed); }
 
@@ -132,8 +132,8 @@ class GrowingSegment final : public Segment {
   std::atomic<uint32_t> deleted_count_{0};
   std::atomic<uint64_t> byte_size_{0};
   std::atomic<bool> complete_{false};
-  std::vector<std::shared_ptr<SegmentGraph>> graphs_;  ///< guarded by index_mutex_
-  MemoryCharge charge_;                                ///< writer only
+  std::vector<std::shared_ptr<GrowingSegmentIndex>> vector_indexes_;  ///< guarded by index_mutex_
+  MemoryCharge charge_;                                               ///< writer only
   mutable std::mutex index_mutex_;
   std::shared_ptr<const IndexedRanges> scalar_indexes_;
   mutable std::shared_mutex keys_mutex_;

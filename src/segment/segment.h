@@ -21,8 +21,8 @@
 
 namespace quiver::segment {
 
-class SegmentGraph;  // segment/segment_graph.h
-class SegmentIndex;  // segment/segment_index.h
+class GrowingSegmentIndex;  // segment/growing_segment_index.h
+class SegmentIndex;         // segment/segment_index.h
 
 using Timestamp = uint64_t;
 
@@ -153,7 +153,9 @@ class Segment {
   [[nodiscard]] virtual std::shared_ptr<const SegmentIndex> FindIndex(int64_t /*index_id*/) const { return nullptr; }
 
   /// The index of this id over the first rows of a growing segment; nullptr where there is none.
-  [[nodiscard]] virtual std::shared_ptr<const SegmentGraph> FindGraph(int64_t /*index_id*/) const { return nullptr; }
+  [[nodiscard]] virtual std::shared_ptr<const GrowingSegmentIndex> FindGrowingIndex(int64_t /*index_id*/) const {
+    return nullptr;
+  }
   /// Returns whether the first `rows` rows, some of those stored, are all visible.
   [[nodiscard]] virtual bool FirstVisible(uint32_t /*rows*/, const Visibility& visibility) const {
     return AllVisible(visibility);

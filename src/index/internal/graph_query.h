@@ -17,6 +17,7 @@
 #include "index/internal/graph_plan.h"
 #include "index/internal/graph_search.h"
 #include "index/internal/graph_sketch.h"
+#include "index/internal/row_scorer.h"
 #include "index/vector_index.h"
 
 namespace quiver::index {
@@ -38,14 +39,6 @@ struct GraphContents {
   [[nodiscard]] GraphShape Shape() const;
   /// The room of the walk: as asked for, or the least that reaches the recall on the measured curve.
   [[nodiscard]] size_t EfFor(const IndexSearchOptions& options) const;
-};
-
-/// The raw vectors of the rows, for one query.
-class RowScorer {
- public:
-  virtual ~RowScorer() = default;
-  /// scores[i] of row rows[i]; NaN where it is no hit.
-  virtual void Score(std::span<const uint32_t> rows, float* scores) const = 0;
 };
 
 /// One search: what all its steps need.
