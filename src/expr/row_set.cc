@@ -8,8 +8,10 @@ namespace quiver::expr {
 
 namespace {
 
-/// Up to so many rows are listed, in segments whose bit map would take much longer to clear and to look through.
+/// Up to so many rows, and one in so many of a segment, are listed: to put more in order takes longer than to clear a
+/// bit map and to look through it.
 constexpr size_t kMostListed = 4096;
+constexpr uint32_t kListedOf = 2048;
 constexpr uint32_t kSmallSegment = 1U << 16;
 
 }  // namespace
@@ -17,6 +19,8 @@ constexpr uint32_t kSmallSegment = 1U << 16;
 RowSet::RowSet(uint32_t rows) : rows_(rows) {
   if (rows <= kSmallSegment) bits_.assign(std::max<size_t>(word_count(), 1), 0);
 }
+
+size_t RowSet::MostListed() const { return std::min<size_t>(rows_ / kListedOf, kMostListed); }
 
 uint64_t RowSet::Count() const {
   if (listed()) return list_.size();
@@ -33,11 +37,11 @@ void RowSet::MakeBits() {
 }
 
 void RowSet::Expect(uint64_t count) {
-  if (list_.size() + count > kMostListed) MakeBits();
+  if (list_.size() + count > MostListed()) MakeBits();
 }
 
 void RowSet::Add(std::span<const uint32_t> rows) {
-  if (listed() && list_.size() + rows.size() > kMostListed) MakeBits();
+  if (listed() && list_.size() + rows.size() > MostListed()) MakeBits();
   if (!listed()) {
     for (const uint32_t row : rows) bits_[row / 64] |= uint64_t{1} << (row % 64);
     return;

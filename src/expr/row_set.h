@@ -42,6 +42,7 @@ class RowSet {
  private:
   [[nodiscard]] bool listed() const { return bits_.empty(); }
   [[nodiscard]] size_t word_count() const { return (size_t{rows_} + 63) / 64; }
+  [[nodiscard]] size_t MostListed() const;
   void MakeBits();
 
   uint32_t rows_;
