@@ -150,7 +150,12 @@ IndexTuning::Effort IndexTuning::EffortAt(std::span<const TuningPoint> points, d
     best = &point;
     if (Miss(point) <= allowed) break;
   }
-  if (before == nullptr) return {static_cast<double>(best->effort), best->refine};
+  if (before == nullptr) {
+    // One point tells no slope, and is all there is where searches took too long to measure more: as if what is missed
+    // fell with the effort itself.
+    const double more = std::clamp(Miss(*best) / allowed, 1.0, kMostBeyond);
+    return {more * best->effort, best->refine};
+  }
   const double fall = std::log(Miss(*before) / Miss(*best));
   const double growth = std::log(static_cast<double>(best->effort) / static_cast<double>(before->effort));
   const double wanted = std::log(Miss(*before) / allowed);

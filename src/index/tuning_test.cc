@@ -257,6 +257,15 @@ TEST(TuningTest, EffortGrowsWithTheRecallAndWithTheHits) {
             tuning.Apply(Asking(0.95)).ef);
 }
 
+TEST(TuningTest, OnePointIsTakenForAStepOnTheWay) {
+  const std::vector<TuningPoint> points{{10, 10, 2, 0.9f, 0, 1}};
+  const IndexTuning graph(IndexStructure::kGraph, 5000, 100, points);
+  EXPECT_EQ(graph.Apply(Asking(0.85)).ef, 10U);
+  EXPECT_NEAR(graph.Apply(Asking(0.95)).ef, 20, 1);
+  EXPECT_EQ(graph.Apply(Asking(0.95)).refine, 2U);
+  EXPECT_EQ(graph.Apply(Asking(0.999)).ef, 40U) << "not beyond all measure";
+}
+
 TEST(TuningTest, AFileComesBackAsItWasAndDamageIsSeen) {
   IndexTuning tuning(IndexStructure::kLists, 5000, 100, {{10, 1, 1, 0.5f, 0.01f, 900}, {100, 2, 1, 0.75f, 0, 1000}});
   TriedRecipe tried;
