@@ -254,7 +254,7 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
     return exchange->Finish(Error(StatusCode::kRateLimit, "too many requests are waiting: rate limit exceeded"));
   }
   uint64_t bytes = 0;
-  for (const SearchPlan& search : plan->searches) bytes += CostOf(search).total;
+  for (SearchPlan& search : plan->searches) bytes += CostOf(search).total;
   OnCompute(exchange, bytes, run);
 }
 

@@ -32,7 +32,7 @@ uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* f
   return rows * kFilteredRowBytes;
 }
 
-SearchCost CostOf(const SearchPlan& plan) {
+SearchCost CostOf(SearchPlan& plan) {
   const FieldSchema& field = *plan.field;
   const bool arrays = field.type == DataType::kArrayOfVector;
   const uint64_t vector_bytes = FixedWidth(arrays ? field.element_type : field.type, field.dim);
@@ -46,7 +46,12 @@ SearchCost CostOf(const SearchPlan& plan) {
   for (const auto& segment : plan.collection->segments(floor)) {
     uint64_t rows = segment->row_count();
     if (Filters(filter) && filter->primary_keys() == nullptr) {
-      rows = query::MostMatches(*plan.info, *segment, *filter);
+      if (filter->partition_key_values() == nullptr) {
+        rows = query::MostMatches(*plan.info, *segment, *filter);
+      } else {
+        query::SegmentKeyRows& known = plan.request.key_rows.emplace_back(segment);
+        rows = query::MostMatches(*plan.info, *segment, *filter, &known.rows);
+      }
       cost.scanned += rows * kFilteredRowBytes;
       cost.total += rows * kFilteredRowBytes;
     }

@@ -1,7 +1,7 @@
 // File: api/request_cost.h
 // What a read is expected to read, before it runs: whether it goes to the threads that answer quickly, or to those for
 // requests that others should not wait for (Handlers::OnCompute). An estimate: nothing but the order of answers hangs
-// on it. Thread rule: pure functions.
+// on it. Thread rule: pure functions, but for what CostOf leaves in its plan.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct SearchCost {
   uint64_t total = 0;  ///< with the vectors of all its queries, and a fixed sum for each on the index of a segment
 };
 
-SearchCost CostOf(const SearchPlan& plan);
+/// Leaves in the request what it had to look up of the filter's partition keys.
+SearchCost CostOf(SearchPlan& plan);
 
 /// Bytes that it takes to find the rows of a filter; nullptr = all rows, which costs nothing.
 uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter);

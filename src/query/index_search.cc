@@ -42,6 +42,7 @@ bool Unfiltered(const SearchRequest& request) { return request.filter == nullptr
 /// is made or looked through.
 Status ListMatches(const SearchRequest& request, const SegmentFilter& filter, SegmentPlan& plan) {
   plan.is_listed = true;
+  plan.listed.reserve(filter.MostMatches().value_or(0));
   const auto list = [&](uint32_t page, const uint64_t* mask, uint32_t /*count*/) {
     for (uint32_t word = 0; word < kPageWords; ++word) {
       for (uint64_t bits = mask[word]; bits != 0; bits &= bits - 1) {
@@ -70,12 +71,12 @@ void CutMask(std::vector<uint64_t>& mask, uint32_t first, uint32_t rows) {
 }
 
 /// Works out which rows of a segment are visible and match, for a search that keeps so many. All of them lie in
-/// `range`; the mask begins with its first row.
+/// `range`; the mask begins with its first row. `keys` as of SegmentFilter.
 Status FindMatches(const SearchRequest& request, size_t segment_index, storage::RowRange range, size_t keep,
-                   ThreadPool* parallel, SegmentPlan& plan) {
+                   ThreadPool* parallel, SegmentPlan& plan, const SegmentKeyRows* keys = nullptr) {
   const segment::Segment& segment = *request.view.segments[segment_index];
   const SegmentFilter filter(request.view, segment_index, request.filter.get(),
-                             PartOf(request.explanation, segment_index));
+                             PartOf(request.explanation, segment_index), keys);
   if (const auto most = filter.MostMatches(); most && ScanIsCheaper(*most, keep)) {
     return ListMatches(request, filter, plan);
   }
@@ -343,33 +344,38 @@ Result<const char*> PlanGrowing(const SearchRequest& request, size_t segment_ind
   return nullptr;
 }
 
-/// The part of an index that holds all rows that match, since the filter names one value of the partition key;
-/// `all_match` where it asks for nothing else. nullptr where there is none.
-std::shared_ptr<const segment::SegmentIndex> FindPart(const SearchRequest& request, const segment::Segment& segment,
-                                                      const segment::SegmentIndex& index, bool& all_match) {
-  if (Unfiltered(request)) return nullptr;
-  const auto parts = index.parts();
-  if (parts == nullptr || parts->empty()) return nullptr;
-  const auto keys = FindKeyRows(*request.view.info, segment, *request.filter);
-  // A file that is damaged is found out again by whoever evaluates the filter.
-  if (!keys.ok() || !*keys || (*keys)->runs.size() != 1) return nullptr;
-  const storage::RowRange run = (*keys)->runs.front();
-  auto part = index.FindPart(run.first_row, run.rows);
-  all_match = (*keys)->exact && part != nullptr && part->row_count() == run.rows;
-  return part;
+/// The rows of the values of the partition key that the filter names, looked up unless the request tells them (`own`
+/// holds them then); nullptr where it names none.
+const SegmentKeyRows* FindKeys(const SearchRequest& request, size_t segment_index, SegmentKeyRows& own) {
+  if (Unfiltered(request) || request.filter->partition_key_values() == nullptr) return nullptr;
+  if (const SegmentKeyRows* known = FindKnown(request.key_rows, request.view, segment_index); known != nullptr) {
+    return known;
+  }
+  auto keys = FindKeyRows(*request.view.info, *request.view.segments[segment_index], *request.filter);
+  if (keys.ok()) own.rows = *std::move(keys);
+  return &own;
+}
+
+/// The part of an index that holds all of these rows, which are those of one value; nullptr where there is none.
+std::shared_ptr<const segment::SegmentIndex> FindPart(const segment::SegmentIndex& index, const SegmentKeyRows* keys) {
+  if (keys == nullptr || !keys->rows || keys->rows->runs.size() != 1) return nullptr;
+  const storage::RowRange run = keys->rows->runs.front();
+  return index.FindPart(run.first_row, run.rows);
 }
 
 /// Chooses for a segment whose index has a part for the value that the filter names. Searching the part is never dearer
 /// than the whole index under a mask: the same rows match, with fewer or no others between them.
 Result<const char*> PlanPart(const SearchRequest& request, size_t segment_index, size_t keep, ThreadPool* parallel,
-                             bool all_match, std::shared_ptr<const segment::SegmentIndex> part, SegmentPlan& chosen) {
+                             const SegmentKeyRows& keys, std::shared_ptr<const segment::SegmentIndex> part,
+                             SegmentPlan& chosen) {
   const storage::RowRange range{part->first_row(), part->row_count()};
+  const bool all_match = keys.rows->exact && keys.rows->count == range.rows;
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   if (all_match && explained == nullptr &&
       request.view.segments[segment_index]->AllVisible(VisibilityOf(request.view))) {
     chosen.rows = range.rows;
   } else {
-    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, range, keep, parallel, chosen));
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, range, keep, parallel, chosen, &keys));
     if (chosen.is_listed) return "few rows match";
     if (ScanIsCheaper(chosen.rows, keep)) {
       chosen.is_listed = true;
@@ -403,9 +409,10 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
   if (index->index().recipe().metric != request.metric) return "the index has another metric";
   if (request.index->exact && !index->index().bounds_scores()) return "exact hits cost the index more than a scan";
   if (ScanIsCheaper(segment.row_count(), keep)) return "the segment is small";
-  bool all_match = false;
-  if (auto part = FindPart(request, segment, *index, all_match); part != nullptr) {
-    return PlanPart(request, segment_index, keep, parallel, all_match, std::move(part), chosen);
+  SegmentKeyRows own;
+  const SegmentKeyRows* const keys = FindKeys(request, segment_index, own);
+  if (auto part = FindPart(*index, keys); part != nullptr) {
+    return PlanPart(request, segment_index, keep, parallel, *keys, std::move(part), chosen);
   }
   if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
     chosen.rows = segment.row_count();
@@ -413,7 +420,7 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
       explained->matches = segment.row_count();
     }
   } else {
-    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, {0, segment.row_count()}, keep, parallel, chosen));
+    QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, {0, segment.row_count()}, keep, parallel, chosen, keys));
     if (ScoringIsCheaper(request, index->index(), keep, chosen)) return "few rows match";
     if (chosen.is_listed) MaskListed(segment.page_count(), chosen);
   }

@@ -70,10 +70,22 @@ Result<std::optional<KeyRows>> FindKeyRows(const engine::CollectionInfo& info, c
   return std::optional(std::move(found));
 }
 
-uint64_t MostMatches(const engine::CollectionInfo& info, const segment::Segment& segment, const expr::Filter& filter) {
+const SegmentKeyRows* FindKnown(const std::vector<SegmentKeyRows>& found, const engine::ReadView& view, size_t index) {
+  const segment::Segment* const wanted = view.segments[index].get();
+  // Nearly always the segments are those of the view.
+  if (index < found.size() && found[index].segment.get() == wanted) return &found[index];
+  const auto known = std::ranges::find(found, wanted, [](const SegmentKeyRows& one) { return one.segment.get(); });
+  return known == found.end() ? nullptr : &*known;
+}
+
+uint64_t MostMatches(const engine::CollectionInfo& info, const segment::Segment& segment, const expr::Filter& filter,
+                     std::optional<KeyRows>* keys) {
   uint64_t most = segment.row_count();
   if (!segment.sealed()) return most;
-  if (const auto keys = FindKeyRows(info, segment, filter); keys.ok() && *keys) most = (*keys)->count;
+  if (auto found = FindKeyRows(info, segment, filter); found.ok() && *found) {
+    most = (*found)->count;
+    if (keys != nullptr) *keys = *std::move(found);
+  }
   const Predicate& root = filter.predicate();
   const auto ask = [&](const Predicate& term, const index::ScalarIndex& index) {
     if (term.kind == Predicate::Kind::kOr || term.kind == Predicate::Kind::kNot) return;

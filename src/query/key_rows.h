@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/status.h"
 #include "engine/collection_info.h"
+#include "engine/engine.h"
 #include "expr/filter.h"
 #include "segment/segment.h"
 
@@ -30,8 +32,20 @@ struct KeyRows {
 Result<std::optional<KeyRows>> FindKeyRows(const engine::CollectionInfo& info, const segment::Segment& segment,
                                            const expr::Filter& filter);
 
+/// What a filter's FindKeyRows found in one segment, for all steps of a request that need it: to look it up means some
+/// twenty places of a file that are not in the processor's cache.
+struct SegmentKeyRows {
+  std::shared_ptr<const segment::Segment> segment;
+  std::optional<KeyRows> rows;  ///< nothing where a file is damaged, too: whoever evaluates the filter meets it again
+};
+
+/// What `found` tells of segment `index` of a view; nullptr where it tells nothing.
+const SegmentKeyRows* FindKnown(const std::vector<SegmentKeyRows>& found, const engine::ReadView& view, size_t index);
+
 /// At most so many rows of the segment pass the filter, as far as can be told in microseconds: all of them where
 /// nothing is known. Scalar indexes are asked once they were found sound. An estimate where files are damaged.
-uint64_t MostMatches(const engine::CollectionInfo& info, const segment::Segment& segment, const expr::Filter& filter);
+/// `keys` (may be nullptr) gets what was found of the partition key.
+uint64_t MostMatches(const engine::CollectionInfo& info, const segment::Segment& segment, const expr::Filter& filter,
+                     std::optional<KeyRows>* keys = nullptr);
 
 }  // namespace quiver::query

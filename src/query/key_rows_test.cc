@@ -151,6 +151,35 @@ TEST_F(KeyRowsTest, TellsHowManyRowsPassAtMost) {
   }
 }
 
+TEST_F(KeyRowsTest, WhatWasLookedUpIsNotLookedUpAgain) {
+  ASSERT_NO_FATAL_FAILURE(FillKeyed("HNSW"));
+  const std::vector<Vector> queries = MakeQueries(1);
+  SearchRequest request = MakeRequest(MetricType::kL2, queries, "number == 17");
+  request.limit = kRows;
+  const auto hits = [&] {
+    const auto found = Search(request, nullptr);
+    EXPECT_TRUE(found.ok()) << found.status().ToString();
+    return found.ok() ? found->scores.size() : 0;
+  };
+  const auto rows = static_cast<size_t>(
+      std::count_if(model_.begin(), model_.end(), [](const auto& e) { return e.second.number == 17; }));
+  EXPECT_EQ(hits(), rows);
+  SegmentKeyRows& known = request.key_rows.emplace_back(request.view.segments.front());
+  EXPECT_EQ(MostMatches(*request.view.info, *known.segment, *request.filter, &known.rows), rows);
+  ASSERT_TRUE(known.rows);
+  EXPECT_EQ(hits(), rows);
+  // What is told is believed, by plans and by scans.
+  ASSERT_EQ(known.rows->runs.size(), 1U);
+  known.rows->runs[0].rows -= 5;
+  known.rows->count -= 5;
+  EXPECT_EQ(hits(), rows - 5);
+  const auto use = std::exchange(request.index, std::nullopt);
+  EXPECT_EQ(hits(), rows - 5);
+  request.index = use;
+  known.segment = nullptr;  // of a segment that is not in the view
+  EXPECT_EQ(hits(), rows);
+}
+
 TEST_F(KeyRowsTest, AScalarIndexLeadsToFewRowsLikewise) {
   Open();
   Create();

@@ -173,13 +173,13 @@ bool NamesKeys(const expr::Filter* filter) {
 }
 
 SegmentFilter::SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter,
-                             SegmentExplanation* explained)
+                             SegmentExplanation* explained, const SegmentKeyRows* known)
     : view_(view), segment_(segment), filter_(filter), explained_(explained) {
   if (filter_ != nullptr && filter_->always_true()) filter_ = nullptr;
   if (explained_ != nullptr) BeginExplaining();
   if (filter_ == nullptr || filter_->always_false() || NamesKeys(filter_)) return;
   const StepTimer timer(explained_ != nullptr ? &explained_->filter_nanoseconds : nullptr);
-  AskKey();
+  AskKey(known);
   const bool few = !indexed_.empty() && (indexed_.front().found.exact || MostMatches() <= kFewRows);
   if (!few) AskIndexes();
   // What indexes answer is not dear enough to be kept.
@@ -216,15 +216,19 @@ void SegmentFilter::AskCache() {
   if (kept_ != nullptr && explained_ != nullptr) explained_->answer_kept = true;
 }
 
-void SegmentFilter::AskKey() {
+void SegmentFilter::AskKey(const SegmentKeyRows* known) {
   const Segment& segment = this->segment();
-  const auto keys = FindKeyRows(*view_.info, segment, *filter_);
-  // A file that is damaged is found out again by whoever evaluates it.
-  if (!keys.ok() || !*keys) return;
-  expr::IndexedRows found{
-      .rows = expr::RowSet(segment.row_count()), .exact = (*keys)->exact, .settled = (*keys)->settled};
-  found.rows.Expect((*keys)->count);
-  for (const storage::RowRange& run : (*keys)->runs) found.rows.AddRange(run.first_row, run.first_row + run.rows);
+  SegmentKeyRows own;
+  if (known == nullptr) {
+    // A file that is damaged is found out again by whoever evaluates it.
+    if (auto keys = FindKeyRows(*view_.info, segment, *filter_); keys.ok()) own.rows = *std::move(keys);
+    known = &own;
+  }
+  if (!known->rows) return;
+  const KeyRows& keys = *known->rows;
+  expr::IndexedRows found{.rows = expr::RowSet(segment.row_count()), .exact = keys.exact, .settled = keys.settled};
+  found.rows.Expect(keys.count);
+  for (const storage::RowRange& run : keys.runs) found.rows.AddRange(run.first_row, run.first_row + run.rows);
   indexed_.push_back({0, segment.page_count(), std::move(found)});
   if (explained_ != nullptr) explained_->path = FilterPath::kPartitionKey;
 }

@@ -14,6 +14,7 @@
 #include "expr/filter.h"
 #include "expr/term_index.h"
 #include "query/explanation.h"
+#include "query/key_rows.h"
 #include "query/search.h"
 #include "segment/filter_cache.h"
 #include "segment/segment.h"
@@ -38,9 +39,10 @@ struct IndexedPages {
 /// segment, on one thread; then it may be read from many.
 class SegmentFilter {
  public:
-  /// An empty filter or nullptr matches every row. `explained` (may be nullptr) is told what is done.
+  /// An empty filter or nullptr matches every row. `explained` (may be nullptr) is told what is done. `known` (may be
+  /// nullptr, read here alone) tells what was found of the partition key; else it is looked up.
   SegmentFilter(const engine::ReadView& view, size_t segment, const expr::Filter* filter,
-                SegmentExplanation* explained = nullptr);
+                SegmentExplanation* explained = nullptr, const SegmentKeyRows* known = nullptr);
 
   [[nodiscard]] const engine::ReadView& view() const { return view_; }
   [[nodiscard]] const segment::Segment& segment() const { return *view_.segments[segment_]; }
@@ -56,7 +58,7 @@ class SegmentFilter {
   [[nodiscard]] SegmentExplanation* explained() const { return explained_; }
 
  private:
-  void AskKey();
+  void AskKey(const SegmentKeyRows* known);
   void AskIndexes();
   void AskCache();
   void BeginExplaining();

@@ -157,7 +157,8 @@ Status ScanSegments(const SearchRequest& request, const ScanQueries& queries, co
     const SegmentPlan& segment = plan.segments[i];
     if (segment.index != nullptr || segment.is_listed) continue;
     if (!segment.masked) {
-      filters[i].emplace(request.view, i, request.filter.get(), PartOf(request.explanation, i));
+      filters[i].emplace(request.view, i, request.filter.get(), PartOf(request.explanation, i),
+                         FindKnown(request.key_rows, request.view, i));
     }
     if (segment.masked) {
       rows += static_cast<double>(segment.rows);

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "expr/filter.h"
 #include "query/grouping.h"
+#include "query/key_rows.h"
 #include "query/ordering.h"
 #include "schema/column.h"
 
@@ -57,6 +58,7 @@ struct SearchRequest {
   /// Absent = exact. With it, searches may miss rows within the recall of the index, unless it says `exact`; they still
   /// return min(limit, matching rows) rows, and grouped ones as many groups as there are.
   std::optional<IndexUse> index;
+  std::vector<SegmentKeyRows> key_rows;  ///< of the filter, as far as they were looked up before; may be empty
   Cancelled cancelled;
   Explanation* explanation = nullptr;  ///< filled where it is given
 };
