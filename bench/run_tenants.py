@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # tenants: what a search under `tenant == x` costs the server beside a collection of that tenant's rows alone
 #
-# usage: bench/run_tenants.py [--rows 200000] [--tenant-rows 14] [--shares 10,5,1] [--index HNSW] [--index-params JSON]
+# usage: bench/run_tenants.py [--rows 200000] [--tenant-rows 14] [--shares 10,5,1] [--together 0+1] [--index HNSW] [--index-params JSON]
 #                             [--search-params JSON] [--kinds key,index,none] [--queries 1000] [--rounds 3] [--folder DIR] [--keep DIR] [--json FILE]
 #
 # One collection holds vectors of 64 dimensions (200 clusters) of many tenants: a tenant for each of --shares has that
 # many per cent of the rows, all others have --tenant-rows rows each (--shares "" makes them all alike). Kinds: the
-# tenant is the partition key, isolated; a field with a scalar index; a field without one. Beside them stands for each
-# tenant that is asked about a collection that holds its rows and nothing else, with the same index and no filter.
+# tenant is the partition key; a field with a scalar index; a field without one. Beside them stands for each tenant that
+# is asked about a collection that holds its rows and nothing else, with the same index and no filter. --together names
+# tenants, by their place in --shares, that are asked about in one search (tenant in [...]), as in 0+1,0+1+2.
 #
 # One client asks for the best 10, one query at a time. CPU is that of all threads of the server as the scheduler
 # counts it (/proc/PID/task/*/schedstat), the median of --rounds, in which the collections take turns. `small` asks about
@@ -55,7 +56,7 @@ class KeptQuiver(Quiver):
 
 
 class Data:
-    def __init__(self, rows, tenant_rows, shares):
+    def __init__(self, rows, tenant_rows, shares, together):
         import numpy
 
         self.numpy = numpy
@@ -68,18 +69,27 @@ class Data:
                                     + [len(large) + numpy.arange(rows - sum(large)) % small])
         self.tenant = random.permutation(tenants)
         self.first_small, self.tenants = len(large), len(large) + small
-        self.cases = {f"{share:g} %": number for number, share in enumerate(shares)} | {"small": self.first_small}
+        self.cases = {f"{share:g} %": (number,) for number, share in enumerate(shares)} | {"small": (self.first_small,)}
+        self.cases |= {"+".join(f"{shares[number]:g}" for number in some) + " %": some for some in together}
 
     def draw(self, random, count):
         noise = random.standard_normal((count, DIM), dtype="f4")
         return self.centres[random.integers(0, CLUSTERS, count)] + 0.5 * noise
 
-    def rows_of(self, tenant):
-        return self.numpy.flatnonzero(self.tenant == tenant)
+    def rows_of(self, tenants):
+        return self.numpy.flatnonzero(self.numpy.isin(self.tenant, tenants))
 
     def nearest(self, rows, query):
         distances = ((self.vectors[rows] - query) ** 2).sum(axis=1)
         return set(rows[self.numpy.argsort(distances, kind="stable")[:LIMIT]].tolist())
+
+
+def filter_of(tenants):
+    return f"tenant == {tenants[0]}" if len(tenants) == 1 else f"tenant in {list(tenants)}"
+
+
+def alone_name(tenants):
+    return "alone_" + "_".join(map(str, tenants))
 
 
 class Run:
@@ -91,7 +101,7 @@ class Run:
         self.client = pymilvus.MilvusClient(uri=f"http://127.0.0.1:{self.server.port}")
         random = data.numpy.random.default_rng(2)
         self.queries = data.draw(random, options.queries)
-        self.any = random.integers(data.first_small, data.tenants, options.queries)
+        self.any = [(tenant,) for tenant in random.integers(data.first_small, data.tenants, options.queries).tolist()]
         self.results = []
 
     def make(self, name, kind, rows):
@@ -107,8 +117,7 @@ class Run:
         indexes.add_index("v", index_type=self.options.index, metric_type="L2", params=json.loads(self.options.index_params))
         if kind == "index":
             indexes.add_index("tenant", index_type="INVERTED")
-        properties = {"properties": {"partitionkey.isolation": "true"}} if kind == "key" else {}
-        self.client.create_collection(name, schema=schema, index_params=indexes, **properties)
+        self.client.create_collection(name, schema=schema, index_params=indexes)
         data = self.data
         for begin in range(0, len(rows), BATCH):
             self.client.insert(name, [{"id": int(row), "tenant": int(data.tenant[row]), "v": data.vectors[row]}
@@ -121,21 +130,21 @@ class Run:
         return [hit["id"] for hit in hits]
 
     def check(self, name, tenants, filtered):
-        """Mean recall of some of the queries; every hit belongs to the tenant, and none is missing."""
+        """Mean recall of some of the queries; every hit belongs to the tenants, and none is missing."""
         found = []
-        for query, tenant in list(zip(self.queries, tenants))[:100]:
-            rows = self.data.rows_of(tenant)
-            ids = self.search(name, query, f"tenant == {tenant}" if filtered else "")
+        for query, some in list(zip(self.queries, tenants))[:100]:
+            rows = self.data.rows_of(some)
+            ids = self.search(name, query, filter_of(some) if filtered else "")
             if len(set(ids)) != min(LIMIT, len(rows)) or not set(ids) <= set(rows.tolist()):
-                raise Failure(f"{name}: the search of tenant {tenant} gave {sorted(ids)}")
+                raise Failure(f"{name}: the search of {filter_of(some)} gave {sorted(ids)}")
             found.append(len(set(ids) & self.data.nearest(rows, query)) / len(ids))
         return statistics.mean(found)
 
     def cpu(self, name, tenants, filtered):
         """Microseconds of the server per query."""
         begin = server_nanoseconds(self.server.pid)
-        for query, tenant in zip(self.queries, tenants):
-            self.search(name, query, f"tenant == {tenant}" if filtered else "")
+        for query, some in zip(self.queries, tenants):
+            self.search(name, query, filter_of(some) if filtered else "")
         return (server_nanoseconds(self.server.pid) - begin) / len(self.queries) / 1000
 
     def run(self):
@@ -143,15 +152,16 @@ class Run:
         begin = time.monotonic()
         for kind in kinds:
             self.make(f"all_{kind}", kind, data.numpy.arange(len(data.tenant)))
-        for tenant in data.cases.values():
-            self.make(f"alone_{tenant}", "", data.rows_of(tenant))
+        for tenants in data.cases.values():
+            self.make(alone_name(tenants), "", data.rows_of(tenants))
         wait_for_rest(self.server.pid, 3600)
         print(f"{len(data.tenant):,} rows of {data.tenants:,} tenants, {self.options.index}, ready after {time.monotonic() - begin:.0f} s")
         print(f"{'tenant':<8} {'rows':>8}  {'collection':<10} {'CPU us':>8} {'alone':>6}  recall")
-        cases = {case: [tenant] * len(self.queries) for case, tenant in data.cases.items()} | {"any": self.any.tolist()}
+        cases = {case: [tenants] * len(self.queries) for case, tenants in data.cases.items()} | {"any": self.any}
         for case, tenants in cases.items():
-            alone = f"alone_{data.cases.get(case, data.first_small)}"
-            asked = [(alone, [data.cases.get(case, data.first_small)] * len(self.queries), False)]
+            own = data.cases.get(case, data.cases["small"])
+            alone = alone_name(own)
+            asked = [(alone, [own] * len(self.queries), False)]
             asked += [(f"all_{kind}", tenants, True) for kind in kinds]
             recall = {name: self.check(name, their, filtered) for name, their, filtered in asked}
             times = {name: [] for name, _, _ in asked}
@@ -174,6 +184,7 @@ def main():
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--tenant-rows", type=int, default=14)
     parser.add_argument("--shares", default="10,5,1")
+    parser.add_argument("--together", default="")
     parser.add_argument("--index", default="HNSW")
     parser.add_argument("--index-params", default="{}")
     parser.add_argument("--search-params", default="")
@@ -186,8 +197,9 @@ def main():
     options = parser.parse_args()
     enter_environment(options.build)
     shares = [float(share) for share in options.shares.split(",") if share]
+    together = [tuple(map(int, some.split("+"))) for some in options.together.split(",") if some]
     with tempfile.TemporaryDirectory(prefix="quiver-tenants-", dir=options.folder) as folder:
-        run = Run(options, Data(options.rows, options.tenant_rows, shares), pathlib.Path(options.keep or folder) / "data")
+        run = Run(options, Data(options.rows, options.tenant_rows, shares, together), pathlib.Path(options.keep or folder) / "data")
         try:
             run.run()
         except Failure as failure:

@@ -268,6 +268,9 @@ void PrintSegment(const Value& segment) {
   const Value& search = segment["search"];
   fmt::print("    search: {}", TextOf(search, "plan"));
   if (search.HasMember("index")) fmt::print(" on {} ({})", TextOf(search, "index"), TextOf(search, "index_type"));
+  if (search.HasMember("rows_of_key_index")) {
+    fmt::print(" by key indexes of {} rows", CountOf(search, "rows_of_key_index"));
+  }
   if (const std::string_view why = TextOf(search, "why"); !why.empty()) fmt::print(", since {}", why);
   fmt::print(", {:.1f} us; distances: {} of codes, {} exact; {} expansions", MicrosecondsOf(search),
              CountOf(search, "code_distances"), CountOf(search, "exact_distances"), CountOf(search, "expansions"));

@@ -196,6 +196,12 @@ class VectorIndex {
                                                         const StreamOptions& options, uint64_t first_row) const;
   /// Whether codes bound scores, so that exact streams do less than to score all rows.
   [[nodiscard]] virtual bool bounds_scores() const { return false; }
+  /// Nanoseconds that a search under a filter of which only the count is known (absent: all rows match) is expected to
+  /// take, by the plan that would be chosen. Infinite where the index cannot tell.
+  [[nodiscard]] virtual double expected_cost(std::optional<uint64_t> /*matches*/,
+                                             const IndexSearchOptions& /*options*/) const {
+    return std::numeric_limits<double>::infinity();
+  }
   /// Up to so many rows that match, scattered over the segment, are scored in less time than the best k of them are
   /// found through the index.
   [[nodiscard]] virtual uint64_t rows_to_score(size_t k) const;

@@ -238,6 +238,14 @@ void WriteSearch(JsonWriter& json, const engine::CollectionInfo& info, const Seg
     Text(json, "index_type", known->index_type);
   }
   if (one.part_rows > 0) Number(json, "rows_of_key_index", one.part_rows);
+  if (one.parts > 0) {
+    Number(json, "key_indexes", one.parts);
+    Number(json, "distances_of_other_rows", one.distances.load());
+  }
+  if (one.cost_of_whole > 0) {
+    Microseconds(json, "expected_microseconds_by_key_indexes", one.cost_of_parts);
+    Microseconds(json, "expected_microseconds_by_index_of_all_rows", one.cost_of_whole);
+  }
   if (one.linked > 0) {
     Number(json, "linked_rows", one.linked);
     Number(json, "distances_of_other_rows", one.distances.load());

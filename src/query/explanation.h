@@ -73,7 +73,10 @@ struct SegmentExplanation {
 
   // The search.
   int64_t index_id = 0;                 ///< of the vector index that was asked; 0: the vectors were scanned
-  uint32_t part_rows = 0;               ///< of the index of one key that was asked in place of that; 0: none
+  uint32_t part_rows = 0;               ///< of the indexes of single keys that were asked in place of that; 0: none
+  uint32_t parts = 0;                   ///< such indexes, where the filter names several keys
+  double cost_of_parts = 0;             ///< expected, in nanoseconds, where they were thought of for several keys
+  double cost_of_whole = 0;             ///< likewise of the index of all rows
   std::string why;                      ///< it was scanned, or not looked at
   std::atomic<uint64_t> distances = 0;  ///< vectors scored by the scan
   std::atomic<uint64_t> search_nanoseconds = 0;

@@ -1,6 +1,7 @@
 #include "query/index_search.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <deque>
 #include <functional>
@@ -23,10 +24,18 @@ using index::TopK;
 using segment::kPageRows;
 using segment::kPageWords;
 
+std::atomic<double> parts_weight{1};
+
 /// So few rows are listed where indexes tell of them, and scored directly unless the index does better.
 constexpr uint64_t kAlwaysScan = 2000;
 /// Rows are scattered when they are one of so many between the first and the last.
 constexpr uint64_t kScatter = 8;
+/// What it takes to score a row of a run, and a byte of its vector, in nanoseconds; to make a word of a mask, and to
+/// look for rows in one.
+constexpr double kScoreRow = 15;
+constexpr double kScoreByte = 0.06;
+constexpr double kMakeWord = 4;
+constexpr double kLookWord = 0.5;
 /// Pages of a mask made as one piece.
 constexpr uint32_t kPagesPerMaskPiece = 32;
 /// What a search aims at that says neither how hard to search nor how well.
@@ -54,6 +63,16 @@ Status ListMatches(const SearchRequest& request, const SegmentFilter& filter, Se
   QUIVER_RETURN_IF_ERROR(VisitMatches(filter, 0, filter.segment().page_count(), request.cancelled, list));
   plan.rows = plan.listed.size();
   return Status::Ok();
+}
+
+/// Calls take(row) for each bit of a mask whose bit 0 is row `first`.
+template <typename Take>
+void ForEachRow(std::span<const uint64_t> mask, uint32_t first, const Take& take) {
+  for (size_t word = 0; word < mask.size(); ++word) {
+    for (uint64_t bits = mask[word]; bits != 0; bits &= bits - 1) {
+      take(first + static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(bits))));
+    }
+  }
 }
 
 /// Moves a mask so that its bit `first` becomes the first of `rows` bits.
@@ -155,40 +174,51 @@ Status SearchGrowing(const SearchRequest& request, size_t segment_index, const F
   return Status::Ok();
 }
 
-/// Asks one index. True = its offers count; false = it is damaged and out of the plan.
+/// Asks one index of a sealed segment. False: it is damaged.
+Result<bool> SearchIndex(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
+                         const AskedIndex& asked, std::span<TopK> results) {
+  const segment::Segment& segment = *request.view.segments[segment_index];
+  const segment::SegmentIndex& index = *asked.index;
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
+                          segment.View(request.field_id, index.first_row(), index.row_count()));
+  if (!vectors.present()) return true;
+  thread_local index::IndexScratch scratch;
+  index::IndexCounters counters;
+  const index::IndexSearchOptions options = index.Tuned(SearchOptionsOf(*request.index, keep, request.cancelled));
+  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
+  index::PlanReasons reasons;
+  if (explained != nullptr) counters.reasons = &reasons;
+  Status status;
+  {
+    const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
+    status = index.index().SearchBatch(queries, vectors, asked.filter, options, RowId(segment_index, index.first_row()),
+                                       results, scratch, counters);
+  }
+  if (explained != nullptr) {
+    const std::lock_guard lock(explained->mutex);
+    explained->Add(counters);
+    // Of several parts each has reasons of its own.
+    if (explained->parts == 0) explained->reasons = reasons;
+  }
+  if (status.code() == StatusCode::kCorruption || index.damaged()) {
+    index.ReportDamage(status.ok() ? "its file cannot be read" : status.message());
+    return false;
+  }
+  if (!status.ok()) return status;
+  return true;
+}
+
+/// Asks the indexes of one segment. True = their offers count; false = one is damaged and out of the plan.
 Result<bool> SearchOne(const SearchRequest& request, size_t segment_index, const FlatQueries& queries, size_t keep,
                        const SegmentPlan& plan, std::span<TopK> results) {
   if (plan.growing != nullptr) {
     QUIVER_RETURN_IF_ERROR(SearchGrowing(request, segment_index, queries, keep, plan, results));
     return true;
   }
-  const segment::Segment& segment = *request.view.segments[segment_index];
-  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
-                          segment.View(request.field_id, plan.index->first_row(), plan.index->row_count()));
-  if (!vectors.present()) return true;
-  thread_local index::IndexScratch scratch;
-  index::IndexCounters counters;
-  const index::IndexSearchOptions options = plan.index->Tuned(SearchOptionsOf(*request.index, keep, request.cancelled));
-  SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
-  index::PlanReasons reasons;
-  if (explained != nullptr) counters.reasons = &reasons;
-  const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
-  Status status;
-  {
-    const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-    status = plan.index->index().SearchBatch(queries, vectors, filter, options,
-                                             RowId(segment_index, plan.index->first_row()), results, scratch, counters);
+  for (const AskedIndex& asked : plan.asked()) {
+    QUIVER_ASSIGN_OR_RETURN(const bool sound, SearchIndex(request, segment_index, queries, keep, asked, results));
+    if (!sound) return false;
   }
-  if (explained != nullptr) {
-    const std::lock_guard lock(explained->mutex);
-    explained->Add(counters);
-    explained->reasons = reasons;
-  }
-  if (status.code() == StatusCode::kCorruption || plan.index->damaged()) {
-    plan.index->ReportDamage(status.ok() ? "its file cannot be read" : status.message());
-    return false;
-  }
-  if (!status.ok()) return status;
   return true;
 }
 
@@ -257,12 +287,29 @@ Status ForSegments(uint64_t rows, size_t count, ThreadPool* parallel, const std:
 
 }  // namespace
 
+std::vector<AskedIndex> SegmentPlan::asked() const {
+  std::vector<AskedIndex> all;
+  if (index != nullptr) all.push_back({index.get(), {.bits = masked ? mask.data() : nullptr, .count = rows}});
+  for (const PartPlan& part : parts) {
+    all.push_back({part.index.get(), {.bits = part.mask.empty() ? nullptr : part.mask.data(), .count = part.rows}});
+  }
+  return all;
+}
+
+bool SegmentPlan::damaged() const {
+  return (index != nullptr && index->damaged()) ||
+         std::ranges::any_of(parts, [](const PartPlan& part) { return part.index->damaged(); });
+}
+
 void SegmentPlan::DropIndex() {
-  if (index->is_part()) {
+  if (index == nullptr || index->is_part()) {
     masked = false;
     mask.clear();
+    is_listed = false;
+    listed.clear();
   }
   index = nullptr;
+  parts.clear();
 }
 
 bool IndexPlan::any() const {
@@ -276,6 +323,8 @@ index::IndexSearchOptions SearchOptionsOf(const IndexUse& use, size_t keep, Canc
           .recall = use.recall != 0 ? use.recall : kUsualRecall,
           .cancelled = std::move(cancelled)};
 }
+
+void SetPartsWeight(double weight) { parts_weight.store(weight, std::memory_order_relaxed); }
 
 bool ScanIsCheaper(uint64_t matches, size_t keep) {
   // Beyond these the index judges for itself: it knows what its walk costs under a mask.
@@ -380,12 +429,7 @@ Result<const char*> PlanPart(const SearchRequest& request, size_t segment_index,
     if (ScanIsCheaper(chosen.rows, keep)) {
       chosen.is_listed = true;
       chosen.listed.reserve(chosen.rows);
-      for (size_t word = 0; word < chosen.mask.size(); ++word) {
-        for (uint64_t bits = chosen.mask[word]; bits != 0; bits &= bits - 1) {
-          chosen.listed.push_back(range.first_row +
-                                  static_cast<uint32_t>(word * 64 + static_cast<size_t>(std::countr_zero(bits))));
-        }
-      }
+      ForEachRow(chosen.mask, range.first_row, [&](uint32_t row) { chosen.listed.push_back(row); });
     }
     // No mask is needed where all rows match.
     if (chosen.is_listed || chosen.rows == range.rows) {
@@ -397,6 +441,108 @@ Result<const char*> PlanPart(const SearchRequest& request, size_t segment_index,
   if (explained != nullptr) explained->part_rows = range.rows;
   chosen.index = std::move(part);
   return nullptr;
+}
+
+/// The rows of one of several values of the partition key that a filter names.
+struct ValueRows {
+  storage::RowRange run;
+  std::shared_ptr<const segment::SegmentIndex> part;  ///< nullptr: the value has none
+  uint64_t matches = 0;                               ///< rows that are visible and match
+};
+
+/// The values that a filter names, where some of several have parts; otherwise nothing.
+std::vector<ValueRows> FindParts(const segment::SegmentIndex& index, const SegmentKeyRows* keys) {
+  std::vector<ValueRows> values;
+  if (keys == nullptr || !keys->rows || keys->rows->runs.size() < 2) return values;
+  if (const auto parts = index.parts(); parts == nullptr || parts->empty()) return values;
+  bool any = false;
+  for (const storage::RowRange& run : keys->rows->runs) {
+    ValueRows& value = values.emplace_back(run, index.FindPart(run.first_row, run.rows), run.rows);
+    // A part is that of a run and nothing else; of another one too little would be known.
+    if (value.part != nullptr && value.part->row_count() != run.rows) value.part = nullptr;
+    any = any || value.part != nullptr;
+  }
+  if (!any) values.clear();
+  return values;
+}
+
+/// Whether to search the parts one after another and to score the rows of values that have none is expected to take
+/// less than to search the index of all rows. `all_match`: the runs are all that is asked for, so that a mask would
+/// have to be made for the index of all rows alone.
+bool PartsAreCheaper(const SearchRequest& request, size_t segment_index, size_t keep,
+                     const segment::SegmentIndex& whole, std::span<const ValueRows> values, bool all_match) {
+  const index::IndexSearchOptions options = SearchOptionsOf(*request.index, keep, nullptr);
+  const index::IndexRecipe& recipe = whole.index().recipe();
+  const double score = kScoreRow + kScoreByte * static_cast<double>(FixedWidth(recipe.type, recipe.dim));
+  double by_parts = 0;
+  uint64_t matches = 0;
+  for (const ValueRows& value : values) {
+    matches += value.matches;
+    if (value.matches == 0) continue;
+    if (value.part == nullptr) {
+      by_parts += score * static_cast<double>(value.matches);
+    } else {
+      const bool masked = value.matches != value.run.rows;
+      by_parts += value.part->index().expected_cost(masked ? std::optional(value.matches) : std::nullopt,
+                                                    value.part->Tuned(options));
+    }
+  }
+  double by_whole = whole.index().expected_cost(matches, whole.Tuned(options));
+  if (all_match) {
+    const double mask = kLookWord * whole.row_count() / 64 + kMakeWord * static_cast<double>(matches) / 64;
+    by_whole += mask / static_cast<double>(std::max<size_t>(1, request.queries.size()));
+  }
+  if (SegmentExplanation* const explained = PartOf(request.explanation, segment_index); explained != nullptr) {
+    explained->cost_of_parts = by_parts;
+    explained->cost_of_whole = by_whole;
+  }
+  return by_parts * parts_weight.load(std::memory_order_relaxed) < by_whole;
+}
+
+/// Counts the rows of each value in a mask of all rows of the segment.
+void CountMatches(std::span<const uint64_t> mask, std::span<ValueRows> values) {
+  for (ValueRows& value : values) {
+    value.matches = 0;
+    const uint64_t end = uint64_t{value.run.first_row} + value.run.rows;
+    for (uint64_t row = value.run.first_row; row < end; row = (row / 64 + 1) * 64) {
+      uint64_t word = mask[row / 64] & (~uint64_t{0} << (row % 64));
+      if (end - row / 64 * 64 < 64) word &= (uint64_t{1} << (end % 64)) - 1;
+      value.matches += static_cast<uint64_t>(std::popcount(word));
+    }
+  }
+}
+
+/// Plans a segment by parts. The mask of `chosen`, where there is one, tells which rows match.
+void TakeParts(const SearchRequest& request, size_t segment_index, std::span<const ValueRows> values,
+               SegmentPlan& chosen) {
+  const std::vector<uint64_t> mask = std::exchange(chosen.mask, {});
+  chosen.masked = false;
+  chosen.rows = 0;
+  chosen.is_listed = true;
+  uint32_t rows_of_parts = 0;
+  for (const ValueRows& value : values) {
+    if (value.matches == 0) continue;
+    chosen.rows += value.matches;
+    const storage::RowRange run = value.run;
+    std::vector<uint64_t> own;
+    if (value.matches != run.rows) {
+      const auto first = mask.begin() + run.first_row / 64;
+      own.assign(first, mask.begin() + (run.first_row + run.rows + 63) / 64);
+      CutMask(own, run.first_row % 64, run.rows);
+    }
+    if (value.part != nullptr) {
+      rows_of_parts += run.rows;
+      chosen.parts.push_back({value.part, std::move(own), value.matches});
+    } else if (own.empty()) {
+      for (uint32_t row = 0; row < run.rows; ++row) chosen.listed.push_back(run.first_row + row);
+    } else {
+      ForEachRow(own, run.first_row, [&](uint32_t row) { chosen.listed.push_back(row); });
+    }
+  }
+  if (SegmentExplanation* const explained = PartOf(request.explanation, segment_index); explained != nullptr) {
+    explained->part_rows = rows_of_parts;
+    explained->parts = static_cast<uint32_t>(chosen.parts.size());
+  }
 }
 
 /// Chooses for one segment. Returns why it has no index; nullptr where it has one.
@@ -414,6 +560,14 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
   if (auto part = FindPart(*index, keys); part != nullptr) {
     return PlanPart(request, segment_index, keep, parallel, *keys, std::move(part), chosen);
   }
+  std::vector<ValueRows> values = FindParts(*index, keys);
+  const bool all_match = !values.empty() && keys->rows->exact && segment.AllVisible(VisibilityOf(request.view));
+  // Whoever explains is told of the rows that match by whoever looks for them.
+  if (all_match && request.explanation == nullptr &&
+      PartsAreCheaper(request, segment_index, keep, *index, values, all_match)) {
+    TakeParts(request, segment_index, values, chosen);
+    return nullptr;
+  }
   if (Unfiltered(request) && segment.AllVisible(VisibilityOf(request.view))) {
     chosen.rows = segment.row_count();
     if (SegmentExplanation* explained = PartOf(request.explanation, segment_index); explained != nullptr) {
@@ -423,6 +577,11 @@ Result<const char*> PlanSegment(const SearchRequest& request, size_t segment_ind
     QUIVER_RETURN_IF_ERROR(FindMatches(request, segment_index, {0, segment.row_count()}, keep, parallel, chosen, keys));
     if (ScoringIsCheaper(request, index->index(), keep, chosen)) return "few rows match";
     if (chosen.is_listed) MaskListed(segment.page_count(), chosen);
+    CountMatches(chosen.mask, values);
+    if (!values.empty() && PartsAreCheaper(request, segment_index, keep, *index, values, all_match)) {
+      TakeParts(request, segment_index, values, chosen);
+      return nullptr;
+    }
   }
   chosen.index = std::move(index);
   return nullptr;
@@ -455,7 +614,7 @@ Result<IndexPlan> PlanIndexes(const SearchRequest& request, size_t keep, ThreadP
 std::shared_ptr<const IndexPlan> WithoutDamaged(const IndexPlan& plan) {
   auto left = std::make_shared<IndexPlan>(plan);
   for (SegmentPlan& segment : left->segments) {
-    if (segment.index != nullptr && segment.index->damaged()) segment.DropIndex();
+    if (segment.damaged()) segment.DropIndex();
   }
   return left;
 }
@@ -475,8 +634,9 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
   if (queries.nq() <= kQueriesPerPiece) {
     CollectorSets sets(results);
     uint64_t rows = 0;
-    for (const SegmentPlan& segment : plan.segments)
-      rows += segment.index != nullptr ? segment.rows : segment.linked_rows;
+    for (const SegmentPlan& segment : plan.segments) {
+      if (segment.indexed()) rows += segment.growing != nullptr ? segment.linked_rows : segment.rows;
+    }
     status = ForSegments(rows, plan.segments.size(), parallel, [&](size_t i) -> Status {
       if (!plan.segments[i].indexed()) return Status::Ok();
       const std::span<TopK> set = sets.Take();
@@ -503,7 +663,7 @@ Result<bool> SearchIndexes(const SearchRequest& request, std::span<const std::st
   QUIVER_RETURN_IF_ERROR(status);
   bool sound = true;
   for (SegmentPlan& segment : plan.segments) {
-    if (segment.index == nullptr || !segment.index->damaged()) continue;
+    if (!segment.damaged()) continue;
     segment.DropIndex();
     sound = false;
     if (request.explanation != nullptr) {

@@ -23,6 +23,19 @@ class ThreadPool;
 
 namespace quiver::query {
 
+/// An index that is asked, and which of its rows may be returned.
+struct AskedIndex {
+  const segment::SegmentIndex* index = nullptr;
+  index::RowFilter filter;
+};
+
+/// One of several parts of an index that are searched in its place.
+struct PartPlan {
+  std::shared_ptr<const segment::SegmentIndex> index;
+  std::vector<uint64_t> mask;  ///< as SegmentPlan::mask, from the first row of the part; empty: all rows match
+  uint64_t rows = 0;           ///< that match
+};
+
 /// How one segment is searched.
 struct SegmentPlan {
   /// nullptr: scanned, but for what `growing` has. A part of the segment's index where it covers all rows that match:
@@ -34,8 +47,11 @@ struct SegmentPlan {
   /// With `growing`: as `mask`, which then holds the other rows only; empty: all of the first rows may be returned.
   std::vector<uint64_t> linked_mask;
   uint64_t linked_rows = 0;  ///< of the first ones that may be returned
+  /// Where the filter names several values of the partition key and that is cheaper: the parts that hold rows which
+  /// match. Those of values without a part are listed. There is no other index then.
+  std::vector<PartPlan> parts;
   /// Few rows are visible and match: they stand in `listed`, ascending, and are scored one by one. There is no index
-  /// then.
+  /// then, but for `parts`, which have the other rows.
   bool is_listed = false;
   std::vector<uint32_t> listed;
   bool masked = false;         ///< `mask` holds the rows that are visible and match; otherwise it was not worked out
@@ -43,7 +59,12 @@ struct SegmentPlan {
   uint64_t rows = 0;           ///< set bits or listed rows, or with neither all rows of the segment
 
   /// Whether some of its rows are searched through an index.
-  [[nodiscard]] bool indexed() const { return index != nullptr || growing != nullptr; }
+  [[nodiscard]] bool indexed() const { return index != nullptr || growing != nullptr || !parts.empty(); }
+  /// The indexes of a sealed segment that are asked, one after another; no row is in two of them. They live as long as
+  /// the plan.
+  [[nodiscard]] std::vector<AskedIndex> asked() const;
+  /// Whether one of them was found damaged.
+  [[nodiscard]] bool damaged() const;
   /// Leaves it to the scan, since its index was found damaged.
   void DropIndex();
 };
@@ -54,6 +75,10 @@ struct IndexPlan {
 
   [[nodiscard]] bool any() const;
 };
+
+/// By how much the expected cost of parts is multiplied before several of them are weighed against the index of all
+/// rows: 1, unless a test or a measurement wants one of the two whatever it costs. For the whole process.
+void SetPartsWeight(double weight);
 
 /// Returns whether so few rows may be better scored directly than through an index, when `keep` of them are wanted.
 bool ScanIsCheaper(uint64_t matches, size_t keep);

@@ -50,17 +50,28 @@ class KeyIndexTest : public IndexSearchTest {
     EXPECT_TRUE(plan.ok()) << plan.status().ToString();
     return plan.ok() && !plan->segments.empty() ? plan->segments.front() : SegmentPlan();
   }
+  ~KeyIndexTest() override { SetPartsWeight(1); }
   bool UsesPart(const std::string& filter) {
     const SegmentPlan plan = PlanOf(filter);
     return plan.index != nullptr && plan.index->is_part();
   }
+  bool UsesParts(const std::string& filter) { return !PlanOf(filter).parts.empty(); }
   /// Recall of searches by a filter over those rows of a model that have the number.
   double RecallOf(const std::string& filter, int64_t number, const Model& model, engine::Timestamp travel = 0) {
-    const std::vector<Vector> queries = MakeQueries(30);
+    return RecallOf(filter, std::set<int64_t>{number}, model, travel);
+  }
+  double RecallOf(const std::string& filter, const std::set<int64_t>& numbers, const Model& model,
+                  engine::Timestamp travel = 0, size_t limit = kLimit) {
+    const std::vector<Vector> queries = MakeQueries(limit > kLimit ? 2 : 30);
     SearchRequest request = MakeRequest(metric_, queries, filter, travel);
+    request.limit = limit;
     // What reaches the usual 0.95 on rows as queries may miss it on these, whichever effort was found the cheapest.
     request.index->recall = 0.99;
-    return Recall(request, queries, model, [&](const Row& row) { return row.number == number; });
+    return Recall(request, queries, model, [&](const Row& row) { return numbers.contains(row.number); });
+  }
+  static uint64_t Count(const Model& model, const std::set<int64_t>& numbers) {
+    return static_cast<uint64_t>(
+        std::ranges::count_if(model, [&](const auto& entry) { return numbers.contains(entry.second.number); }));
   }
   Model From(int64_t key) const { return {model_.lower_bound(key), model_.end()}; }
 
@@ -94,17 +105,58 @@ TEST_P(KeyIndexTypesTest, AValueOfTheKeyIsSearchedInItsOwnIndex) {
   EXPECT_EQ(few.listed.size(), 500U);
   EXPECT_EQ(RecallOf("number == 1 and id > 6000", 1, From(6001)), 1.0);
 
-  // Values without an index, and several of them, are found in the index of all rows.
-  EXPECT_FALSE(UsesPart("number in [0, 1]"));
+  // Values without an index are found in the index of all rows.
   EXPECT_FALSE(UsesPart("number == 17"));
   EXPECT_FALSE(UsesPart("number == 0 or id == 1"));
   EXPECT_FALSE(UsesPart(""));
   EXPECT_EQ(RecallOf("number == 17", 17, model_), 1.0);
-  const std::vector<Vector> queries = MakeQueries(30);
-  EXPECT_GE(Recall(MakeRequest(metric_, queries, "number in [0, 1]"), queries, model_,
-                   [](const Row& row) { return row.number < 2; }),
-            0.95);
   EXPECT_GE(IndexSearchTest::Recall(metric_), 0.95);
+}
+
+TEST_P(KeyIndexTypesTest, SeveralValuesAreSearchedInTheirIndexesOneAfterAnother) {
+  ASSERT_NO_FATAL_FAILURE(FillKeyed(GetParam()));
+  // Whatever is cheaper, the answer is right.
+  for (const double weight : {1e9, 1.0, 0.0}) {
+    SCOPED_TRACE(weight);
+    SetPartsWeight(weight);
+    if (weight != 1.0) {
+      EXPECT_EQ(UsesParts("number in [0, 1]"), weight == 0.0);
+    }
+    EXPECT_GE(RecallOf("number in [0, 1]", {0, 1}, model_), 0.95);
+    EXPECT_GE(RecallOf("number in [1, 17, 30, 1000]", {1, 17, 30}, model_), 0.95);
+    EXPECT_GE(RecallOf("number in [1, 0, 17] and id > 500", {0, 1, 17}, From(501)), 0.95);
+  }
+  const SegmentPlan plain = PlanOf("number in [1, 0]");
+  EXPECT_EQ(plain.index, nullptr);
+  ASSERT_EQ(plain.parts.size(), 2U);
+  EXPECT_TRUE(plain.listed.empty());
+  EXPECT_EQ(plain.rows, static_cast<uint64_t>(2 * kOfKey));
+  for (const PartPlan& part : plain.parts) EXPECT_TRUE(part.mask.empty());
+  // Rows of a value without an index are scored one by one.
+  const SegmentPlan mixed = PlanOf("number in [1, 17, 30, 1000]");
+  ASSERT_EQ(mixed.parts.size(), 1U);
+  EXPECT_EQ(mixed.listed.size(), Count(model_, {17, 30}));
+  EXPECT_TRUE(std::ranges::is_sorted(mixed.listed));
+  EXPECT_EQ(mixed.rows, Count(model_, {1, 17, 30}));
+  // Further conditions become masks of each.
+  const SegmentPlan masked = PlanOf("number in [0, 1, 17] and id > 500");
+  ASSERT_EQ(masked.parts.size(), 2U);
+  EXPECT_EQ(masked.listed.size(), Count(From(501), {17}));
+  for (const PartPlan& part : masked.parts) EXPECT_EQ(part.mask.size(), static_cast<size_t>((kOfKey + 63) / 64));
+  EXPECT_EQ(masked.parts[0].rows + masked.parts[1].rows, Count(From(501), {0, 1}));
+  EXPECT_GE(RecallOf("number in [0, 1] and id > 6000", {0, 1}, From(6001)), 0.95) << "few match";
+  // Nearly all rows of the values.
+  EXPECT_GE(RecallOf("number in [0, 1]", {0, 1}, model_, 0, 2400), 0.95);
+
+  for (const char* other : {"number not in [0, 1]", "not (number in [0, 1])", "number in [0, 1] or id == 1",
+                            "number in [17, 30]", "number > 0"}) {
+    EXPECT_FALSE(UsesParts(other)) << other;
+  }
+  std::set<int64_t> others;
+  for (const auto& [key, row] : model_) {
+    if (row.number > 1) others.insert(row.number);
+  }
+  EXPECT_GE(RecallOf("number not in [0, 1]", others, model_), 0.95);
 }
 
 TEST_P(KeyIndexTypesTest, DeletesNewVersionsAndTimeTravelCount) {
@@ -119,15 +171,24 @@ TEST_P(KeyIndexTypesTest, DeletesNewVersionsAndTimeTravelCount) {
   }
   Delete(gone);
   Write(changed, 1, true);
+  SetPartsWeight(0);
+  const std::string several = "number in [0, 1, 17]";
+  const std::set<int64_t> numbers = {0, 1, 17};
   const SegmentPlan plan = PlanOf("number == 0");
   ASSERT_NE(plan.index, nullptr);
   EXPECT_TRUE(plan.index->is_part());
   EXPECT_TRUE(plan.masked);
+  EXPECT_TRUE(UsesParts(several));
+  EXPECT_GE(RecallOf(several, numbers, model_), 0.95);
+  EXPECT_GE(RecallOf(several, numbers, then, before), 0.95);
   EXPECT_GE(RecallOf("number == 0", 0, model_), 0.95);
   EXPECT_GE(RecallOf("number == 0", 0, then, before), 0.95);
   EXPECT_GE(RecallOf("number == 1 and id > 500", 1, From(501)), 0.95);
   Open();  // from the files
   EXPECT_TRUE(UsesPart("number == 0"));
+  EXPECT_TRUE(UsesParts(several));
+  EXPECT_GE(RecallOf(several, numbers, model_), 0.95);
+  EXPECT_GE(RecallOf(several, numbers, then, before), 0.95);
   EXPECT_GE(RecallOf("number == 0", 0, model_), 0.95);
   EXPECT_GE(RecallOf("number == 0", 0, then, before), 0.95);
 }
@@ -166,9 +227,16 @@ TEST_F(KeyIndexTest, RangesGroupsAndExactOrderAreThoseOfAScan) {
   for (int64_t key = 0; key < kStored; key += 17) gone.push_back(key);
   Delete(gone);
   const std::vector<Vector> queries = MakeQueries(1);
-  for (const char* filter : {"number == 0", "number == 1 and id > 500"}) {
+  SetPartsWeight(0);
+  struct Case {
+    const char* filter;
+    size_t values;
+  };
+  for (const auto& [filter, values] : {Case{"number == 0", 1}, Case{"number == 1 and id > 500", 1},
+                                       Case{"number in [0, 1]", 2}, Case{"number in [0, 17, 1] and id > 500", 3}}) {
     SCOPED_TRACE(filter);
-    ASSERT_TRUE(UsesPart(filter));
+    ASSERT_EQ(UsesPart(filter), values == 1);
+    ASSERT_EQ(UsesParts(filter), values > 1);
     SearchRequest scanned = MakeRequest(metric_, queries, filter);
     scanned.index.reset();
     scanned.limit = 600;
@@ -196,7 +264,7 @@ TEST_F(KeyIndexTest, RangesGroupsAndExactOrderAreThoseOfAScan) {
     grouped.group = Grouping{.fields = {kNumber}, .size = 5};
     const auto groups = Search(grouped, nullptr);
     ASSERT_TRUE(groups.ok()) << groups.status().ToString();
-    ASSERT_EQ(groups->scores.size(), 5U) << "one value, one group";
+    ASSERT_EQ(groups->scores.size(), 5 * values) << "each value is a group";
     EXPECT_EQ(groups->scores.front(), truth->scores.front());
   }
 }
@@ -216,11 +284,34 @@ TEST_F(KeyIndexTest, ExplainTellsOfIt) {
     EXPECT_EQ(one.path, FilterPath::kPartitionKey);
     EXPECT_NE(ToJson(explanation).find("\"rows_of_key_index\":2500"), std::string::npos) << ToJson(explanation);
   }
-  SearchRequest request = MakeRequest(metric_, queries, "number in [0, 1]");
+  // What several values cost in their indexes, and in that of all rows; the cheaper way is taken.
+  const uint64_t other = Count(model_, {17});
+  for (const double weight : {1e9, 1.0, 0.0}) {
+    SCOPED_TRACE(weight);
+    SetPartsWeight(weight);
+    SearchRequest request = MakeRequest(metric_, queries, "number in [0, 1, 17]");
+    Explanation explanation;
+    request.explanation = &explanation;
+    ASSERT_TRUE(Search(request, nullptr).ok());
+    const SegmentExplanation& one = explanation.segments.front();
+    EXPECT_GT(one.cost_of_parts, 0);
+    EXPECT_TRUE(std::isfinite(one.cost_of_parts));
+    EXPECT_GT(one.cost_of_whole, 0);
+    EXPECT_EQ(one.parts, weight * one.cost_of_parts < one.cost_of_whole ? 2U : 0U);
+    EXPECT_EQ(one.matches, Count(model_, {0, 1, 17}));
+    const std::string json = ToJson(explanation);
+    EXPECT_NE(json.find("\"expected_microseconds_by_key_indexes\":"), std::string::npos) << json;
+    EXPECT_NE(json.find("\"expected_microseconds_by_index_of_all_rows\":"), std::string::npos) << json;
+    EXPECT_EQ(json.find("\"rows_of_key_index\":5000,\"key_indexes\":2,\"distances_of_other_rows\":" +
+                        std::to_string(other)) != std::string::npos,
+              one.parts == 2)
+        << json;
+  }
+  SearchRequest request = MakeRequest(metric_, queries, "number in [17, 18]");
   Explanation explanation;
   request.explanation = &explanation;
   ASSERT_TRUE(Search(request, nullptr).ok());
-  EXPECT_EQ(ToJson(explanation).find("rows_of_key_index"), std::string::npos);
+  EXPECT_EQ(ToJson(explanation).find("key_index"), std::string::npos);
 }
 
 TEST_F(KeyIndexTest, FilesAreReadAfterARestartAndMadeWhereTheyAreMissing) {
@@ -265,6 +356,8 @@ TEST_F(KeyIndexTest, DamageCostsNoAnswerAndIsMended) {
     ASSERT_TRUE(files_->FlipBit(name, 8 * at));
     EXPECT_EQ(Check().faults.size(), 1U);
     Open();
+    SetPartsWeight(0);
+    EXPECT_GE(RecallOf("number in [0, 1, 17]", {0, 1, 17}, model_), 0.95);
     EXPECT_GE(RecallOf("number == 0", 0, model_), 0.95);
     EXPECT_GE(RecallOf("number == 1", 1, model_), 0.95);
     ASSERT_TRUE(Eventually([&] { return UsesPart("number == 0") && UsesPart("number == 1"); }));

@@ -46,37 +46,35 @@ Status RankedStream::OpenSources() {
   QUIVER_ASSIGN_OR_RETURN(queries_, ScanQueries::Make(request_, *field, request_.queries));
   bool scanned = false;
   for (size_t i = 0; i < plan_->segments.size(); ++i) {
-    const SegmentPlan& plan = plan_->segments[i];
-    if (plan.index == nullptr) {
-      scanned = true;
-      continue;
-    }
-    const segment::Segment& segment = *request_.view.segments[i];
-    QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors,
-                            segment.View(request_.field_id, plan.index->first_row(), plan.index->row_count()));
-    if (!vectors.present()) continue;
-    const index::StreamOptions options{
-        .search = plan.index->Tuned(SearchOptionsOf(*request_.index, options_.k,
-                                                    [this] { return request_.cancelled && request_.cancelled(); })),
-        .exact = options_.exact,
-        .nearest = options_.nearest};
-    const index::RowFilter filter{.bits = plan.masked ? plan.mask.data() : nullptr, .count = plan.rows};
-    auto stream = plan.index->index().OpenStream(queries_->vectors(), 0, vectors, filter, options,
-                                                 RowId(i, plan.index->first_row()));
-    Source source;
-    source.segment = i;
-    if (stream.ok()) {
-      source.stream = *std::move(stream);
-    } else if (stream.status().code() == StatusCode::kCorruption) {
-      // Its answers are missing: the caller learns it from sound().
-      plan.index->ReportDamage(stream.status().message());
-      continue;
-    } else {
-      return stream.status();
-    }
-    sources_.push_back(std::move(source));
+    const std::vector<AskedIndex> indexes = plan_->segments[i].asked();
+    if (indexes.empty() || !plan_->segments[i].listed.empty()) scanned = true;
+    for (const AskedIndex& asked : indexes) QUIVER_RETURN_IF_ERROR(OpenSource(i, asked));
   }
   if (scanned) sources_.emplace_back();
+  return Status::Ok();
+}
+
+Status RankedStream::OpenSource(size_t segment, const AskedIndex& asked) {
+  const segment::SegmentIndex& index = *asked.index;
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, request_.view.segments[segment]->View(
+                                                        request_.field_id, index.first_row(), index.row_count()));
+  if (!vectors.present()) return Status::Ok();
+  const index::StreamOptions options{
+      .search = index.Tuned(
+          SearchOptionsOf(*request_.index, options_.k, [this] { return request_.cancelled && request_.cancelled(); })),
+      .exact = options_.exact,
+      .nearest = options_.nearest};
+  auto stream = index.index().OpenStream(queries_->vectors(), 0, vectors, asked.filter, options,
+                                         RowId(segment, index.first_row()));
+  if (stream.ok()) {
+    Source& source = sources_.emplace_back();
+    source.segment = segment;
+    source.stream = *std::move(stream);
+    return Status::Ok();
+  }
+  if (stream.status().code() != StatusCode::kCorruption) return stream.status();
+  // Its answers are missing: the caller learns it from sound().
+  index.ReportDamage(stream.status().message());
   return Status::Ok();
 }
 
@@ -150,11 +148,14 @@ void RankedStream::ExplainTo(Explanation* explanation) {
   explanation->Begin(request_.view, request_.filter, 1, request_.field_id);
   for (size_t i = 0; i < plan_->segments.size(); ++i) {
     const SegmentPlan& plan = plan_->segments[i];
-    if (plan.index == nullptr) continue;
+    if (!plan.indexed()) continue;
     SegmentExplanation& one = explanation->segments[i];
     one.index_id = request_.index->index_id;
     one.matches = plan.rows;
-    if (plan.index->is_part()) one.part_rows = plan.index->row_count();
+    for (const AskedIndex& asked : plan.asked()) {
+      if (asked.index->is_part()) one.part_rows += asked.index->row_count();
+    }
+    one.parts = static_cast<uint32_t>(plan.parts.size());
     if (request_.filter != nullptr) one.path = FilterPath::kKeptAnswer;
   }
 }
@@ -167,9 +168,11 @@ bool RankedStream::ended() const {
 bool RankedStream::sound() const {
   bool sound = true;
   for (const SegmentPlan& plan : plan_->segments) {
-    if (plan.index == nullptr || !plan.index->damaged()) continue;
-    plan.index->ReportDamage("its file cannot be read");
-    sound = false;
+    for (const AskedIndex& asked : plan.asked()) {
+      if (!asked.index->damaged()) continue;
+      asked.index->ReportDamage("its file cannot be read");
+      sound = false;
+    }
   }
   return sound;
 }
@@ -178,6 +181,7 @@ uint64_t RankedStream::memory_bytes() const {
   uint64_t bytes = sizeof(*this) + query_.size();
   for (const SegmentPlan& plan : plan_->segments) {
     bytes += plan.mask.capacity() * sizeof(uint64_t) + plan.listed.capacity() * sizeof(uint32_t);
+    for (const PartPlan& part : plan.parts) bytes += part.mask.capacity() * sizeof(uint64_t);
   }
   for (const Source& source : sources_) {
     bytes += source.hits.capacity() * sizeof(Hit);

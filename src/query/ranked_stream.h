@@ -74,6 +74,7 @@ class RankedStream {
   RankedStream(const SearchRequest& request, std::string_view query, std::shared_ptr<const IndexPlan> plan,
                const RankedStreamOptions& options);
   Status OpenSources();
+  Status OpenSource(size_t segment, const AskedIndex& asked);
   Status Fill(Source& source, ThreadPool* parallel);
   Status Pull(Source& source);
   Status Scan(Source& source, ThreadPool* parallel);

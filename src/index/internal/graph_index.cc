@@ -46,6 +46,7 @@ class GraphIndex final : public VectorIndex {
                                                 uint64_t first_row) const override;
   [[nodiscard]] bool bounds_scores() const override { return true; }
   [[nodiscard]] uint64_t rows_to_score(size_t k) const override;
+  [[nodiscard]] double expected_cost(std::optional<uint64_t> matches, const IndexSearchOptions& options) const override;
 
   /// As index::LinksOf; the links stay where they are.
   [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
@@ -59,6 +60,7 @@ class GraphIndex final : public VectorIndex {
   [[nodiscard]] Status CheckFits(const FlatQueries& queries, const ColumnView& vectors) const;
   [[nodiscard]] uint32_t VertexOf(uint32_t first_row) const;
   [[nodiscard]] GraphContents Contents() const;
+  [[nodiscard]] GraphShape ShapeByHead() const;
 
   IndexFile file_;
   IndexRecipe recipe_;
@@ -259,18 +261,35 @@ class ColumnScorer final : public RowScorer {
 };
 
 /// By what the head tells: the rest may wait for its first search.
-uint64_t GraphIndex::rows_to_score(size_t k) const {
+GraphShape GraphIndex::ShapeByHead() const {
   const size_t dim = head_.padded_dim;
-  const GraphShape shape{
-      .rows = static_cast<double>(file_.row_count()),
-      .vertices = static_cast<double>(head_.vertices),
-      .degree = static_cast<double>(head_.degree),
-      .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
-      .coarse_bytes = static_cast<double>(binary() ? recipe_.dim / 8 : static_cast<int64_t>(dim) / 2),
-      .sketch_bytes =
-          static_cast<double>(!binary() && GraphSketches::Useful(dim) ? GraphSketches::RowBytes(dim) : size_t{0}),
-      .curve = {}};
-  return GraphPlanner(shape, k, k, &timings_).RowsToScore();
+  return {.rows = static_cast<double>(file_.row_count()),
+          .vertices = static_cast<double>(head_.vertices),
+          .degree = static_cast<double>(head_.degree),
+          .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
+          .coarse_bytes = static_cast<double>(binary() ? recipe_.dim / 8 : static_cast<int64_t>(dim) / 2),
+          .sketch_bytes =
+              static_cast<double>(!binary() && GraphSketches::Useful(dim) ? GraphSketches::RowBytes(dim) : size_t{0}),
+          .curve = {}};
+}
+
+uint64_t GraphIndex::rows_to_score(size_t k) const {
+  return GraphPlanner(ShapeByHead(), k, k, &timings_).RowsToScore();
+}
+
+double GraphIndex::expected_cost(std::optional<uint64_t> matches, const IndexSearchOptions& options) const {
+  // What was measured is read where it lies, unchecked: should it be damaged, another plan is chosen, that is all.
+  const std::string_view bytes = file_.Section(kGraphCurve);
+  std::span curve(reinterpret_cast<const GraphCurvePoint*>(bytes.data()), bytes.size() / sizeof(GraphCurvePoint));
+  const auto is_share = [](const GraphCurvePoint& point) { return point.recall >= 0 && point.recall <= 1; };
+  if (!std::ranges::all_of(curve, is_share)) curve = {};
+  const GraphContents contents{.view = view_, .rows = {}, .strays = {}, .zeros = {}, .curve = curve};
+  GraphShape shape = ShapeByHead();
+  shape.curve = curve;
+  const GraphPlanner planner(shape, options.k, contents.EfFor(options), &timings_);
+  const double kept = static_cast<double>(matches.value_or(file_.row_count()));
+  const GraphFilter filter{!matches, kept, std::min(1.0, kept / std::max(1.0, shape.rows))};
+  return planner.Cost(planner.Choose(filter), filter);
 }
 
 GraphContents GraphIndex::Contents() const {

@@ -60,6 +60,13 @@ class Lists final : public VectorIndex {
                                                 const RowFilter& filter, const StreamOptions& options,
                                                 uint64_t first_row) const override;
   [[nodiscard]] bool bounds_scores() const override { return !raw() && !pq(); }
+  [[nodiscard]] double expected_cost(std::optional<uint64_t> matches,
+                                     const IndexSearchOptions& options) const override {
+    const uint64_t some = 0;
+    const RowFilter filter{.bits = matches ? &some : nullptr, .count = matches.value_or(0)};
+    const ListsCosts costs = CostsOf(filter, plan().ListsFor(options, filter));
+    return matches ? std::min(costs.score_matches, costs.probe) : costs.probe;
+  }
 
  private:
   class Stream;  ///< lists_stream.cc

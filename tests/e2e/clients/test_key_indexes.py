@@ -58,13 +58,18 @@ def wait_for(running, wanted):
         time.sleep(0.05)
 
 
-def asked_rows(client, expression):
-    """What explain tells: the rows of the key's own index, None where another way was taken."""
+def explained(client, expression):
+    """How the sealed segments are searched."""
     request = search_request("many", [QUERIES[0].tobytes()], common_pb2.PlaceholderType.FloatVector, topk=K,
                              dsl=expression, more={"explain": "true"}.items())
     reply = succeeded(stub(client).Search(request))
     segments = json.loads(reply.status.extra_info["explain"])["segments"]
-    return [segment["search"].get("rows_of_key_index") for segment in segments if segment["state"] == "sealed"]
+    return [segment["search"] for segment in segments if segment["state"] == "sealed"]
+
+
+def asked_rows(client, expression):
+    """The rows of the key's own index, None where another way was taken."""
+    return [search.get("rows_of_key_index") for search in explained(client, expression)]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ def filled(tmp_path_factory):
     with ServerProcess(data=tmp_path_factory.mktemp("keys") / "data") as running:
         client = MilvusClient(uri=running.uri)
         made = Collections(client)
-        made.create("many", FIELDS, index=False, load=False, properties={"partitionkey.isolation": "true"})
+        made.create("many", FIELDS, index=False, load=False)
         made.index("many", "vector", index_type="HNSW", M=16, efConstruction=100)
         client.load_collection("many")
         for begin in range(0, ROWS, 5_000):
@@ -96,6 +101,22 @@ def test_tenants_are_searched_in_their_own_indexes(filled):
     some = (TENANTS == 0) & (np.arange(ROWS) % 100 < 40)
     assert asked_rows(client, 'tenant == "t0" and n < 40') == [12_000]
     assert recall(client, some, filter='tenant == "t0" and n < 40') >= 0.95
+
+
+@pytest.mark.parametrize("tenants, more", [([0, 1], ""), ([1, 0, 7], " and n < 40"), ([1, 5, 17], ""), ([2, 3], "")])
+def test_several_tenants_are_searched_in_their_indexes_where_that_is_cheaper(filled, tenants, more):
+    _, client = filled
+    expression = "tenant in [" + ", ".join(f'"t{tenant}"' for tenant in tenants) + "]" + more
+    keep = np.isin(TENANTS, tenants) & ((np.arange(ROWS) % 100 < 40) | (more == ""))
+    assert recall(client, keep, filter=expression) >= 0.95
+    large = [tenant for tenant in tenants if tenant < 2]
+    for search in explained(client, expression):
+        if not large:
+            assert "expected_microseconds_by_key_indexes" not in search
+            continue
+        cheaper = search["expected_microseconds_by_key_indexes"] < search["expected_microseconds_by_index_of_all_rows"]
+        assert search.get("key_indexes") == (len(large) if cheaper else None)
+        assert search.get("rows_of_key_index") == (np.isin(TENANTS, large).sum() if cheaper else None)
 
 
 def test_ranges_and_iterators_read_them_too(filled):
