@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/compiled_filters.h"
 #include "api/exchange.h"
 #include "api/lease_keeper.h"
 #include "api/read_options.h"
@@ -213,6 +214,9 @@ class Handlers {
   /// Bounds of limit and offset in reads of a collection.
   [[nodiscard]] PageLimits PageLimitsOf(const engine::CollectionInfo& info) const;
 
+  /// Of a kilobyte or two each.
+  static constexpr size_t kKeptFilters = 1024;
+
   engine::Engine& engine_;
   ThreadPool& compute_;
   ThreadPool& control_;
@@ -223,6 +227,7 @@ class Handlers {
   SearchLeases leases_;
   LeaseKeeper keeper_;
   ResultCache results_;
+  CompiledFilters filters_{kKeptFilters};
   SharedScans scans_;
   ThreadPool bulk_;  // last: its threads end before what they use
 };

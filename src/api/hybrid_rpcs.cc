@@ -128,7 +128,7 @@ Result<query::GroupScorer> ReadGroupScorer(const KeyValues& params) {
 
 /// Reads the part searches: the limit of each is its own, an offset in one does not count.
 Status ReadSearches(const wire::HybridSearchRequest& request, const KeyValues& rank_params, const PageLimits& limits,
-                    int64_t max_queries, HybridPlan* plan) {
+                    int64_t max_queries, CompiledFilters& filters, HybridPlan* plan) {
   for (const wire::SearchRequest& part : request.requests()) {
     SearchPlan search;
     search.collection = plan->collection;
@@ -149,7 +149,7 @@ Status ReadSearches(const wire::HybridSearchRequest& request, const KeyValues& r
       if (const std::string* value = FindValue(rank_params, key); value != nullptr) SetValue(params, key, *value);
     }
     QUIVER_ASSIGN_OR_RETURN(const Page page, ReadSearchPage(params, limits));
-    QUIVER_RETURN_IF_ERROR(ReadSearch(part, params, page.limit, max_queries, &search));
+    QUIVER_RETURN_IF_ERROR(ReadSearch(part, params, page.limit, max_queries, filters, &search));
     if (!plan->searches.empty() && plan->searches.front().queries.size() != search.queries.size()) {
       return InvalidParameter("sub search requests have different nq: {} and {}: invalid parameter",
                               plan->searches.front().queries.size(), search.queries.size());
@@ -237,7 +237,7 @@ void Handlers::HybridSearch(const std::shared_ptr<HybridExchange>& exchange) {
     QUIVER_ASSIGN_OR_RETURN(plan->request.fusion, ReadFusion(ranker, static_cast<size_t>(request.requests_size())));
     QUIVER_ASSIGN_OR_RETURN(plan->request.group, ReadGrouping(params, schema));
     QUIVER_ASSIGN_OR_RETURN(plan->request.group_scorer, ReadGroupScorer(params));
-    QUIVER_RETURN_IF_ERROR(ReadSearches(request, params, limits, options_.max_queries, plan.get()));
+    QUIVER_RETURN_IF_ERROR(ReadSearches(request, params, limits, options_.max_queries, filters_, plan.get()));
     QUIVER_ASSIGN_OR_RETURN(plan->output, ResolveOutputFields(request.output_fields(), schema));
     plan->request.output_fields = plan->output.ids;
     return Status::Ok();

@@ -269,7 +269,8 @@ void Handlers::Query(const std::shared_ptr<QueryExchange>& exchange) {
     if (!blank) {
       QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
       const query::Step parsing(plan->explanation.get(), "parse");
-      auto filter = expr::Filter::Compile(request.expr(), schema, templates, plan->zone);
+      auto filter = filters_.Compile(request.expr(), plan->info->schema, templates, plan->zone,
+                                     IsUtc(plan->info->properties, params));
       if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
       plan->filter = *std::move(filter);
     }

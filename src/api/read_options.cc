@@ -178,6 +178,10 @@ Result<TimeZone> ReadTimeZone(const KeyValues& collection_properties, const KeyV
   return name == nullptr ? TimeZone() : TimeZone::Load(*name);
 }
 
+bool IsUtc(const KeyValues& collection_properties, const KeyValues& params) {
+  return FindValue(params, kTimeZoneKey) == nullptr && FindValue(collection_properties, kTimeZoneKey) == nullptr;
+}
+
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id) {
   const std::string* text = FindValue(params, "collection_id");
   if (text == nullptr) return Status::Ok();

@@ -52,6 +52,8 @@ Result<std::optional<query::Grouping>> ReadGrouping(const KeyValues& params, con
 /// The time zone of a request: its parameter `timezone`, else the collection's property, else UTC. Error:
 /// kInvalidParameter for a zone that does not exist.
 Result<TimeZone> ReadTimeZone(const KeyValues& collection_properties, const KeyValues& params = {});
+/// Whether neither names a zone.
+bool IsUtc(const KeyValues& collection_properties, const KeyValues& params);
 
 /// Checks `collection_id`, which iterators send so as not to go on in another collection of the same name.
 Status CheckCollectionId(const KeyValues& params, int64_t collection_id);

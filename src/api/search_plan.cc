@@ -73,7 +73,7 @@ Status CheckServed(const wire::SearchRequest& request) {
 }  // namespace
 
 Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, int64_t limit, int64_t max_queries,
-                  SearchPlan* plan) {
+                  CompiledFilters& filters, SearchPlan* plan) {
   const CollectionSchema& schema = *plan->info->schema;
   QUIVER_RETURN_IF_ERROR(CheckServed(request));
   QUIVER_ASSIGN_OR_RETURN(plan->field, FindVectorField(schema, params));
@@ -143,7 +143,8 @@ Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, i
   }
   if (!request.dsl().empty()) {
     QUIVER_ASSIGN_OR_RETURN(const expr::TemplateValues templates, DecodeTemplates(request.expr_template_values()));
-    auto filter = expr::Filter::Compile(request.dsl(), schema, templates, plan->zone);
+    auto filter = filters.Compile(request.dsl(), plan->info->schema, templates, plan->zone,
+                                  IsUtc(plan->info->properties, params));
     if (!filter.ok()) return filter.status().WithContext("failed to create query plan");
     plan->request.filter = *std::move(filter);
   }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "api/compiled_filters.h"
 #include "api/output_fields.h"
 #include "api/placeholder_codec.h"
 #include "api/search_leases.h"
@@ -50,7 +51,7 @@ struct SearchPlan {
 /// Fills field, queries, limit, zone and request (but for view, queries, offset and output fields) from a request whose
 /// flattened parameters are `params`; collection and info are set. Errors as published.
 Status ReadSearch(const wire::SearchRequest& request, const KeyValues& params, int64_t limit, int64_t max_queries,
-                  SearchPlan* plan);
+                  CompiledFilters& filters, SearchPlan* plan);
 
 /// Writes an answer: `limit` and `round_decimal` as the client asked for, `info` of the collection, moments in `zone`.
 void EncodeResults(const query::SearchResult& result, const engine::CollectionInfo& info, const OutputFields& output,

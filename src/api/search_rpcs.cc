@@ -336,7 +336,7 @@ void Handlers::Search(const std::shared_ptr<SearchExchange>& exchange) {
     plan->request.offset = static_cast<size_t>(page.offset);
     plan->explanation = ReadExplain(params, request.expr_template_values());
     query::Step parsing(plan->explanation.get(), "parse");
-    QUIVER_RETURN_IF_ERROR(ReadSearch(request, params, page.limit, options_.max_queries, plan.get()));
+    QUIVER_RETURN_IF_ERROR(ReadSearch(request, params, page.limit, options_.max_queries, filters_, plan.get()));
     parsing.End();
     QUIVER_RETURN_IF_ERROR(ReadIterator(params, leases_, plan.get()));
     QUIVER_ASSIGN_OR_RETURN(plan->output, ResolveOutputFields(request.output_fields(), schema));
