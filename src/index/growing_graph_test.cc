@@ -132,12 +132,7 @@ TEST(GrowingGraphTest, HonoursFiltersOfAnyShare) {
 
 TEST(GrowingGraphTest, EqualVectorsAreOneVertex) {
   for (const MetricType metric : kMetrics) {
-    Table table = Clustered(DataType::kFloatVector, 16, 2000, 20);
-    const std::string one(table.view().Bytes(5));
-    for (size_t i = 0; i < 10'000; ++i) table.column.Append(one);
-    const Table more = Clustered(DataType::kFloatVector, 16, 2000, 1, 2);
-    for (size_t i = 0; i < 2000; ++i) table.column.Append(std::string(more.view().Bytes(i)));
-    table.query_bytes.push_back(one);
+    const Table table = WithCopies();
     const Grown grown = Grow(table, RecipeFor(table, metric));
     EXPECT_GE(Recall(grown, table, metric, Options(10, 100)), 0.97) << MetricTypeName(metric);
     EXPECT_GE(Recall(grown, table, metric, Options(300, 400)), 0.95) << MetricTypeName(metric);
@@ -154,23 +149,8 @@ TEST(GrowingGraphTest, EqualVectorsAreOneVertex) {
 }
 
 TEST(GrowingGraphTest, RowsWithoutACodeAreFoundAllTheSame) {
-  constexpr size_t kDim = 24;
+  const Table table = WithOddRows();
   for (const MetricType metric : kMetrics) {
-    std::mt19937 random(4);
-    Table table(DataType::kFloatVector, kDim);
-    for (size_t i = 0; i < 4000; ++i) {
-      std::vector<float> values = Normal(kDim, random);
-      if (i % 50 == 7) values.assign(kDim, 0);
-      if (i % 997 == 8) values[3] = std::numeric_limits<float>::quiet_NaN();
-      if (i % 1300 == 9) values.assign(kDim, 2e19F);
-      if (i % 90 == 11) {
-        table.column.AppendNull();
-      } else {
-        table.Add(values);
-      }
-    }
-    for (size_t i = 0; i < 20; ++i) table.AddQuery(Normal(kDim, random));
-    table.AddQuery(std::vector<float>(kDim, 0));
     const Grown grown = Grow(table, RecipeFor(table, metric), 1000);
     EXPECT_GE(Recall(grown, table, metric, Options(10, 100)), 0.95) << MetricTypeName(metric);
   }
@@ -214,13 +194,7 @@ TEST(GrowingGraphTest, NoticesThatLengthsDifferAfterAll) {
 }
 
 TEST(GrowingGraphTest, NoticesThatRowsLieElsewhere) {
-  std::mt19937 random(6);
-  Table table(DataType::kFloatVector, 20);
-  for (size_t i = 0; i < 9000 + 20; ++i) {
-    std::vector<float> values = Normal(20, random);
-    if (i >= 2000) values[0] += 60;
-    i < 9000 ? table.Add(values) : table.AddQuery(values);
-  }
+  const Table table = ThatMoves();
   const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2), 1000);
   EXPECT_TRUE(grown.growing().outgrown());
   EXPECT_FALSE(grown.growing().lengths_differ());

@@ -175,12 +175,7 @@ TEST(GrowingListsTest, HonoursFiltersOfAnyShare) {
 
 TEST(GrowingListsTest, RowsThatAreAllAlikeStayTogether) {
   for (const MetricType metric : kMetrics) {
-    Table table = Clustered(DataType::kFloatVector, 16, 2000, 20);
-    const std::string one(table.view().Bytes(5));
-    for (size_t i = 0; i < 10'000; ++i) table.column.Append(one);
-    const Table more = Clustered(DataType::kFloatVector, 16, 2000, 1, 2);
-    for (size_t i = 0; i < 2000; ++i) table.column.Append(std::string(more.view().Bytes(i)));
-    table.query_bytes.push_back(one);
+    const Table table = WithCopies();
     const Grown grown = Grow(table, ListsFor(table, metric));
     EXPECT_GE(grown.growing().shape().longest, 10'000U) << "they cannot be split";
     EXPECT_GE(Recall(grown, table, metric, Recalling(0.99)), 0.95) << MetricTypeName(metric);
@@ -189,36 +184,15 @@ TEST(GrowingListsTest, RowsThatAreAllAlikeStayTogether) {
 }
 
 TEST(GrowingListsTest, RowsWithoutACodeAreFoundAllTheSame) {
-  constexpr size_t kDim = 24;
+  const Table table = WithOddRows();
   for (const MetricType metric : kMetrics) {
-    std::mt19937 random(4);
-    Table table(DataType::kFloatVector, kDim);
-    for (size_t i = 0; i < 4000; ++i) {
-      std::vector<float> values = Normal(kDim, random);
-      if (i % 50 == 7) values.assign(kDim, 0);
-      if (i % 997 == 8) values[3] = std::numeric_limits<float>::quiet_NaN();
-      if (i % 1300 == 9) values.assign(kDim, 2e19F);
-      if (i % 90 == 11) {
-        table.column.AppendNull();
-      } else {
-        table.Add(values);
-      }
-    }
-    for (size_t i = 0; i < 20; ++i) table.AddQuery(Normal(kDim, random));
-    table.AddQuery(std::vector<float>(kDim, 0));
     const Grown grown = Grow(table, ListsFor(table, metric), 1000);
     EXPECT_GE(Recall(grown, table, metric, Probe(65536)), 0.99) << MetricTypeName(metric);
   }
 }
 
 TEST(GrowingListsTest, NoticesThatRowsLieElsewhere) {
-  std::mt19937 random(6);
-  Table table(DataType::kFloatVector, 20);
-  for (size_t i = 0; i < 9000 + 20; ++i) {
-    std::vector<float> values = Normal(20, random);
-    if (i >= 2000) values[0] += 60;
-    i < 9000 ? table.Add(values) : table.AddQuery(values);
-  }
+  const Table table = ThatMoves();
   const Grown grown = Grow(table, ListsFor(table, MetricType::kL2), 1000);
   EXPECT_TRUE(grown.growing().outgrown());
   EXPECT_FALSE(grown.growing().lengths_differ());

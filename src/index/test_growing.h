@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -67,6 +69,50 @@ GrownIndex<Index> LinkAll(std::unique_ptr<Index> growing, const Table& table) {
   EXPECT_TRUE(linked.ok()) << linked.ToString();
   EXPECT_EQ(grown.growing().linked(), rows);
   return grown;
+}
+
+/// Rows with one vector 10,000 times among others, and that vector as the last query.
+inline Table WithCopies() {
+  Table table = Clustered(DataType::kFloatVector, 16, 2000, 20);
+  const std::string one(table.view().Bytes(5));
+  for (size_t i = 0; i < 10'000; ++i) table.column.Append(one);
+  const Table more = Clustered(DataType::kFloatVector, 16, 2000, 1, 2);
+  for (size_t i = 0; i < 2000; ++i) table.column.Append(std::string(more.view().Bytes(i)));
+  table.query_bytes.push_back(one);
+  return table;
+}
+
+/// Rows of which some are null, zero, not finite or vast.
+inline Table WithOddRows() {
+  constexpr size_t kDim = 24;
+  std::mt19937 random(4);
+  Table table(DataType::kFloatVector, kDim);
+  for (size_t i = 0; i < 4000; ++i) {
+    std::vector<float> values = Normal(kDim, random);
+    if (i % 50 == 7) values.assign(kDim, 0);
+    if (i % 997 == 8) values[3] = std::numeric_limits<float>::quiet_NaN();
+    if (i % 1300 == 9) values.assign(kDim, 2e19F);
+    if (i % 90 == 11) {
+      table.column.AppendNull();
+    } else {
+      table.Add(values);
+    }
+  }
+  for (size_t i = 0; i < 20; ++i) table.AddQuery(Normal(kDim, random));
+  table.AddQuery(std::vector<float>(kDim, 0));
+  return table;
+}
+
+/// 2,000 rows, and 7,000 that lie elsewhere.
+inline Table ThatMoves() {
+  std::mt19937 random(6);
+  Table table(DataType::kFloatVector, 20);
+  for (size_t i = 0; i < 9000 + 20; ++i) {
+    std::vector<float> values = Normal(20, random);
+    if (i >= 2000) values[0] += 60;
+    i < 9000 ? table.Add(values) : table.AddQuery(values);
+  }
+  return table;
 }
 
 /// Searches while rows are linked: every answer is whole, has no row that is not there and none twice, and is good.
