@@ -133,8 +133,12 @@ def test_life_of_an_index(big):
     client.close()
 
 
-def test_growing_rows_are_searched_through_a_graph(tmp_path):
-    """60,000 rows that were never flushed: a graph follows them, and deletes, upserts, filters and a restart hold."""
+@pytest.mark.parametrize("index_type, params, effort", [
+    ("HNSW", {"M": 16, "efConstruction": 100}, {"ef": 64}),
+    ("IVF_FLAT", {"nlist": 256}, {"nprobe": 24}),
+])
+def test_growing_rows_are_searched_through_an_index(tmp_path, index_type, params, effort):
+    """60,000 rows that were never flushed: an index follows them, and deletes, upserts, filters and a restart hold."""
     rows = 60_000
     data, keep = DATA[:rows], np.ones(ROWS, dtype=bool)
     keep[rows:] = False
@@ -143,7 +147,7 @@ def test_growing_rows_are_searched_through_a_graph(tmp_path):
         made = Collections(client)
         made.create("young", [("number", DataType.INT64), ("vector", DataType.FLOAT_VECTOR, {"dim": DIM})],
                     index=False, load=False)
-        made.index("young", "vector", metric="L2", index_type="HNSW", M=16, efConstruction=100)
+        made.index("young", "vector", metric="L2", index_type=index_type, **params)
         client.load_collection("young")
         for begin in range(0, rows, BATCH):
             client.insert("young", [{"id": i, "number": i % 1000, "vector": data[i]}
@@ -156,14 +160,14 @@ def test_growing_rows_are_searched_through_a_graph(tmp_path):
         def wait_until_linked():
             end = time.monotonic() + 600
             while linked() < 50_000:
-                assert time.monotonic() < end, f"the graph has {linked()} of {rows} rows"
+                assert time.monotonic() < end, f"the index has {linked()} of {rows} rows"
                 time.sleep(0.1)
 
         wait_until_linked()
-        search = {"search_params": {"params": {"ef": 64}}}
+        search = {"search_params": {"params": effort}}
         assert recall(client, "young", "L2", keep, **search) >= 0.95
         request = search_request("young", [QUERIES[0].tobytes()], common_pb2.PlaceholderType.FloatVector,
-                                 params=json.dumps({"ef": 64}), topk=K, more={"explain": "true"}.items())
+                                 params=json.dumps(effort), topk=K, more={"explain": "true"}.items())
         reply = succeeded(stub(client).Search(request))
         segments = json.loads(reply.status.extra_info["explain"])["segments"]
         assert [s["state"] for s in segments] == ["growing"]
