@@ -46,10 +46,11 @@ Engine::Impl::~Impl() {
   {
     const std::lock_guard guard(compaction_mutex_);
     compactor_stop_ = true;
-    indexer_stop_ = true;
     compaction_ready_.notify_all();
+    // The queues first: a build that is cancelled would be begun again.
     index_queue->Stop();
     growing_index_queue.Stop();
+    indexer_stop_ = true;
   }
   for (std::thread& compactor : compactors_) compactor.join();
   if (indexer_.joinable()) indexer_.join();
