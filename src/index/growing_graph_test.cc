@@ -73,9 +73,7 @@ TEST(GrowingGraphTest, KeepsItsRecallWhileItGrows) {
     for (const uint32_t rows : {1u, 15u, 700u, 5000u, 20'000u}) {
       ASSERT_TRUE(grown.growing().Link(Paged(table.view()), rows, {}).ok());
       ASSERT_EQ(grown.growing().linked(), rows);
-      Table part = table;
-      part.column = Column::Make(1, table.type, 48);
-      for (uint32_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+      const Table part = CutTo(table, rows);
       EXPECT_GE(Recall(grown, part, metric, Options(10, 64)), 0.95) << rows << " " << MetricTypeName(metric);
     }
     EXPECT_EQ(grown.memory_bytes(), 20'000 * GrowingGraph::BytesPerRow(grown.recipe()));
@@ -95,9 +93,7 @@ TEST(GrowingGraphTest, WalksOverRowsThatAViewDoesNotHave) {
   const Table table = Clustered(DataType::kFloatVector, 32, 6000);
   const Grown grown = Grow(table, RecipeFor(table, MetricType::kL2));
   for (const size_t rows : {1000, 3333, 5999}) {
-    Table part = table;
-    part.column = Column::Make(1, table.type, 32);
-    for (size_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+    const Table part = CutTo(table, rows);
     EXPECT_GE(Recall(grown, part, MetricType::kL2, Options(10, 100)), 0.95) << rows;
   }
 }

@@ -2,10 +2,11 @@
 // GrowingLists: inverted lists of row numbers over rows that keep coming, see growing_index.h. A row goes to the list
 // with the nearest centre; a list that has become too long is split in two, whereupon rows nearby that a new centre is
 // nearer to move there, and lists that the others have left behind are merged into them (after SPFresh, SOSP 2023).
-// So centres follow the rows, and searches look at an ever smaller part of them. Hits are scored from the column
-// itself: the lists hold no codes, since rows of a growing segment are in memory and stay there for minutes. Searches
-// work on a directory of lists that is replaced as a whole when lists are split or merged; a new row is appended where
-// it belongs without that. Thread rule: as of GrowingIndex.
+// So centres follow the rows, and searches look at an ever smaller part of them: by their codes, which stand in one
+// array by row (internal/growing_codes.h), and then by the vectors of the best.
+// Searches work on a directory of lists that is replaced as a whole when lists are split or merged; a new row is
+// appended where it belongs without that.
+// Thread rule: as of GrowingIndex.
 #pragma once
 
 #include <cstddef>

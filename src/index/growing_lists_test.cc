@@ -108,9 +108,7 @@ TEST(GrowingListsTest, ListsFollowTheRows) {
     for (const uint32_t rows : {1u, 15u, 700u, 5000u, 20'000u}) {
       ASSERT_TRUE(grown.growing().Link(Paged(table.view()), rows, {}).ok());
       ASSERT_EQ(grown.growing().linked(), rows);
-      Table part = table;
-      part.column = Column::Make(1, table.type, 48);
-      for (uint32_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+      const Table part = CutTo(table, rows);
       EXPECT_GE(Recall(grown, part, metric, Recalling(0.97)), 0.94) << rows << " " << MetricTypeName(metric);
     }
     const GrowingLists::Shape shape = grown.growing().shape();
@@ -150,9 +148,7 @@ TEST(GrowingListsTest, LeavesOutRowsThatAViewDoesNotHave) {
   const Table table = Clustered(DataType::kFloatVector, 32, 6000);
   const Grown grown = Grow(table, ListsFor(table, MetricType::kL2));
   for (const size_t rows : {1000, 3333, 5999}) {
-    Table part = table;
-    part.column = Column::Make(1, table.type, 32);
-    for (size_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+    const Table part = CutTo(table, rows);
     EXPECT_EQ(Recall(grown, part, MetricType::kL2, Probe(65536)), 1) << rows;
   }
 }

@@ -39,6 +39,14 @@ inline ColumnView First(const Table& table, size_t rows) {
   return view;
 }
 
+/// A table of its first rows.
+inline Table CutTo(const Table& table, size_t rows) {
+  Table part = table;
+  part.column = Column::Make(1, table.type, static_cast<int64_t>(table.dim));
+  for (size_t row = 0; row < rows; ++row) part.column.Append(std::string(table.view().Bytes(row)));
+  return part;
+}
+
 /// A growing index in the form that Recall searches: all rows of the table are linked.
 template <typename Index>
 class GrownIndex final : public VectorIndex {
