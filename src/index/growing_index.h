@@ -3,10 +3,10 @@
 // searches look at what is in it so far; rows behind are for the caller to scan.
 //
 //   QUIVER_ASSIGN_OR_RETURN(auto index, GrowingIndex::Make(recipe, capacity, sample));
-//   QUIVER_RETURN_IF_ERROR(index->Link(column, row_count, cancelled));                     // the linker, again and
-//   again const uint32_t rows = index->linked(); QUIVER_RETURN_IF_ERROR(index->Search(rows, queries, 0, column, filter,
-//   options, first_row, result, scratch,
-//                                        counters));
+//   QUIVER_RETURN_IF_ERROR(index->Link(column, row_count, cancelled));  // the linker, again and again
+//   const uint32_t rows = index->linked();
+//   QUIVER_RETURN_IF_ERROR(
+//       index->Search(rows, queries, 0, column, filter, options, first_row, result, scratch, counters));
 //
 // It is a graph (growing_graph.h) or inverted lists (growing_lists.h), as the recipe of the sealed segment is.
 // Thread rule: Link, and what is said to be the linker's, by one thread at a time; all else by any number of threads at
