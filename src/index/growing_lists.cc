@@ -189,7 +189,8 @@ class GrowingLists::Impl {
   void Scan(Task& task, std::span<const uint32_t> chosen) const;
   void ScoreKept(Task& task) const;
   static void Score(Task& task, const uint32_t* rows, size_t count);
-  static Status ScoreMatches(Task& task);
+  static Status ScoreMatches(Task& task, const uint64_t* bits);
+  Status ScoreRest(Task& task, size_t done) const;
 
   const IndexRecipe recipe_;
   const uint32_t capacity_;
@@ -684,13 +685,28 @@ void GrowingLists::Impl::Score(Task& task, const uint32_t* rows, size_t count) {
   task.counters.exact_distances += count;
 }
 
-Status GrowingLists::Impl::ScoreMatches(Task& task) {
+Status GrowingLists::Impl::ScoreMatches(Task& task, const uint64_t* bits) {
   const auto take = [&](const uint32_t* some, size_t count) {
     Score(task, some, count);
     return !task.options.cancelled || !task.options.cancelled();
   };
-  return VisitSetBits<4>(task.filter.bits, task.rows, take) ? Status::Ok()
-                                                            : Error(StatusCode::kCancelled, "the search was cancelled");
+  return VisitSetBits<4>(bits, task.rows, take) ? Status::Ok()
+                                                : Error(StatusCode::kCancelled, "the search was cancelled");
+}
+
+/// Scores the rows of the filter that are not in the first `done` lists that were chosen.
+Status GrowingLists::Impl::ScoreRest(Task& task, size_t done) const {
+  std::vector<uint64_t>& left = task.scratch.left;
+  left.assign(task.filter.bits, task.filter.bits + (size_t{task.rows} + 63) / 64);
+  const auto leave_out = [&](uint32_t row) {
+    if (row < task.rows) left[row / 64] &= ~(uint64_t{1} << (row % 64));
+  };
+  for (const RowList* outside : {&codes_.strays(), &codes_.zeros()})
+    std::ranges::for_each(outside->Below(task.rows), leave_out);
+  for (const uint32_t list : std::span(task.scratch.chosen).first(done)) {
+    std::ranges::for_each(task.lists.lists[list]->rows(), leave_out);
+  }
+  return ScoreMatches(task, left.data());
 }
 
 Status GrowingLists::Impl::Search(uint32_t rows, const FlatQueries& queries, size_t query, const PagedColumn& column,
@@ -746,9 +762,12 @@ Status GrowingLists::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
   const double matches = static_cast<double>(filter.bits == nullptr ? rows : filter.count);
   const double share = matches / std::max(1.0, static_cast<double>(rows));
   const double width = codes_.binary() ? static_cast<double>(width_) : static_cast<double>(dim_);
-  const double score = matches * (60 + static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)) / 10);
-  const double probe =
-      nlist * (3 + width / 40) + static_cast<double>(rows) * most / plan.nlist * (1.5 + share * (10 + width / 16));
+  const double row = 60 + static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)) / 10;
+  const auto cost_of = [&](double some) {
+    return nlist * (3 + width / 40) + static_cast<double>(rows) * some / plan.nlist * (1.5 + share * (10 + width / 16));
+  };
+  const double score = matches * row;
+  const double probe = cost_of(plan.Expected(filter, asked, most));
   if (counters.reasons != nullptr) {
     counters.reasons->cost[static_cast<size_t>(SearchPlan::kScoreMatches)] = score;
     counters.reasons->cost[static_cast<size_t>(SearchPlan::kProbe)] = probe;
@@ -757,7 +776,7 @@ Status GrowingLists::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
   }
   if ((filter.bits != nullptr && score <= probe) || !encoded.terms.usable) {
     ++counters.plans[static_cast<size_t>(SearchPlan::kScoreMatches)];
-    return ScoreMatches(task);
+    return ScoreMatches(task, filter.bits);
   }
   ++counters.plans[static_cast<size_t>(SearchPlan::kProbe)];
   for (const RowList* outside : {&codes_.strays(), &codes_.zeros()}) {
@@ -768,17 +787,23 @@ Status GrowingLists::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
   if (nlist == 0) return Status::Ok();
   Rank(*lists, encoded, false, Sized(own.centre_keys, lists->blocks.size() * kListBlock),
        Sized(own.block_keys, lists->blocks.size()));
+  own.chosen.clear();
   for (size_t done = 0, wanted = goal.first;;) {
     if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
-    ChooseNearest(nlist, wanted, own);
+    ChooseFurther(nlist, wanted, own);
     task.taken = 0;
-    Scan(task, std::span<const uint32_t>(own.chosen).subspan(done));
+    Scan(task, std::span<const uint32_t>(own.chosen).subspan(done, wanted - done));
     const bool brings = goal.yield >= 0 && (done == 0 || static_cast<double>(task.taken) > goal.yield);
     done = wanted;
     if (done >= nlist || (task.examined >= goal.needed && !brings)) return Status::Ok();
-    // The nearest come first whatever their number, so those of the rounds before keep their places.
     const auto further = static_cast<size_t>(goal.growth * static_cast<double>(done));
     wanted = std::min<size_t>(done + std::max<size_t>(further, 1), nlist);
+    // Where matches lie far away or apart, rounds go on and on: they end where scoring what is left is cheaper.
+    const auto left = static_cast<double>(filter.count - std::min(filter.count, task.examined));
+    const double others = cost_of(nlist) - cost_of(static_cast<double>(done));
+    if (filter.bits != nullptr && left * row < std::min(cost_of(static_cast<double>(wanted)), others)) {
+      return ScoreRest(task, done);
+    }
   }
 }
 

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -151,6 +153,36 @@ TEST(GrowingListsTest, LeavesOutRowsThatAViewDoesNotHave) {
     const Table part = CutTo(table, rows);
     EXPECT_EQ(Recall(grown, part, MetricType::kL2, Probe(65536)), 1) << rows;
   }
+}
+
+TEST(GrowingListsTest, ScoresFarMatchesInTheEnd) {
+  const Table table = Clustered(DataType::kFloatVector, 16, 20'000, 5);
+  const Grown grown = Grow(table, ListsFor(table, MetricType::kL2));
+  const FlatQueries queries = table.Queries(MetricType::kL2);
+  std::vector<uint32_t> order(table.view().rows);
+  std::vector<float> scores(order.size());
+  IndexScratch scratch;
+  size_t changed = 0;
+  for (size_t query = 0; query < queries.nq(); ++query) {
+    std::iota(order.begin(), order.end(), 0u);
+    ScoreRows(queries, query, table.view(), order, scores.data());
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return scores[a] > scores[b]; });
+    for (size_t matches = 50; matches <= 400; matches += 25) {
+      const std::set<uint32_t> far(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(matches));
+      const Mask mask(table, [&](size_t row) { return far.contains(static_cast<uint32_t>(row)); });
+      IndexCounters counters;
+      TopK result(10, MetricType::kL2);
+      ASSERT_TRUE(
+          grown.Search(queries, query, table.view(), mask.filter(), Probe(1), 0, result, scratch, counters).ok());
+      const std::vector<Hit> hits = result.TakeSorted();
+      ASSERT_EQ(hits.size(), 10U);
+      for (size_t i = 0; i < hits.size(); ++i) EXPECT_EQ(hits[i].score, scores[order[matches - 1 - i]]) << matches;
+      // It began with lists, did not look at all of them, and scored all matches.
+      const bool lists = counters.expansions > 0 && counters.expansions < grown.growing().shape().lists;
+      changed += lists && counters.exact_distances == matches ? 1 : 0;
+    }
+  }
+  EXPECT_GE(changed, queries.nq());
 }
 
 TEST(GrowingListsTest, HonoursFiltersOfAnyShare) {

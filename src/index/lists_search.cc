@@ -133,46 +133,72 @@ float Lists::KeyOf(float score) const {
   }
 }
 
-bool Lists::ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const {
-  if (filter.bits == nullptr) return false;
-  const ListsCosts costs = CostsOf(filter, nprobe);
-  return costs.score_matches <= costs.probe;
-}
-
 /// Says what a plan is chosen by, where it is asked for.
-void Lists::Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const {
+void Lists::Tell(const ListsCosts& costs, uint32_t nprobe, IndexCounters& counters) const {
   if (counters.reasons == nullptr) return;
-  const ListsCosts costs = CostsOf(filter, nprobe);
   counters.reasons->cost[static_cast<size_t>(SearchPlan::kScoreMatches)] = costs.score_matches;
   counters.reasons->cost[static_cast<size_t>(SearchPlan::kProbe)] = costs.probe;
   counters.reasons->nprobe = nprobe;
   counters.reasons->nlist = header_.nlist;
 }
 
-/// By the constants and by what searches have taken.
-ListsCosts Lists::CostsOf(const RowFilter& filter, uint32_t nprobe) const {
-  ListsCosts costs = PlainCostsOf(filter, nprobe);
-  costs.score_matches *= timings_->Factor(SearchPlan::kScoreMatches);
-  costs.probe *= timings_->Factor(SearchPlan::kProbe);
-  return costs;
+/// By the prices and by what searches have taken. `most`: of ListsPlan::ListsFor.
+ListsCosts Lists::CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
+  const auto matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
+  const double lists = plan().Expected(filter, options, most);
+  return {.score_matches = matches * RowCost() * timings_->Factor(SearchPlan::kScoreMatches),
+          .probe = ProbeCost(filter, options.k, lists) * timings_->Factor(SearchPlan::kProbe)};
 }
 
-/// Rough costs in nanoseconds: fetching every matching row, and looking through blocks.
-ListsCosts Lists::PlainCostsOf(const RowFilter& filter, uint32_t nprobe) const {
-  const double matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
-  const double row = 30 + static_cast<double>(FixedWidth(file_.recipe().type, file_.recipe().dim)) / 10;
-  const double share = matches / std::max(1.0, static_cast<double>(header_.listed));
-  const double blocks = static_cast<double>(header_.blocks) * nprobe / header_.nlist;
-  const double block_alive = std::min(1.0, share * kListBlock);
-  const double block = 15 + block_alive * (10 + static_cast<double>(header_.dim) / 5);
-  const double lists = static_cast<double>(header_.nlist) * header_.dim / 100 + blocks * block +
-                       blocks * kListBlock * share * (raw() ? row : row / 10);
-  return {.score_matches = matches * row, .probe = lists};
+/// Nanoseconds, roughly, of fetching and scoring one row.
+double Lists::RowCost() const {
+  return 30 + static_cast<double>(FixedWidth(file_.recipe().type, file_.recipe().dim)) / 10;
+}
+
+/// Measured on data M and E.
+ListsPrices Lists::PricesFor(const RowFilter& filter, size_t k) const {
+  const auto dim = static_cast<double>(header_.dim);
+  ListsPrices prices{.ranking = static_cast<double>(header_.nlist) * (5 + dim / 30), .list = 400};
+  if (filter.bits != nullptr) prices.block = 50;
+  if (raw()) {
+    const auto matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
+    const double share = std::min(1.0, matches / std::max(1.0, static_cast<double>(header_.listed)));
+    prices.alive = std::max(1.0, kListBlock * share) * RowCost();
+  } else if (pq()) {
+    prices.alive = static_cast<double>(file_.recipe().quantizers) * (header_.bits == 4 ? 2 : 20);
+    prices.list += dim * static_cast<double>(pq_shape().centres()) / 16;
+  } else {
+    // The more hits are wanted, the more rows get a second look.
+    prices.alive = (40 + 0.8 * dim) * (1 + 0.8 * std::log10(std::max(1.0, static_cast<double>(k) / 10)));
+  }
+  return prices;
+}
+
+/// Of ranking all lists and looking through so many.
+double Lists::ProbeCost(const RowFilter& filter, size_t k, double lists) const {
+  const ListsPrices prices = PricesFor(filter, k);
+  const auto matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
+  const double alive = std::min(1.0, matches / std::max(1.0, static_cast<double>(header_.listed)) * kListBlock);
+  const double blocks = static_cast<double>(header_.blocks) / static_cast<double>(header_.nlist);
+  return prices.ranking + lists * (prices.list + blocks * (prices.block + alive * prices.alive));
+}
+
+/// Whether a search that has looked at `done` lists had better score what is left than look at more, `wanted` in all.
+/// Where matches lie far away or apart, rounds go on and on; so none goes on that costs more than the other way, by
+/// which no search takes more than about twice as long as the better plan.
+bool Lists::ScoringTheRestIsCheaper(const Task& task, const ListsQuery& state, size_t done, size_t wanted) const {
+  if (task.filter.bits == nullptr || done == 0) return false;
+  const auto rows = static_cast<double>(task.filter.count - std::min(task.filter.count, state.examined));
+  const double left = rows * RowCost() * timings_->Factor(SearchPlan::kScoreMatches);
+  const double factor = timings_->Factor(SearchPlan::kProbe);
+  const double list = (state.spent - state.prices.ranking) / static_cast<double>(done) * factor;
+  return left < state.spent * factor + static_cast<double>(wanted - done) * list &&
+         left < static_cast<double>(header_.nlist - done) * list;
 }
 
 /// Brings the query into the space of the lists. Returns false where keys do not hold for it.
-bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted,
-                    ListsQuery& state) const {
+bool Lists::Prepare(const FlatQueries& queries, size_t query, const RowFilter& filter, const TopK& result,
+                    size_t wanted, ListsQuery& state) const {
   const MetricType metric = file_.recipe().metric;
   state.limit = KeyOf(result.threshold());
   const float least = result.least_key();
@@ -181,6 +207,8 @@ bool Lists::Prepare(const FlatQueries& queries, size_t query, const TopK& result
   state.best.clear();
   state.candidates.clear();
   state.examined = 0;
+  state.prices = PricesFor(filter, wanted);
+  state.spent = state.prices.ranking;
   state.code_deviations = kCodeDeviations;
   state.rounding_deviations = kQueryDeviations;
   state.slack = 0;
@@ -255,19 +283,24 @@ void Lists::MeasureProbes(const ListsQuery& state, size_t from, size_t to, Lists
 
 /// Rows of the list's blocks that may be returned, or nullptr for all (places without a row are kept by no limit).
 const uint32_t* Lists::Alive(const Task& task, uint32_t list, ListsQuery& state) const {
+  const size_t count = begin_[list + 1] - begin_[list];
   if (task.filter.bits == nullptr) {
     state.examined += sizes_[list];
+    state.spent += state.prices.list + static_cast<double>(count) * state.prices.alive;
     return nullptr;
   }
-  const size_t count = begin_[list + 1] - begin_[list];
   uint32_t* alive = Sized(task.scratch.alive, count);
   const auto test = simd::Kernels().lists->test_ids;
+  size_t with_matches = 0;
   for (size_t b = 0; b < count; ++b) {
     alive[b] = test(ids_.data() + (begin_[list] + b) * kListBlock, task.filter.bits);
     const size_t rows = sizes_[list] - b * kListBlock;
     if (rows < kListBlock) alive[b] &= (1u << rows) - 1;
     state.examined += static_cast<uint64_t>(std::popcount(alive[b]));
+    with_matches += alive[b] != 0 ? 1 : 0;
   }
+  state.spent += state.prices.list + static_cast<double>(count) * state.prices.block +
+                 static_cast<double>(with_matches) * state.prices.alive;
   return alive;
 }
 
@@ -494,11 +527,26 @@ void Lists::ScoreMatches(const Task& task) const {
   ScoreRowsOf(task, rows, count);
 }
 
+/// Scores the rows of the filter that are not in the nearest `done` lists, scratch.chosen.
+void Lists::ScoreRest(const Task& task, size_t done) const {
+  std::vector<uint64_t>& left = task.scratch.left;
+  left.assign(task.filter.bits, task.filter.bits + (size_t{file_.row_count()} + 63) / 64);
+  const auto leave_out = [&left](uint32_t row) { left[row / 64] &= ~(uint64_t{1} << (row % 64)); };
+  for (const uint32_t row : loose_) leave_out(row);
+  for (const uint32_t list : std::span(task.scratch.chosen).first(done)) {
+    const uint32_t* ids = ids_.data() + size_t{begin_[list]} * kListBlock;
+    std::for_each(ids, ids + sizes_[list], leave_out);
+  }
+  const RowFilter rest{.bits = left.data(), .count = task.filter.count};
+  ScoreMatches(
+      {task.queries, task.query, task.vectors, rest, task.first_row, task.result, task.scratch, task.counters});
+}
+
 /// Starts a search by lists: prepares the query, scores loose rows and chooses the first lists (scratch.probes).
 /// Returns false where another way served the query already; `scored`: that way is known to be cheaper.
 bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool scored,
                   ListsQuery& state) const {
-  if (scored || !Prepare(task.queries, task.query, task.result, options.k, state)) {
+  if (scored || !Prepare(task.queries, task.query, task.filter, task.result, options.k, state)) {
     ++task.counters.plans[static_cast<size_t>(SearchPlan::kScoreMatches)];
     ScoreMatches(task);
     return false;
@@ -510,13 +558,14 @@ bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const Lis
   }
   task.scratch.pending.count = 0;
   RankCentres(task, state);
-  ChooseNearest(header_.nlist, goal.first, task.scratch);
+  task.scratch.chosen.clear();
+  ChooseFurther(header_.nlist, goal.first, task.scratch);
   MeasureProbes(state, 0, goal.first, task.scratch);
   return true;
 }
 
-/// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached. `ranked`: the
-/// scratch still holds the keys of this query's lists.
+/// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached or scoring what is
+/// left is cheaper. `ranked`: the scratch still holds the lists of this query, as far as they were chosen.
 Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,
                         ListsQuery& state) const {
   ListsScratch& scratch = task.scratch;
@@ -524,12 +573,19 @@ Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, con
   bool brings = goal.yield >= 0;
   while ((state.examined < goal.needed || brings) && done < header_.nlist) {
     if (options.cancelled && options.cancelled()) return Error(StatusCode::kCancelled, "the search was cancelled");
-    // The nearest come first whatever their number, so those of the rounds before keep their places.
     const auto further = static_cast<size_t>(goal.growth * static_cast<double>(done));
     const size_t wanted = std::min<size_t>(done + std::max<size_t>(further, 1), header_.nlist);
-    if (!ranked) RankCentres(task, state);
+    if (!ranked) {
+      RankCentres(task, state);
+      scratch.chosen.clear();
+    }
     ranked = true;
-    ChooseNearest(header_.nlist, wanted, scratch);
+    ChooseFurther(header_.nlist, wanted, scratch);
+    if (ScoringTheRestIsCheaper(task, state, done, wanted)) {
+      ScoreRest(task, done);
+      state.spent = 0;  // it says nothing of this plan
+      return Status::Ok();
+    }
     MeasureProbes(state, done, wanted, scratch);
     scratch.taken = 0;
     for (const ListsProbe& probe : scratch.probes) ScanList(task, probe, state);
@@ -553,11 +609,12 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
   const uint32_t most = plan().ListsFor(options, filter);
   const ListsGoal goal = plan().GoalOf(filter, options, most);
-  Tell(filter, most, counters);
+  const ListsCosts costs = CostsOf(filter, options, most);
+  Tell(costs, most, counters);
   const PlanTimer timer(timings_.get());
-  const bool scored = ScoringIsCheaper(filter, most);
+  const bool scored = filter.bits != nullptr && costs.score_matches <= costs.probe;
   if (!Begin(task, options, goal, scored, state)) {
-    if (scored) timer.End(SearchPlan::kScoreMatches, PlainCostsOf(filter, most).score_matches);
+    if (scored) timer.End(SearchPlan::kScoreMatches, static_cast<double>(filter.count) * RowCost());
     return Status::Ok();
   }
   for (size_t i = 0; i < buffers.probes.size(); ++i) {
@@ -567,7 +624,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   LookCloser(task, state);
   ScoreCandidates(task, state);
   QUIVER_RETURN_IF_ERROR(ProbeFrom(task, options, goal, true, state));
-  timer.End(SearchPlan::kProbe, PlainCostsOf(filter, most).probe);
+  timer.End(SearchPlan::kProbe, state.spent);
   return Status::Ok();
 }
 
@@ -603,8 +660,9 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   ListsScratch& buffers = scratch.impl().lists;
   const uint32_t most = plan().ListsFor(options, filter);
   const ListsGoal goal = plan().GoalOf(filter, options, most);
-  const bool scored = ScoringIsCheaper(filter, most);
-  Tell(filter, most, counters);
+  const ListsCosts costs = CostsOf(filter, options, most);
+  const bool scored = filter.bits != nullptr && costs.score_matches <= costs.probe;
+  Tell(costs, most, counters);
   for (size_t first = 0; first < queries.nq(); first += kMostBatch) {
     const size_t count = std::min(kMostBatch, queries.nq() - first);
     if (buffers.queries.size() < count) buffers.queries.resize(count);

@@ -19,7 +19,8 @@ class Lists::Stream final : public CodedStream {
 
   /// Returns false where codes do not hold for the query.
   [[nodiscard]] bool Prepare() {
-    if (!lists_.Prepare(call().queries, call().query, TopK(1, lists_.recipe().metric), 1, state_)) return false;
+    if (!lists_.Prepare(call().queries, call().query, call().filter, TopK(1, lists_.recipe().metric), 1, state_))
+      return false;
     // Nothing is too far, and nothing stands for a hit.
     state_.limit = kLargest;
     state_.floor = std::numeric_limits<float>::infinity();
@@ -104,9 +105,10 @@ Result<std::unique_ptr<HitStream>> Lists::OpenStream(const FlatQueries& queries,
                                                      const StreamOptions& options, uint64_t first_row) const {
   QUIVER_RETURN_IF_ERROR(EnsureSound());
   StreamCall call{queries, query, vectors, filter, options, first_row};
-  const uint32_t nprobe = plan().ListsFor(options.search, filter);
+  const ListsCosts costs = CostsOf(filter, options.search, plan().ListsFor(options.search, filter));
   // Raw lists say nothing of rows that are not scored, product codes nothing that holds of each.
-  const bool scored = binary() || (!bounds_scores() && options.exact) || ScoringIsCheaper(filter, nprobe);
+  const bool scored =
+      binary() || (!bounds_scores() && options.exact) || (filter.bits != nullptr && costs.score_matches <= costs.probe);
   if (scored) return OpenScoringStream(std::move(call));
   auto stream = std::make_unique<Stream>(*this, call);
   if (!stream->Prepare()) return OpenScoringStream(std::move(call));

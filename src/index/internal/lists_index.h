@@ -64,7 +64,7 @@ class Lists final : public VectorIndex {
                                      const IndexSearchOptions& options) const override {
     const uint64_t some = 0;
     const RowFilter filter{.bits = matches ? &some : nullptr, .count = matches.value_or(0)};
-    const ListsCosts costs = CostsOf(filter, plan().ListsFor(options, filter));
+    const ListsCosts costs = CostsOf(filter, options, plan().ListsFor(options, filter));
     return matches ? std::min(costs.score_matches, costs.probe) : costs.probe;
   }
 
@@ -94,13 +94,17 @@ class Lists final : public VectorIndex {
   [[nodiscard]] bool binary() const { return file_.recipe().type == DataType::kBinaryVector; }
   [[nodiscard]] size_t padded_lists() const { return (header_.nlist + kListBlock - 1) / kListBlock * kListBlock; }
   [[nodiscard]] ListsPlan plan() const { return {header_.nlist, header_.listed, curve_}; }
-  [[nodiscard]] ListsCosts PlainCostsOf(const RowFilter& filter, uint32_t nprobe) const;
-  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, uint32_t nprobe) const;
-  void Tell(const RowFilter& filter, uint32_t nprobe, IndexCounters& counters) const;
-  [[nodiscard]] bool ScoringIsCheaper(const RowFilter& filter, uint32_t nprobe) const;
+  [[nodiscard]] double RowCost() const;
+  [[nodiscard]] ListsPrices PricesFor(const RowFilter& filter, size_t k) const;
+  [[nodiscard]] double ProbeCost(const RowFilter& filter, size_t k, double lists) const;
+  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  void Tell(const ListsCosts& costs, uint32_t nprobe, IndexCounters& counters) const;
+  [[nodiscard]] bool ScoringTheRestIsCheaper(const Task& task, const ListsQuery& state, size_t done,
+                                             size_t wanted) const;
   [[nodiscard]] float KeyOf(float score) const;
 
-  bool Prepare(const FlatQueries& queries, size_t query, const TopK& result, size_t wanted, ListsQuery& state) const;
+  bool Prepare(const FlatQueries& queries, size_t query, const RowFilter& filter, const TopK& result, size_t wanted,
+               ListsQuery& state) const;
   void RankCentres(const Task& task, const ListsQuery& state) const;
   void MeasureProbes(const ListsQuery& state, size_t from, size_t to, ListsScratch& scratch) const;
   void PrefetchList(uint32_t list) const;
@@ -113,6 +117,7 @@ class Lists final : public VectorIndex {
   void ScoreCandidates(const Task& task, ListsQuery& state) const;
   void ScoreRowsOf(const Task& task, const uint32_t* rows, size_t count) const;
   void ScoreMatches(const Task& task) const;
+  void ScoreRest(const Task& task, size_t done) const;
   bool Begin(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool scored,
              ListsQuery& state) const;
   Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,

@@ -26,6 +26,8 @@ constexpr double kMissedFactor = 1.2;
 constexpr double kMostMissed = 0.1;
 /// Nor does the number of lists promise more than this: codes lose hits, too.
 constexpr double kMostPromised = 0.98;
+/// The last round looks at lists that were not needed: measured on data M.
+constexpr double kOvershoot = 1.5;
 
 /// Recall of the k nearest at a point of the curve.
 double RecallAt(const CurvePoint& point, size_t k) {
@@ -55,32 +57,51 @@ double ListsPlan::RecallOf(uint32_t nprobe, size_t k) const {
   return curve.empty() ? kDefaultRecall : 1;
 }
 
+double ListsPlan::ShareOf(const RowFilter& filter) const {
+  if (filter.bits == nullptr || listed == 0) return 1;
+  return std::min(1.0, static_cast<double>(filter.count) / static_cast<double>(listed));
+}
+
+/// The part of the hits that a search may not go below under a filter; `asked`: the lists it would look at without one.
+double ListsPlan::Promised(const IndexSearchOptions& options, uint32_t asked) const {
+  // Lists that were asked for by number promise what they find without a filter, whatever the recall beside them says.
+  const double recall = std::max(options.recall, std::min(RecallOf(asked, options.k), kMostPromised));
+  return std::max(recall, 1 - kMostMissed);
+}
+
 uint32_t ListsPlan::ListsFor(const IndexSearchOptions& options, const RowFilter& filter) const {
   uint32_t nprobe = options.nprobe;
   if (nprobe == 0) nprobe = ListsForRecall(options.recall > 0 ? options.recall : kDefaultRecall, options.k);
   if (filter.bits != nullptr && filter.count > 0 && listed > 0) {
     // The k-th match of a filter that keeps a share s lies about as far as row k / s without it.
-    const double share = std::min(1.0, static_cast<double>(filter.count) / static_cast<double>(listed));
-    nprobe = static_cast<uint32_t>(std::min(static_cast<double>(nlist), std::ceil(nprobe / std::sqrt(share))));
+    nprobe =
+        static_cast<uint32_t>(std::min(static_cast<double>(nlist), std::ceil(nprobe / std::sqrt(ShareOf(filter)))));
   }
   return std::clamp<uint32_t>(nprobe, 1, nlist);
 }
 
 ListsGoal ListsPlan::GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
   if (filter.bits == nullptr) return {.first = most, .needed = std::min<uint64_t>(options.k, listed)};
-  const uint64_t matches = std::min<uint64_t>(filter.count, listed);
   const uint32_t asked = ListsFor(options, {});
-  const double share = static_cast<double>(matches) / std::max(1.0, static_cast<double>(listed));
-  // Lists that were asked for by number promise what they find without a filter, whatever the recall beside them says.
-  const double recall = std::max(options.recall, std::min(RecallOf(asked, options.k), kMostPromised));
-  const double missed = std::min(1 - recall, kMostMissed) * static_cast<double>(options.k);
+  const double missed = (1 - Promised(options, asked)) * static_cast<double>(options.k);
   const double growth = std::min(1.0, kTellingHits / static_cast<double>(std::max<size_t>(options.k, 1)));
   // The last of these lists tell whether more are needed.
-  const double begin = asked / std::pow(std::clamp(share, 1e-6, 1.0), kFirstExponent) / (1 + growth);
+  const double begin = asked / std::pow(std::max(ShareOf(filter), 1e-6), kFirstExponent) / (1 + growth);
   return {.first = static_cast<uint32_t>(std::clamp(std::ceil(begin), 1.0, static_cast<double>(most))),
-          .needed = std::min<uint64_t>(options.k, matches),
+          .needed = std::min<uint64_t>({options.k, filter.count, listed}),
           .growth = growth,
           .yield = kMissedFactor * (std::pow(1 + growth, kMissedExponent) - 1) * missed};
+}
+
+double ListsPlan::Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
+  if (filter.bits == nullptr) return most;
+  const double share = std::max(ShareOf(filter), 1e-9);
+  const double promised =
+      curve.empty() ? 0 : ListsForRecall(Promised(options, ListsFor(options, {})), options.k) / std::sqrt(share);
+  // As many lists as hold k matches, if these lie anywhere.
+  const double holding = nlist * static_cast<double>(std::max<size_t>(options.k, 1)) /
+                         (share * static_cast<double>(std::max<uint64_t>(listed, 1)));
+  return std::min(static_cast<double>(nlist), kOvershoot * std::max({static_cast<double>(most), promised, holding}));
 }
 
 size_t ChooseLists(const IndexRecipe& recipe, size_t rows) {
@@ -141,6 +162,12 @@ void ChooseNearest(size_t nlist, size_t count, ListsScratch& scratch) {
   std::sort(nearest.begin(), nearest.end());
   scratch.chosen.clear();
   for (const auto& [key, list] : nearest) scratch.chosen.push_back(list);
+}
+
+void ChooseFurther(size_t nlist, size_t count, ListsScratch& scratch) {
+  if (scratch.chosen.size() >= count) return;
+  // The nearest come first whatever their number, so those that were chosen before keep their places.
+  ChooseNearest(nlist, scratch.chosen.empty() ? count : std::min(nlist, 2 * count), scratch);
 }
 
 std::vector<CurvePoint> MeasureCurve(uint32_t nlist, std::span<const uint32_t> rows, std::span<TopK> truth,

@@ -46,10 +46,14 @@ struct ListsPlan {
   /// that match lie: far from the query hits are spread thin. So it is what the last lists brought that ends a search.
   /// `most`: of ListsFor.
   [[nodiscard]] ListsGoal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  /// Lists that a search is expected to have looked at when its goal is reached. `most`: of ListsFor.
+  [[nodiscard]] double Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
 
  private:
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
   [[nodiscard]] double RecallOf(uint32_t nprobe, size_t k) const;
+  [[nodiscard]] double ShareOf(const RowFilter& filter) const;
+  [[nodiscard]] double Promised(const IndexSearchOptions& options, uint32_t asked) const;
 };
 
 /// Lists that `rows` rows are put into: those that were asked for, or a multiple of their root.
@@ -62,6 +66,9 @@ bool ShiftQuery(MetricType metric, std::span<const float> mean, float* plain, fl
 /// Puts the `count` of `nlist` lists with the smallest scratch.centre_keys into scratch.chosen, smallest first, ties by
 /// number. scratch.block_keys holds the smallest of each block.
 void ChooseNearest(size_t nlist, size_t count, ListsScratch& scratch);
+/// The same for the rounds of one search, where scratch.chosen holds what was chosen before (it is empty at first): at
+/// least `count` of them, and more at once so that few rounds have to choose.
+void ChooseFurther(size_t nlist, size_t count, ListsScratch& scratch);
 
 /// A curve from rows taken as queries (a row is no neighbour of itself): `truth`, of each its kCurveDepth + 1 nearest;
 /// `list_of_row`, nlist for rows that every search scores; `keys_of(i, keys)` writes the keys of all lists for query i.

@@ -18,6 +18,14 @@ struct ListsCandidate {
   uint32_t row = 0;
 };
 
+/// Nanoseconds, roughly, of the steps of a search.
+struct ListsPrices {
+  double ranking = 0;  ///< of all lists
+  double list = 0;     ///< beside its blocks
+  double block = 0;    ///< of looking for matches in it
+  double alive = 0;    ///< more, of one that has a match
+};
+
 /// One query under way.
 struct ListsQuery {
   std::vector<float> plain;  ///< in the space of the lists, shifted for L2, not rotated
@@ -34,6 +42,8 @@ struct ListsQuery {
   std::vector<float> best;        ///< heap of the `wanted` smallest upper bounds, largest first
   std::vector<ListsCandidate> candidates;
   uint64_t examined = 0;  ///< rows of lists that may be returned and were looked at
+  ListsPrices prices;
+  double spent = 0;  ///< of what was done, at these prices
 };
 
 /// A list chosen for a query.
@@ -74,7 +84,8 @@ struct ListsScratch {
   std::vector<int32_t> dots;
   std::vector<uint32_t> rows;
   std::vector<float> scores;
-  uint64_t taken = 0;  ///< offers that were taken since it was set to 0
+  std::vector<uint64_t> left;  ///< rows that match and were not looked at
+  uint64_t taken = 0;          ///< offers that were taken since it was set to 0
 };
 
 }  // namespace quiver::index
