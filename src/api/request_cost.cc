@@ -24,9 +24,14 @@ bool Filters(const expr::Filter* filter) { return filter != nullptr && !filter->
 
 uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter) {
   if (!Filters(filter) || filter->primary_keys() != nullptr) return 0;
-  uint64_t rows = 0;
   engine::Timestamp floor = 0;
-  for (const auto& segment : collection.segments(floor)) {
+  const auto segments = collection.segments(floor);
+  uint64_t rows = 0;
+  for (const auto& segment : segments) rows += segment->row_count();
+  // Where all rows are no bulk, nothing has to be looked up to know that those of the filter are none.
+  if (rows * kFilteredRowBytes <= kBulkBytes) return rows * kFilteredRowBytes;
+  rows = 0;
+  for (const auto& segment : segments) {
     rows += query::MostMatches(*collection.info(), *segment, *filter);
   }
   return rows * kFilteredRowBytes;

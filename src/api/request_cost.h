@@ -25,7 +25,7 @@ struct SearchCost {
 /// Leaves in the request what it had to look up of the filter's partition keys.
 SearchCost CostOf(SearchPlan& plan);
 
-/// Bytes that it takes to find the rows of a filter; nullptr = all rows, which costs nothing.
+/// Bytes that it takes to find the rows of a filter, at most; nullptr = all rows, which costs nothing.
 uint64_t FilterBytes(const engine::Collection& collection, const expr::Filter* filter);
 
 }  // namespace quiver::api
