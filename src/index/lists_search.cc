@@ -146,8 +146,9 @@ void Lists::Tell(const ListsCosts& costs, uint32_t nprobe, IndexCounters& counte
 ListsCosts Lists::CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
   const auto matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
   const double lists = plan().Expected(filter, options, most);
-  return {.score_matches = matches * RowCost() * timings_->Factor(SearchPlan::kScoreMatches),
-          .probe = ProbeCost(filter, options.k, lists) * timings_->Factor(SearchPlan::kProbe)};
+  const PlanTimings& timings = TimingsFor(filter);
+  return {.score_matches = matches * RowCost() * timings.Factor(SearchPlan::kScoreMatches),
+          .probe = ProbeCost(filter, options.k, lists) * timings.Factor(SearchPlan::kProbe)};
 }
 
 /// Nanoseconds, roughly, of fetching and scoring one row.
@@ -189,8 +190,8 @@ double Lists::ProbeCost(const RowFilter& filter, size_t k, double lists) const {
 bool Lists::ScoringTheRestIsCheaper(const Task& task, const ListsQuery& state, size_t done, size_t wanted) const {
   if (task.filter.bits == nullptr || done == 0) return false;
   const auto rows = static_cast<double>(task.filter.count - std::min(task.filter.count, state.examined));
-  const double left = rows * RowCost() * timings_->Factor(SearchPlan::kScoreMatches);
-  const double factor = timings_->Factor(SearchPlan::kProbe);
+  const double left = rows * RowCost() * filtered_timings_->Factor(SearchPlan::kScoreMatches);
+  const double factor = filtered_timings_->Factor(SearchPlan::kProbe);
   const double list = (state.spent - state.prices.ranking) / static_cast<double>(done) * factor;
   return left < state.spent * factor + static_cast<double>(wanted - done) * list &&
          left < static_cast<double>(header_.nlist - done) * list;
@@ -565,9 +566,10 @@ bool Lists::Begin(const Task& task, const IndexSearchOptions& options, const Lis
 }
 
 /// Looks at ever more lists, goal.first of which were looked at before, until the goal is reached or scoring what is
-/// left is cheaper. `ranked`: the scratch still holds the lists of this query, as far as they were chosen.
+/// left is cheaper. `ranked`: the scratch still holds the lists of this query, as far as they were chosen. `timer`:
+/// ended when no more lists are looked at; nullptr: none.
 Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,
-                        ListsQuery& state) const {
+                        const PlanTimer* timer, ListsQuery& state) const {
   ListsScratch& scratch = task.scratch;
   size_t done = goal.first;
   bool brings = goal.yield >= 0;
@@ -582,8 +584,8 @@ Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, con
     ranked = true;
     ChooseFurther(header_.nlist, wanted, scratch);
     if (ScoringTheRestIsCheaper(task, state, done, wanted)) {
+      if (timer != nullptr) timer->End(SearchPlan::kProbe, state.spent);
       ScoreRest(task, done);
-      state.spent = 0;  // it says nothing of this plan
       return Status::Ok();
     }
     MeasureProbes(state, done, wanted, scratch);
@@ -594,6 +596,7 @@ Status Lists::ProbeFrom(const Task& task, const IndexSearchOptions& options, con
     brings = goal.yield >= 0 && static_cast<double>(scratch.taken) > goal.yield;
     done = wanted;
   }
+  if (timer != nullptr) timer->End(SearchPlan::kProbe, state.spent);
   return Status::Ok();
 }
 
@@ -611,7 +614,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const ListsGoal goal = plan().GoalOf(filter, options, most);
   const ListsCosts costs = CostsOf(filter, options, most);
   Tell(costs, most, counters);
-  const PlanTimer timer(timings_.get());
+  const PlanTimer timer(&TimingsFor(filter));
   const bool scored = filter.bits != nullptr && costs.score_matches <= costs.probe;
   if (!Begin(task, options, goal, scored, state)) {
     if (scored) timer.End(SearchPlan::kScoreMatches, static_cast<double>(filter.count) * RowCost());
@@ -623,9 +626,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   }
   LookCloser(task, state);
   ScoreCandidates(task, state);
-  QUIVER_RETURN_IF_ERROR(ProbeFrom(task, options, goal, true, state));
-  timer.End(SearchPlan::kProbe, state.spent);
-  return Status::Ok();
+  return ProbeFrom(task, options, goal, true, &timer, state);
 }
 
 /// Works through scratch.batch, all queries of a list one after another, so that its codes are read once. The nearest
@@ -684,7 +685,7 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
     for (size_t i = 0; i < count; ++i) {
       if (buffers.begun[i] == 0) continue;
       ScoreCandidates(task_of(i), buffers.queries[i]);
-      QUIVER_RETURN_IF_ERROR(ProbeFrom(task_of(i), options, goal, false, buffers.queries[i]));
+      QUIVER_RETURN_IF_ERROR(ProbeFrom(task_of(i), options, goal, false, nullptr, buffers.queries[i]));
     }
   }
   return Status::Ok();

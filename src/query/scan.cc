@@ -108,27 +108,16 @@ Status ScanPiece(const SearchRequest& request, const ScanQueries& queries, const
                       });
 }
 
-/// Scores listed rows for all queries, page by page.
+/// Scores listed rows for all queries.
 Status ScanListed(const SearchRequest& request, const ScanQueries& queries, size_t segment_index,
                   std::span<const uint32_t> listed, std::span<TopK> results, ScanScratch& scratch) {
   if (request.cancelled && request.cancelled()) return Error(StatusCode::kCancelled, "request was cancelled");
-  const segment::Segment& segment = *request.view.segments[segment_index];
   SegmentExplanation* const explained = PartOf(request.explanation, segment_index);
   const StepTimer timer(explained != nullptr ? &explained->search_nanoseconds : nullptr);
-  std::vector<uint32_t> rows;
-  while (!listed.empty()) {
-    const uint32_t first = listed.front() / kPageRows * kPageRows;
-    rows.clear();
-    while (rows.size() < listed.size() && listed[rows.size()] - first < kPageRows) {
-      rows.push_back(listed[rows.size()] - first);
-    }
-    listed = listed.subspan(rows.size());
-    QUIVER_ASSIGN_OR_RETURN(const bool present,
-                            queries.ScanListed(segment, first, std::min(segment.row_count() - first, kPageRows), rows,
-                                               RowId(segment_index, first), results, scratch));
-    if (present && explained != nullptr) {
-      explained->distances.fetch_add(rows.size() * queries.vectors().nq(), std::memory_order_relaxed);
-    }
+  QUIVER_ASSIGN_OR_RETURN(const bool present, queries.ScanListed(*request.view.segments[segment_index], listed,
+                                                                 RowId(segment_index, 0), results, scratch));
+  if (present && explained != nullptr) {
+    explained->distances.fetch_add(listed.size() * queries.vectors().nq(), std::memory_order_relaxed);
   }
   return Status::Ok();
 }

@@ -9,6 +9,7 @@ namespace quiver::query {
 
 using index::ArrayQueries;
 using index::FlatQueries;
+using segment::kPageRows;
 
 namespace {
 
@@ -71,18 +72,63 @@ Result<bool> ScanQueries::Scan(const segment::Segment& segment, uint32_t first, 
   return true;
 }
 
-Result<bool> ScanQueries::ScanListed(const segment::Segment& segment, uint32_t first, uint32_t rows,
-                                     std::span<const uint32_t> listed, uint64_t first_id,
-                                     std::span<index::TopK> results, ScanScratch& scratch) const {
+Result<bool> ScanQueries::ScanListed(const segment::Segment& segment, std::span<const uint32_t> listed,
+                                     uint64_t first_id, std::span<index::TopK> results, ScanScratch& scratch) const {
   const auto* flat = std::get_if<FlatQueries>(&queries_);
-  if (flat == nullptr) {
-    std::vector<uint64_t> mask((rows + 63) / 64);
-    for (const uint32_t row : listed) mask[row / 64] |= uint64_t{1} << (row % 64);
-    return Scan(segment, first, rows, mask.data(), first_id, results, scratch);
+  if (listed.empty()) return true;
+  if (flat == nullptr || !segment.sealed() || flat->type() == DataType::kSparseFloatVector) {
+    return ScanListedByPage(segment, listed, first_id, results, scratch);
   }
-  QUIVER_ASSIGN_OR_RETURN(const ColumnView view, segment.View(field_id_, first, rows));
-  if (!view.present()) return false;
-  index::FlatScanListed(*flat, view, listed, first_id, results, scratch.flat);
+  QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, WholeColumn(segment, listed));
+  if (!vectors.present()) return false;
+  index::FlatScanListed(*flat, vectors, listed, first_id, results, scratch.flat);
+  return true;
+}
+
+/// The vectors of a sealed segment, which lie in one piece, as far as they are listed: only the pages of these are
+/// checked and may be read. Rows are few and far apart, and wait for each other where they are read page by page.
+Result<ColumnView> ScanQueries::WholeColumn(const segment::Segment& segment, std::span<const uint32_t> listed) const {
+  ColumnView whole;
+  for (auto row = listed.begin(); row != listed.end();) {
+    const uint32_t first = *row / kPageRows * kPageRows;
+    const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView page, segment.View(field_id_, first, rows));
+    if (!page.present()) return ColumnView();
+    if (row == listed.begin()) {
+      whole = page;
+      whole.rows = segment.row_count();
+      whole.fixed -= size_t{first} * whole.width;
+      if (whole.valid != nullptr) whole.valid -= first;
+    }
+    row = std::find_if(row, listed.end(), [&](uint32_t at) { return at - first >= kPageRows; });
+  }
+  return whole;
+}
+
+Result<bool> ScanQueries::ScanListedByPage(const segment::Segment& segment, std::span<const uint32_t> listed,
+                                           uint64_t first_id, std::span<index::TopK> results,
+                                           ScanScratch& scratch) const {
+  const auto* flat = std::get_if<FlatQueries>(&queries_);
+  std::vector<uint32_t> here;
+  while (!listed.empty()) {
+    const uint32_t first = listed.front() / kPageRows * kPageRows;
+    const uint32_t rows = std::min(segment.row_count() - first, kPageRows);
+    here.clear();
+    while (here.size() < listed.size() && listed[here.size()] - first < kPageRows) {
+      here.push_back(listed[here.size()] - first);
+    }
+    listed = listed.subspan(here.size());
+    if (flat == nullptr) {
+      uint64_t mask[segment::kPageWords] = {};
+      for (const uint32_t row : here) mask[row / 64] |= uint64_t{1} << (row % 64);
+      QUIVER_ASSIGN_OR_RETURN(const bool present, Scan(segment, first, rows, mask, first_id + first, results, scratch));
+      if (!present) return false;
+      continue;
+    }
+    QUIVER_ASSIGN_OR_RETURN(const ColumnView view, segment.View(field_id_, first, rows));
+    if (!view.present()) return false;
+    index::FlatScanListed(*flat, view, here, first_id + first, results, scratch.flat);
+  }
   return true;
 }
 

@@ -46,14 +46,17 @@ class ScanQueries {
   /// keeps. Returns whether the segment has the field. Errors: those of the segment.
   Result<bool> Scan(const segment::Segment& segment, uint32_t first, uint32_t rows, const uint64_t* mask,
                     uint64_t first_id, std::span<index::TopK> results, ScanScratch& scratch) const;
-  /// As above, for the rows first + listed[i], ascending.
-  Result<bool> ScanListed(const segment::Segment& segment, uint32_t first, uint32_t rows,
-                          std::span<const uint32_t> listed, uint64_t first_id, std::span<index::TopK> results,
-                          ScanScratch& scratch) const;
+  /// As above, for rows of the segment, ascending; `first_id` is that of its first row.
+  Result<bool> ScanListed(const segment::Segment& segment, std::span<const uint32_t> listed, uint64_t first_id,
+                          std::span<index::TopK> results, ScanScratch& scratch) const;
 
  private:
   ScanQueries(int64_t field_id, index::FlatQueries queries) : field_id_(field_id), queries_(std::move(queries)) {}
   ScanQueries(int64_t field_id, index::ArrayQueries queries) : field_id_(field_id), queries_(std::move(queries)) {}
+
+  [[nodiscard]] Result<ColumnView> WholeColumn(const segment::Segment& segment, std::span<const uint32_t> listed) const;
+  Result<bool> ScanListedByPage(const segment::Segment& segment, std::span<const uint32_t> listed, uint64_t first_id,
+                                std::span<index::TopK> results, ScanScratch& scratch) const;
 
   int64_t field_id_;
   std::variant<index::FlatQueries, index::ArrayQueries> queries_;

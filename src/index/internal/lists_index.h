@@ -121,7 +121,10 @@ class Lists final : public VectorIndex {
   bool Begin(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool scored,
              ListsQuery& state) const;
   Status ProbeFrom(const Task& task, const IndexSearchOptions& options, const ListsGoal& goal, bool ranked,
-                   ListsQuery& state) const;
+                   const PlanTimer* timer, ListsQuery& state) const;
+  [[nodiscard]] PlanTimings& TimingsFor(const RowFilter& filter) const {
+    return filter.bits != nullptr ? *filtered_timings_ : *timings_;
+  }
   void ProbeByList(const FlatQueries& queries, const ColumnView& vectors, const RowFilter& filter, uint64_t first_row,
                    std::span<TopK> results, ListsScratch& scratch, IndexCounters& counters) const;
 
@@ -141,7 +144,9 @@ class Lists final : public VectorIndex {
     std::optional<codec::PqCodebook> book;  ///< of product codes, where the status is good
   };
   std::unique_ptr<Verdict> verdict_ = std::make_unique<Verdict>();
+  /// Under a filter most of what is read comes from memory, without one it is often in the cache.
   std::unique_ptr<PlanTimings> timings_ = std::make_unique<PlanTimings>(PlanTimings::Family::kLists);
+  std::unique_ptr<PlanTimings> filtered_timings_ = std::make_unique<PlanTimings>(PlanTimings::Family::kFilteredLists);
 };
 
 }  // namespace quiver::index

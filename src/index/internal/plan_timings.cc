@@ -26,7 +26,7 @@ std::atomic<bool> searches_are_timed{true};
 
 }  // namespace
 
-PlanTimings::Means PlanTimings::of_machine[2];
+PlanTimings::Means PlanTimings::of_machine[3];
 
 void SetSearchTiming(bool on) { searches_are_timed.store(on, std::memory_order_relaxed); }
 

@@ -16,7 +16,7 @@ namespace quiver::index {
 class PlanTimings {
  public:
   /// Indexes whose costs come from the same constants.
-  enum class Family : uint8_t { kGraph, kLists };
+  enum class Family : uint8_t { kGraph, kLists, kFilteredLists };
 
   explicit PlanTimings(Family family) : machine_(of_machine[static_cast<size_t>(family)]) {}
   /// By what the expected cost of a plan is to be multiplied, 1/4 to 4. The plans of one index are compared with each
@@ -36,7 +36,7 @@ class PlanTimings {
     [[nodiscard]] bool believed() const;
   };
   using Means = std::array<Mean, kSearchPlans>;
-  static Means of_machine[2];  ///< of all indexes of a family
+  static Means of_machine[3];  ///< of all indexes of a family
 
   Means& machine_;
   Means means_;
