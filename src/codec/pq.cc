@@ -106,6 +106,14 @@ float PqCodebook::Encode(const float* row, uint8_t* codes) const {
   return static_cast<float>(error);
 }
 
+void PqCodebook::Decode(const uint8_t* codes, float* values) const {
+  for (size_t j = 0; j < shape_.quantizers; ++j) {
+    const size_t length = shape_.length(j);
+    std::copy_n(centres_.data() + shape_.begin(j) * shape_.centres() + codes[j] * length, length,
+                values + shape_.begin(j));
+  }
+}
+
 void PqCodebook::Scores(const float* vector, float* scores) const {
   const size_t count = shape_.centres();
   for (size_t j = 0; j < shape_.quantizers; ++j) {

@@ -45,6 +45,9 @@ struct PqShape {
 
 class PqCodebook {
  public:
+  /// So many rows are enough to train on.
+  static constexpr size_t kTrainingRows = 16384;
+
   /// Trains on `count` rows of shape.dim floats, of which there should be some ten per centre. Options: seed, threads,
   /// cancelled. The same rows and seed give the same centres, whatever the number of threads. Error: kCancelled.
   static Result<PqCodebook> Train(const float* rows, size_t count, const PqShape& shape, KeyForm form,
@@ -59,6 +62,8 @@ class PqCodebook {
 
   /// Writes the codes of a row, one byte for each run, and returns the squared distance from what they stand for.
   float Encode(const float* row, uint8_t* codes) const;
+  /// Writes the shape().dim floats that the codes of a row, one byte for each run, stand for.
+  void Decode(const uint8_t* codes, float* values) const;
   /// scores[run * centres + c]: the product of the run with centre c, less half the centre's squared length (kIp: whole
   /// products).
   void Scores(const float* vector, float* scores) const;

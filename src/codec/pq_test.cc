@@ -32,12 +32,8 @@ PqCodebook Trained(const std::vector<float>& rows, const PqShape& shape, KeyForm
 
 /// What a code stands for.
 std::vector<float> Decoded(const PqCodebook& book, const uint8_t* codes) {
-  const PqShape& shape = book.shape();
-  std::vector<float> values;
-  for (size_t j = 0; j < shape.quantizers; ++j) {
-    const float* centre = book.centres().data() + shape.begin(j) * shape.centres() + codes[j] * shape.length(j);
-    values.insert(values.end(), centre, centre + shape.length(j));
-  }
+  std::vector<float> values(book.shape().dim);
+  book.Decode(codes, values.data());
   return values;
 }
 

@@ -48,8 +48,6 @@ namespace {
 constexpr size_t kSamplePerList = 100;
 /// Rows that are read and assigned at once.
 constexpr size_t kRowChunk = 4096;
-/// Rows that product codes are trained on.
-constexpr size_t kProductSample = 16384;
 constexpr size_t kCurveQueries = 200;
 
 Status Cancelled() { return Error(StatusCode::kCancelled, "building the index was cancelled"); }
@@ -245,7 +243,7 @@ Status ListsBuilder::Encode(IndexFileWriter& writer) {
 /// Trains product codes on residuals of a sample and writes those of all rows.
 Status ListsBuilder::EncodeProducts(IndexFileWriter& writer) {
   const codec::PqShape shape{dim, recipe.quantizers, header.bits};
-  const size_t wanted = std::min(listed.size(), kProductSample);
+  const size_t wanted = std::min(listed.size(), codec::PqCodebook::kTrainingRows);
   std::vector<float> sample(wanted * dim);
   std::vector<float> plain(field_dim);
   for (size_t i = 0; i < wanted; ++i) {

@@ -62,7 +62,47 @@ void SumBytesAvx2(const float* lookup, size_t groups, const std::byte* blocks, s
   }
 }
 
-constinit const ProductKernels kAvx2ProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytesAvx2};
+void SumRowsAvx2(const float* lookup, size_t bytes, const std::byte* rows, const uint32_t* ids, size_t count,
+                 float* sums) {
+  constexpr size_t kLanes = ProductKernels::kRowLanes;
+  // So many rows at once, since each gather waits for its loads.
+  constexpr size_t kAtOnce = 4;
+  const __m256i steps = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(256));
+  const size_t whole = bytes / kLanes * kLanes;
+  for (size_t first = 0; first < count; first += kAtOnce) {
+    const size_t some = count - first < kAtOnce ? count - first : kAtOnce;
+    const uint8_t* codes[kAtOnce];
+    __m256 parts[kAtOnce];
+    for (size_t r = 0; r < kAtOnce; ++r) {
+      // Of the last few the first is summed again in place of those missing.
+      codes[r] = reinterpret_cast<const uint8_t*>(rows + size_t{ids[first + (r < some ? r : 0)]} * bytes);
+      parts[r] = _mm256_setzero_ps();
+    }
+    for (size_t b = 0; b < whole; b += kLanes) {
+      for (size_t r = 0; r < kAtOnce; ++r) {
+        const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes[r] + b));
+        const __m256i at = _mm256_add_epi32(_mm256_cvtepu8_epi32(eight), steps);
+        parts[r] = _mm256_add_ps(parts[r], _mm256_i32gather_ps(lookup + b * 256, at, sizeof(float)));
+      }
+    }
+    for (size_t r = 0; r < some; ++r) {
+      if (whole < bytes) {
+        // A masked gather of the last few, and the load that it takes, cost more.
+        alignas(32) float lanes[kLanes];
+        _mm256_store_ps(lanes, parts[r]);
+        for (size_t b = whole; b < bytes; ++b) lanes[b - whole] += lookup[b * 256 + codes[r][b]];
+        sums[first + r] = ProductKernels::SumOfLanes(lanes);
+        continue;
+      }
+      const __m128 half = _mm_add_ps(_mm256_castps256_ps128(parts[r]), _mm256_extractf128_ps(parts[r], 1));
+      const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+      sums[first + r] = _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps(pair, pair, 1)));
+    }
+  }
+}
+
+constinit const ProductKernels kAvx2ProductKernels{
+    .sum_nibbles = &SumNibbles, .sum_bytes = &SumBytesAvx2, .sum_rows = &SumRowsAvx2};
 
 }  // namespace quiver::simd
 

@@ -36,8 +36,23 @@ void SumBytes(const float* lookup, size_t groups, const std::byte* blocks, size_
   }
 }
 
+void SumRows(const float* lookup, size_t bytes, const std::byte* rows, const uint32_t* ids, size_t count, float* sums) {
+  constexpr size_t kLanes = ProductKernels::kRowLanes;
+  for (size_t i = 0; i < count; ++i) {
+    const auto* codes = reinterpret_cast<const uint8_t*>(rows + size_t{ids[i]} * bytes);
+    float lanes[kLanes] = {};
+    size_t b = 0;
+    for (; b + kLanes <= bytes; b += kLanes) {
+      for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane] += lookup[(b + lane) * 256 + codes[b + lane]];
+    }
+    for (size_t lane = 0; b + lane < bytes; ++lane) lanes[lane] += lookup[(b + lane) * 256 + codes[b + lane]];
+    sums[i] = ProductKernels::SumOfLanes(lanes);
+  }
+}
+
 }  // namespace
 
-constinit const ProductKernels kBaselineProductKernels{.sum_nibbles = &SumNibbles, .sum_bytes = &SumBytes};
+constinit const ProductKernels kBaselineProductKernels{
+    .sum_nibbles = &SumNibbles, .sum_bytes = &SumBytes, .sum_rows = &SumRows};
 
 }  // namespace quiver::simd

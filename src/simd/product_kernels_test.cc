@@ -69,6 +69,36 @@ TEST_P(ProductKernelsTest, SumsOfProductCodesAreExact) {
   }
 }
 
+TEST_P(ProductKernelsTest, SumsOfScatteredRowsHaveTheSameBitsOnEveryLevel) {
+  constexpr size_t kRows = 60;
+  for (const size_t bytes : {1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 48u, 63u, 96u, 129u}) {
+    const std::vector<float> lookup = RandomFloats(bytes * 256, 6);
+    std::mt19937 random(static_cast<unsigned>(bytes));
+    // No byte behind the last row is to be read: sanitizers notice.
+    std::vector<std::byte> rows(kRows * bytes);
+    for (std::byte& byte : rows) byte = static_cast<std::byte>(random());
+    for (const size_t count : {0u, 1u, 2u, 3u, 4u, 5u, 7u, 8u, 33u}) {
+      std::vector<uint32_t> ids(count);
+      for (uint32_t& id : ids) id = static_cast<uint32_t>(random() % kRows);
+      if (count > 0) ids.back() = kRows - 1;
+      std::vector<float> sums(count + 1, 4711.0f);
+      kernels_->sum_rows(lookup.data(), bytes, rows.data(), ids.data(), count, sums.data());
+      for (size_t i = 0; i < count; ++i) {
+        float lanes[ProductKernels::kRowLanes] = {};
+        double total = 0;
+        for (size_t b = 0; b < bytes; ++b) {
+          const float entry = lookup[b * 256 + static_cast<size_t>(rows[ids[i] * bytes + b])];
+          lanes[b % ProductKernels::kRowLanes] += entry;
+          total += static_cast<double>(entry);
+        }
+        ASSERT_EQ(sums[i], ProductKernels::SumOfLanes(lanes)) << bytes << " bytes, row " << i << " of " << count;
+        ASSERT_NEAR(static_cast<double>(sums[i]), total, 1e-4) << bytes << " bytes";
+      }
+      EXPECT_EQ(sums.back(), 4711.0f);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Levels, ProductKernelsTest, testing::ValuesIn(kLevels),
                          [](const auto& info) { return std::string(LevelName(info.param)); });
 
