@@ -5,6 +5,7 @@
 //   ann_bench truth BASE.fbin QUERIES.fbin TRUTH K         writes the exact answer by IP (u32 rows, queries x K)
 //   ann_bench run BASE.fbin QUERIES.fbin TRUTH K METRIC    reads commands from standard input:
 //     build graph DEGREE EF_CONSTRUCTION THREADS           builds and opens an index
+//     build graph_pq DEGREE EF_CONSTRUCTION M NRQ NBITS THREADS  the same, walked by product codes
 //     build lists NLIST BITS THREADS                       lists with RaBitQ codes
 //     build pq NLIST QUANTIZERS BITS THREADS               lists with product codes
 //     save FILE, load FILE                                 the index file

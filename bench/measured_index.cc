@@ -51,6 +51,10 @@ std::string MeasuredIndex::Build(std::istream& in) {
   in >> structure;
   if (structure == "graph") {
     in >> recipe.degree >> recipe.ef_construction >> control.threads;
+  } else if (structure == "graph_pq") {
+    recipe.codec = index::IndexCodec::kPq;
+    in >> recipe.degree >> recipe.ef_construction >> recipe.quantizers >> recipe.stages >> recipe.code_bits >>
+        control.threads;
   } else {
     recipe.structure = index::IndexStructure::kLists;
     recipe.codec = index::IndexCodec::kRabitq;

@@ -9,10 +9,11 @@
 namespace quiver::index {
 namespace {
 
-/// Whether links of one are of use to the other.
+/// Whether links of one are of use to the other. All links between dense vectors are made by codes of eight bits,
+/// whatever is walked by.
 bool SameLinks(const IndexRecipe& a, const IndexRecipe& b) {
-  return a.structure == b.structure && a.codec == b.codec && a.type == b.type && a.dim == b.dim &&
-         a.metric == b.metric && a.degree == b.degree;
+  return a.structure == b.structure && a.type == b.type && a.dim == b.dim && a.metric == b.metric &&
+         a.degree == b.degree;
 }
 
 }  // namespace

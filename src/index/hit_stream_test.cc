@@ -227,6 +227,17 @@ TEST(HitStreamTest, GraphsGiveEveryRowOnceNearestFirst) {
   }
 }
 
+TEST(HitStreamTest, GraphsOfProductCodesGiveEveryRowOnceNearestFirst) {
+  for (const MetricType metric : kMetrics) {
+    SCOPED_TRACE(MetricTypeName(metric));
+    Data data = DenseData(IndexStructure::kGraph, IndexCodec::kPq, metric, 4);
+    data.recipe.stages = 2;
+    ASSERT_NO_FATAL_FAILURE(data.Build());
+    EXPECT_EQ(data.index->recipe().codec, IndexCodec::kPq);
+    ASSERT_NO_FATAL_FAILURE(CheckStreams(data, 0.93));
+  }
+}
+
 /// Products of rows that are equally long, nearly, are compared by direction.
 TEST(HitStreamTest, ProductsOfEquallyLongRowsStayInOrder) {
   Data data = DenseData(IndexStructure::kGraph, IndexCodec::kSq8, MetricType::kIp);

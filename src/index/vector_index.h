@@ -48,7 +48,8 @@ struct IndexRecipe {
   uint32_t ef_construction = 200;  ///< graph
   uint32_t nlist = 0;              ///< lists: 0 = chosen from the number of rows
   uint32_t code_bits = 7;          ///< RaBitQ: bits per dimension, sign bit included; PQ: bits of a code, 4 or 8
-  uint32_t quantizers = 0;         ///< PQ: codes of a row, 1 .. dim
+  uint32_t quantizers = 0;         ///< PQ: runs of dimensions, each with a code, 1 .. dim
+  uint32_t stages = 1;             ///< PQ of graphs: codes of a run (codec/residual_pq.h)
   uint64_t seed = 1;               ///< same rows, recipe and seed on one thread: same bytes
 };
 

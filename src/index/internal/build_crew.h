@@ -27,6 +27,7 @@ class BuildCrew {
   [[nodiscard]] size_t number_of(const LinkScratch& worker) const {
     return static_cast<size_t>(&worker - workers_.data());
   }
+  [[nodiscard]] const BuildControl& control() const { return control_; }
   [[nodiscard]] bool Cancelled() const { return control_.cancelled && control_.cancelled(); }
   static Status CancelledStatus() { return Error(StatusCode::kCancelled, "the index build was cancelled"); }
   /// Called by the building thread alone. Progress never goes back.

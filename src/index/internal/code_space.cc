@@ -168,7 +168,7 @@ float CodeSpace::centre_energy() const {
   return static_cast<float>(sum);
 }
 
-codec::Sq8Factors CodeSpace::EncodeRow(const std::byte* row, int8_t* codes, float* shift, Work& work) const {
+void CodeSpace::PointOfRow(const std::byte* row, float* shift, Work& work) const {
   work.values.resize(dim_);
   work.point.resize(dim_);
   work.rotated.resize(padded_dim());
@@ -184,15 +184,19 @@ codec::Sq8Factors CodeSpace::EncodeRow(const std::byte* row, int8_t* codes, floa
     *shift = static_cast<float>(sum);
   }
   rotation_.Apply(work.point.data(), work.rotated.data());
+}
+
+codec::Sq8Factors CodeSpace::EncodeRow(const std::byte* row, int8_t* codes, float* shift, Work& work) const {
+  PointOfRow(row, shift, work);
   return codec::EncodeSq8(work.rotated.data(), padded_dim(), codes);
 }
 
-QueryTerms CodeSpace::EncodeQuery(const FlatQueries& queries, size_t query, int8_t* codes, Work& work) const {
+QueryTerms CodeSpace::PointOfQuery(const FlatQueries& queries, size_t query, Work& work) const {
   work.values.resize(dim_);
   work.point.resize(dim_);
   work.rotated.resize(padded_dim());
   queries.CopyValues(query, work.values.data());
-  QueryTerms terms;
+  QueryTerms terms = TermsOf({.scale = 1, .norm = 0});
   const double length = std::sqrt(SquaredLength(work.values.data(), dim_));
   double factor = inverse_size_;
   if (mode_ != Mode::kDistance) factor = length > 0 ? 1 / length : 0;
@@ -211,6 +215,12 @@ QueryTerms CodeSpace::EncodeQuery(const FlatQueries& queries, size_t query, int8
     }
   }
   rotation_.Apply(work.point.data(), work.rotated.data());
+  return terms;
+}
+
+QueryTerms CodeSpace::EncodeQuery(const FlatQueries& queries, size_t query, int8_t* codes, Work& work) const {
+  const QueryTerms terms = PointOfQuery(queries, query, work);
+  if (!terms.usable) return terms;
   return TermsOf(codec::EncodeSq8(work.rotated.data(), padded_dim(), codes));
 }
 

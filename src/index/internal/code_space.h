@@ -67,6 +67,10 @@ class CodeSpace {
   /// centre^2.
   [[nodiscard]] float centre_energy() const;
 
+  /// Writes the point of a row of kind kPoint into work.rotated; `shift` is written where by_product().
+  void PointOfRow(const std::byte* row, float* shift, Work& work) const;
+  /// The same of a query. Its terms are those of a scale of 1.
+  QueryTerms PointOfQuery(const FlatQueries& queries, size_t query, Work& work) const;
   /// Encodes a row of kind kPoint; `shift` is written where by_product().
   codec::Sq8Factors EncodeRow(const std::byte* row, int8_t* codes, float* shift, Work& work) const;
   /// What turns the factors of an encoded query into its terms.

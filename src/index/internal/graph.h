@@ -1,8 +1,7 @@
 // File: index/internal/graph.h
-// The graph structure: vertices are distinct vectors, as SQ8 codes or, of binary vectors, as they are, each with up to
-// `degree` links that were pruned so that a greedy walk finds its way; a few thinned-out levels above give it a start
-// near the goal.
-// Thread rule: as vector_index.h.
+// The graph structure: vertices are distinct vectors, as SQ8 codes, product codes or, of binary vectors, as they are,
+// each with up to `degree` links that were pruned so that a greedy walk finds its way; a few thinned-out levels above
+// give it a start near the goal. Thread rule: as vector_index.h.
 #pragma once
 
 #include <memory>
@@ -19,7 +18,8 @@ namespace quiver::index {
 
 /// Builds the file of a graph. `sources`: graphs over some of these rows, whose links are taken over where that helps;
 /// their targets are rows. `joined`, where it is given, receives how many vertices came with links. Errors: kCancelled;
-/// kIndexNotSupported for a codec or type that graphs do not serve.
+/// kIndexNotSupported for a codec or type that graphs do not serve. Where there are too few rows to train product codes
+/// on, the file has SQ8 codes, as its recipe says.
 Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vectors, std::vector<GraphLinks> sources,
                                const BuildControl& control, uint32_t* joined = nullptr);
 

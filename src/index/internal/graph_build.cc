@@ -2,6 +2,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <numeric>
 #include <unordered_map>
@@ -50,7 +51,7 @@ class GraphBuilder {
     QUIVER_RETURN_IF_ERROR(Encode());
     QUIVER_RETURN_IF_ERROR(BuildUpper());
     QUIVER_RETURN_IF_ERROR(BuildBase());
-    Finish();
+    QUIVER_RETURN_IF_ERROR(Finish());
     QUIVER_RETURN_IF_ERROR(Measure());
     return Write();
   }
@@ -66,7 +67,7 @@ class GraphBuilder {
   Status Encode();
   Status BuildUpper();
   Status BuildBase();
-  void Finish();
+  Status Finish();
   void Connect(BuildLevel& base);
   Status Measure();
   std::string Write();
@@ -99,6 +100,7 @@ class GraphBuilder {
   HugeArray<uint32_t> links_;
   std::vector<uint32_t> upper_links_;
   std::vector<GraphCurvePoint> curve_;
+  GraphMargin margin_{.margin = std::numeric_limits<float>::infinity(), .candidates = 0};  ///< of product codes
 };
 
 /// Rows with equal bytes are one vertex: any number of duplicates costs one place and cannot crowd out other links.
@@ -258,7 +260,7 @@ Status GraphBuilder::BuildBase() {
 }
 
 /// Brings rows down to the degree, makes every vertex reachable, and lays out the links as they are walked.
-void GraphBuilder::Finish() {
+Status GraphBuilder::Finish() {
   const auto trim = [&](BuildLevel& level) {
     return crew_.ForAll(level.size(), 0.95, 0.97, [&](Worker& worker, uint32_t local) {
       std::vector<Link>& links = worker.alive;
@@ -275,7 +277,7 @@ void GraphBuilder::Finish() {
   (void)trim(*base_);
   for (const auto& level : upper_) (void)trim(*level);
   Connect(*base_);
-  encoder_->LayOut();
+  QUIVER_RETURN_IF_ERROR(encoder_->LayOut(crew_));
   links_ = HugeArray<uint32_t>(size_t{vertices_} * degree(), kNoVertex);
   for (uint32_t v = 0; v < vertices_; ++v) {
     for (uint32_t i = 0; i < base_->count(v); ++i) links_[size_t{v} * degree() + i] = base_->row(v)[i].id;
@@ -287,6 +289,7 @@ void GraphBuilder::Finish() {
       }
     }
   }
+  return Status::Ok();
 }
 
 /// Links what cannot be reached from the entry to the nearest vertex that can.
@@ -365,6 +368,10 @@ Status GraphBuilder::Measure() {
   const auto keys = [&](const GraphQuery& query, const uint32_t* ids, size_t count, float* out) {
     encoder_->Keys(query, ids, count, out);
   };
+  if (view.points.by_products()) {
+    if (!MeasureMargin(view, queries, keys, control_, margin_)) return BuildCrew::CancelledStatus();
+    view.points.products.margin = margin_.margin;
+  }
   const auto progress = [&](double share) { crew_.Progress(0.97 + 0.02 * share); };
   if (!MeasureWalks(view, queries, {}, keys, {.cancelled = control_.cancelled, .on_progress = progress}, curve_)) {
     return BuildCrew::CancelledStatus();
@@ -388,6 +395,8 @@ std::string GraphBuilder::Write() {
   }
   writer.Add(kGraphHead, std::move(head_bytes));
   encoder_->Write(writer);
+  if (recipe_.codec == IndexCodec::kPq)
+    writer.AddValues(kGraphProductMargin, std::span<const GraphMargin>(&margin_, 1));
   writer.AddValues(kGraphLinks, links_.span());
   std::vector<uint32_t> upper(order_.begin(), order_.begin() + (upper_.empty() ? 0 : upper_.back()->size()));
   upper.insert(upper.end(), upper_links_.begin(), upper_links_.end());
@@ -417,7 +426,8 @@ Result<std::string> BuildGraph(const IndexRecipe& recipe, const ColumnView& vect
     return Error(StatusCode::kIndexNotSupported, "a graph of {} rows is too large", vectors.rows);
   }
   try {
-    GraphBuilder builder(recipe, vectors, sources, control);
+    const IndexRecipe built = RecipeOver(recipe, vectors.rows);
+    GraphBuilder builder(built, vectors, sources, control);
     Result<std::string> bytes = builder.Build();
     if (joined != nullptr) *joined = builder.joined();
     return bytes;

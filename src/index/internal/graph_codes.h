@@ -8,14 +8,16 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "codec/residual_pq.h"
 #include "codec/sq8.h"
 #include "index/internal/code_space.h"
 #include "index/internal/graph_walk.h"
 #include "simd/kernels.h"
+#include "simd/product_kernels.h"
 
 namespace quiver::index {
 
-/// An encoded query: codes, or bits.
+/// An encoded query: codes, or bits; for product codes its lookups.
 struct GraphQuery {
   GraphQuery() = default;
   explicit GraphQuery(const std::byte* query_bits) : bits(query_bits) {}
@@ -27,6 +29,8 @@ struct GraphQuery {
   int32_t code_sum = 0;
   QueryTerms terms;
   const std::byte* bits = nullptr;
+  const float* lookup = nullptr;  ///< codec::ResidualPqQuery
+  QueryTerms lookup_terms;        ///< that go with it: the scale of product codes is 1
 };
 
 /// Rows of bits, which are their own codes: keys and distances are the scores of the metric.
@@ -42,6 +46,26 @@ struct GraphBits {
   }
   void Keys(const std::byte* query, const uint32_t* ids, size_t count, float* keys) const {
     distance({rows, bytes, count, ids}, query, bytes, keys);
+  }
+};
+
+/// Product codes of rows (codec/residual_pq.h).
+struct GraphProducts {
+  const std::byte* codes = nullptr;  ///< vertex v at codes + v * bytes; nullptr: vertices have other codes
+  size_t bytes = 0;
+  const float* norms = nullptr;  ///< squared lengths of what they stand for
+  /// A vertex whose key is worse than that of the k-th best by more than this is hardly ever among the k nearest.
+  float margin = 0;
+
+  void Prefetch(uint32_t vertex) const {
+    const std::byte* row = codes + vertex * bytes;
+    for (size_t b = 0; b < bytes; b += 64) __builtin_prefetch(row + b);
+    __builtin_prefetch(row + bytes - 1);
+  }
+  void Keys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
+    simd::Products().sum_rows(query.lookup, bytes, codes, ids, count, keys);
+    const QueryTerms& terms = query.lookup_terms;
+    for (size_t i = 0; i < count; ++i) keys[i] = terms.norm_weight * norms[ids[i]] - terms.product_weight * keys[i];
   }
 };
 
@@ -98,7 +122,8 @@ struct CoarseFactors {
   float norm = 0;
 };
 
-/// Codes as walks use them: the coarse halves, and the fine ones for candidates at the end.
+/// Codes as walks use them: the coarse halves, and the fine ones for candidates at the end; or product codes, which
+/// have no halves.
 struct WalkPoints {
   size_t dim = 0;
   const uint8_t* coarse = nullptr;  ///< vertex v at coarse + v * dim / 2
@@ -107,23 +132,31 @@ struct WalkPoints {
   const codec::Sq8Factors* factors = nullptr;
   GraphBits bits;                 ///< where it has rows, the rest is empty
   const int8_t* codes = nullptr;  ///< whole ones, of a graph that grows: vertex v at codes + v * dim
+  GraphProducts products{};       ///< where it has codes, the rest but `dim` is empty
 
   /// Whether keys are the scores themselves.
   [[nodiscard]] bool exact() const { return bits.rows != nullptr; }
+  [[nodiscard]] bool by_products() const { return products.codes != nullptr; }
   /// Bytes of what is compared first.
-  [[nodiscard]] size_t coarse_bytes() const { return exact() ? bits.bytes : dim / 2; }
+  [[nodiscard]] size_t coarse_bytes() const { return exact() ? bits.bytes : by_products() ? products.bytes : dim / 2; }
   void Prefetch(uint32_t vertex) const {
     if (exact()) return bits.Prefetch(vertex);
+    if (by_products()) return products.Prefetch(vertex);
     const uint8_t* row = coarse + vertex * (dim / 2);
     for (size_t at = 0; at < dim / 2; at += 64) __builtin_prefetch(row + at);
   }
   void PrefetchFactors(uint32_t vertex) const {
-    if (!exact()) __builtin_prefetch(coarse_factors + vertex);
+    if (by_products()) {
+      __builtin_prefetch(products.norms + vertex);
+    } else if (!exact()) {
+      __builtin_prefetch(coarse_factors + vertex);
+    }
   }
 
   /// keys[i] of vertex ids[i], by coarse codes.
   void CoarseKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
     if (exact()) return bits.Keys(query.bits, ids, count, keys);
+    if (by_products()) return products.Keys(query, ids, count, keys);
     int32_t dots[kAtOnce];
     const auto dot = simd::Kernels().bytes.half_dot;
     const float offset = (codec::kSq8FineMiddle - 128) * static_cast<float>(query.code_sum);
@@ -140,6 +173,7 @@ struct WalkPoints {
   /// The same by whole codes.
   void WholeKeys(const GraphQuery& query, const uint32_t* ids, size_t count, float* keys) const {
     if (exact()) return bits.Keys(query.bits, ids, count, keys);
+    if (by_products()) return products.Keys(query, ids, count, keys);
     if (fine == nullptr) {
       return GraphPoints{.codes = codes, .dim = dim, .factors = factors}.Keys(query.codes, query.terms, ids, count,
                                                                               keys);

@@ -29,4 +29,9 @@ using ExactKeys = std::function<void(const GraphQuery& query, const uint32_t* id
 bool MeasureWalks(const GraphView& view, std::span<const GraphQuery> queries, std::span<const uint32_t> absent,
                   const ExactKeys& keys, const BuildControl& control, std::vector<GraphCurvePoint>& curve);
 
+/// Measures by how much the keys of product codes err where it matters. The graph's own GraphProducts::margin is not
+/// read. Returns false where `control` cancelled it. At least kLeastMeasured vertices.
+bool MeasureMargin(const GraphView& view, std::span<const GraphQuery> queries, const ExactKeys& keys,
+                   const BuildControl& control, GraphMargin& margin);
+
 }  // namespace quiver::index

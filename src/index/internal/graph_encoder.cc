@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <optional>
+#include <utility>
 
 #include "index/internal/graph_layout.h"
 #include "index/internal/huge_array.h"
@@ -12,7 +14,10 @@
 namespace quiver::index {
 namespace {
 
-class Sq8Encoder final : public GraphEncoder {
+/// Rows that each centre of product codes is trained on at least.
+constexpr size_t kRowsPerCentre = 10;
+
+class Sq8Encoder : public GraphEncoder {
  public:
   Sq8Encoder(const IndexRecipe& recipe, const ColumnView& vectors)
       : vectors_(vectors), space_(CodeSpace::Fit(recipe, vectors, kinds_)), dim_(space_.padded_dim()) {}
@@ -39,7 +44,7 @@ class Sq8Encoder final : public GraphEncoder {
   [[nodiscard]] bool by_product() const override { return space_.by_product(); }
   [[nodiscard]] uint32_t padded_dim() const override { return static_cast<uint32_t>(dim_); }
 
-  void LayOut() override {
+  Status LayOut(BuildCrew& /*crew*/) override {
     const size_t half = dim_ / 2;
     coarse_ = HugeArray<uint8_t>(vertices_ * half);
     fine_ = HugeArray<uint8_t>(vertices_ * half);
@@ -50,6 +55,7 @@ class Sq8Encoder final : public GraphEncoder {
           codec::SplitSq8(codes_.data() + v * dim_, dim_, coarse_.data() + v * half, fine_.data() + v * half);
       coarse_factors_[v] = {scale, scale * scale * squares};
     }
+    return Status::Ok();
   }
   [[nodiscard]] WalkPoints walk_points() const override {
     return {.dim = dim_,
@@ -59,6 +65,7 @@ class Sq8Encoder final : public GraphEncoder {
             .factors = factors_.data(),
             .bits = {}};
   }
+  /// Leaves the point of the query in query_point_.
   GraphQuery QueryNear(uint32_t vertex, float distance, uint64_t& random) override {
     query_point_.resize(dim_);
     std::vector<int8_t>& into = queries_.emplace_back(dim_);
@@ -90,19 +97,104 @@ class Sq8Encoder final : public GraphEncoder {
     writer.AddValues(kGraphFactors, factors_.span());
   }
 
- private:
+ protected:
   const ColumnView& vectors_;
   CodeSpace space_;
   size_t dim_;
   size_t vertices_ = 0;
+  std::vector<CodeSpace::Work> works_;
+  std::vector<float> query_point_;
+
+ private:
   HugeArray<int8_t> codes_;
   HugeArray<uint8_t> coarse_, fine_;
   HugeArray<CoarseFactors> coarse_factors_;
   HugeArray<codec::Sq8Factors> factors_;
   std::vector<float> shifts_;
-  std::vector<CodeSpace::Work> works_;
-  std::vector<float> query_point_;
   std::deque<std::vector<int8_t>> queries_;
+};
+
+/// Builds as Sq8Encoder; the codes that are walked by are trained and made at the end, from the points themselves.
+class ProductEncoder final : public Sq8Encoder {
+ public:
+  ProductEncoder(const IndexRecipe& recipe, const ColumnView& vectors)
+      : Sq8Encoder(recipe, vectors), shape_(ProductShapeOf(recipe, dim_)), seed_(recipe.seed) {}
+
+  void Reserve(uint32_t vertices, size_t threads) override {
+    Sq8Encoder::Reserve(vertices, threads);
+    row_of_.resize(vertices);
+    product_works_.resize(threads);
+  }
+  void Encode(uint32_t vertex, uint32_t row, size_t thread) override {
+    row_of_[vertex] = row;
+    Sq8Encoder::Encode(vertex, row, thread);
+  }
+
+  Status LayOut(BuildCrew& crew) override {
+    const size_t wanted = std::min(vertices_, codec::PqCodebook::kTrainingRows);
+    std::vector<float> sample(wanted * dim_);
+    for (size_t i = 0; i < wanted; ++i) {
+      const float* point = PointOf(static_cast<uint32_t>(i * vertices_ / wanted), 0);
+      std::copy_n(point, dim_, sample.data() + i * dim_);
+    }
+    codec::KMeansOptions options;
+    options.seed = seed_;
+    options.threads = crew.size();
+    options.cancelled = crew.control().cancelled;
+    QUIVER_ASSIGN_OR_RETURN(book_, codec::ResidualPqCodebook::Train(sample.data(), wanted, shape_, options));
+    sample = {};
+    products_ = HugeArray<std::byte>(std::max<size_t>(vertices_ * shape_.row_bytes(), 1));
+    norms_ = HugeArray<float>(vertices_);
+    return crew.ForAll(static_cast<uint32_t>(vertices_), 0.95, 0.97, [&](LinkScratch& worker, uint32_t vertex) {
+      const size_t thread = crew.number_of(worker);
+      std::byte* code = products_.data() + vertex * shape_.row_bytes();
+      norms_[vertex] = book_->Encode(PointOf(vertex, thread), code, product_works_[thread]);
+    });
+  }
+  [[nodiscard]] WalkPoints walk_points() const override {
+    WalkPoints points;
+    points.dim = dim_;
+    points.products = {.codes = products_.data(), .bytes = shape_.row_bytes(), .norms = norms_.data()};
+    return points;
+  }
+  GraphQuery QueryNear(uint32_t vertex, float distance, uint64_t& random) override {
+    GraphQuery query = Sq8Encoder::QueryNear(vertex, distance, random);
+    if (by_product()) {
+      // As queries that are compared by product are, whose length changes no order, but the margin.
+      double squares = 0;
+      for (const float value : query_point_) squares += static_cast<double>(value) * static_cast<double>(value);
+      const auto factor = static_cast<float>(1 / std::sqrt(std::max(squares, 1e-30)));
+      for (float& value : query_point_) value *= factor;
+    }
+    codec::ResidualPqQuery& lookup = lookups_.emplace_back();
+    lookup.Prepare(*book_, query_point_.data());
+    query.lookup = lookup.lookup();
+    query.lookup_terms = space_.TermsOf({.scale = 1, .norm = 0});
+    return query;
+  }
+  void Write(IndexFileWriter& writer) const override {
+    writer.Add(kGraphSpace, space_.Serialise());
+    writer.AddValues<float>(kGraphBook, book_->centres());
+    writer.AddValues(kGraphProducts, products_.span().first(vertices_ * shape_.row_bytes()));
+    writer.AddValues(kGraphProductNorms, norms_.span());
+  }
+
+ private:
+  /// Stands until the next call of the same thread.
+  const float* PointOf(uint32_t vertex, size_t thread) {
+    float shift = 0;
+    space_.PointOfRow(vectors_.fixed + row_of_[vertex] * vectors_.width, &shift, works_[thread]);
+    return works_[thread].rotated.data();
+  }
+
+  const codec::ResidualPqShape shape_;
+  const uint64_t seed_;
+  std::vector<uint32_t> row_of_;  ///< of each vertex one
+  std::optional<codec::ResidualPqCodebook> book_;
+  std::vector<codec::ResidualPqCodebook::Work> product_works_;
+  HugeArray<std::byte> products_;
+  HugeArray<float> norms_;
+  std::deque<codec::ResidualPqQuery> lookups_;
 };
 
 class BitEncoder final : public GraphEncoder {
@@ -127,7 +219,7 @@ class BitEncoder final : public GraphEncoder {
     points.bits = bits();
     return points;
   }
-  void LayOut() override {}
+  Status LayOut(BuildCrew& /*crew*/) override { return Status::Ok(); }
   [[nodiscard]] WalkPoints walk_points() const override {
     WalkPoints points;
     points.bits = bits();
@@ -190,6 +282,20 @@ simd::BinaryKernels::Function BitDistance(MetricType metric) {
   return metric == MetricType::kJaccard ? kernels.jaccard : kernels.hamming;
 }
 
+codec::ResidualPqShape ProductShapeOf(const IndexRecipe& recipe, size_t padded_dim) {
+  return {{padded_dim, recipe.quantizers, recipe.code_bits}, recipe.stages};
+}
+
+IndexRecipe RecipeOver(const IndexRecipe& recipe, size_t rows) {
+  IndexRecipe built = recipe;
+  if (recipe.codec == IndexCodec::kPq && rows >> recipe.code_bits < kRowsPerCentre * recipe.stages) {
+    built.codec = IndexCodec::kSq8;
+    built.quantizers = 0;
+    built.stages = 1;
+  }
+  return built;
+}
+
 bool GraphEncodes(const IndexRecipe& recipe) {
   if (recipe.type == DataType::kBinaryVector) {
     return recipe.codec == IndexCodec::kRaw && recipe.dim >= 8 && recipe.dim % 8 == 0 &&
@@ -197,11 +303,16 @@ bool GraphEncodes(const IndexRecipe& recipe) {
   }
   const bool dense = recipe.type == DataType::kFloatVector || recipe.type == DataType::kFloat16Vector ||
                      recipe.type == DataType::kBFloat16Vector || recipe.type == DataType::kInt8Vector;
-  return dense && recipe.codec == IndexCodec::kSq8 && recipe.dim > 0;
+  // Room in the file's head for the number of runs.
+  constexpr uint32_t kMostRuns = 0xffff;
+  const bool products = recipe.codec == IndexCodec::kPq && recipe.quantizers <= kMostRuns &&
+                        ProductShapeOf(recipe, static_cast<size_t>(recipe.dim)).sound();
+  return dense && recipe.dim > 0 && (recipe.codec == IndexCodec::kSq8 || products);
 }
 
 std::unique_ptr<GraphEncoder> MakeGraphEncoder(const IndexRecipe& recipe, const ColumnView& vectors) {
   if (recipe.type == DataType::kBinaryVector) return std::make_unique<BitEncoder>(recipe, vectors);
+  if (recipe.codec == IndexCodec::kPq) return std::make_unique<ProductEncoder>(recipe, vectors);
   return std::make_unique<Sq8Encoder>(recipe, vectors);
 }
 

@@ -3,6 +3,8 @@
 // compare by afterwards. One form for each codec:
 //
 //   kSq8   dense vectors: points of a CodeSpace as bytes (codec/sq8.h), cut into coarse and fine halves at the end
+//   kPq    the same points as bytes while links are made, since better codes make better links; at the end, codes of
+//          few bytes, trained on these points (codec/residual_pq.h)
 //   kRaw   binary vectors: the bits themselves; distances are the scores of the metric
 // Thread rule: Encode may be called by several threads for different vertices; the rest by one.
 #pragma once
@@ -12,6 +14,9 @@
 #include <memory>
 #include <vector>
 
+#include "base/status.h"
+#include "codec/residual_pq.h"
+#include "index/internal/build_crew.h"
 #include "index/internal/code_space.h"
 #include "index/internal/graph_codes.h"
 #include "index/internal/index_file.h"
@@ -39,9 +44,9 @@ class GraphEncoder {
   /// GraphHead::padded_dim.
   [[nodiscard]] virtual uint32_t padded_dim() const { return 0; }
 
-  /// Lays the codes out as they are walked.
-  virtual void LayOut() = 0;
-  /// What walks compare by, after LayOut.
+  /// Lays the codes out as they are walked. Error: kCancelled.
+  virtual Status LayOut(BuildCrew& crew) = 0;
+  /// What walks compare by, after LayOut. GraphProducts::margin is not known to it.
   [[nodiscard]] virtual WalkPoints walk_points() const = 0;
   /// A query at about this distance from a vertex, by points().Distances; where vertices are compared by product, at
   /// half its length. Lives as long as the encoder.
@@ -54,6 +59,12 @@ class GraphEncoder {
  protected:
   std::vector<RowKind> kinds_;
 };
+
+/// What product codes a recipe with codec kPq wants.
+codec::ResidualPqShape ProductShapeOf(const IndexRecipe& recipe, size_t padded_dim);
+/// What of a recipe is built over so many rows: product codes need some rows for each centre, and 8-bit codes take less
+/// than their centres would where there are fewer.
+IndexRecipe RecipeOver(const IndexRecipe& recipe, size_t rows);
 
 /// Returns whether there is an encoder for the recipe.
 bool GraphEncodes(const IndexRecipe& recipe);

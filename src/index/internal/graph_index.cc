@@ -44,7 +44,9 @@ class GraphIndex final : public VectorIndex {
   Result<std::unique_ptr<HitStream>> OpenStream(const FlatQueries& queries, size_t query, const ColumnView& vectors,
                                                 const RowFilter& filter, const StreamOptions& options,
                                                 uint64_t first_row) const override;
-  [[nodiscard]] bool bounds_scores() const override { return true; }
+  /// Nothing but its distance from what its code stands for would bound the error of a row with a product code. That is
+  /// so wide that nearly all rows would be scored, in no order, which takes three times as long as a scan.
+  [[nodiscard]] bool bounds_scores() const override { return !by_products(); }
   [[nodiscard]] uint64_t rows_to_score(size_t k) const override;
   [[nodiscard]] double expected_cost(std::optional<uint64_t> matches, const IndexSearchOptions& options) const override;
 
@@ -52,15 +54,19 @@ class GraphIndex final : public VectorIndex {
   [[nodiscard]] Result<GraphLinks> Links(std::span<const uint32_t> new_rows) const;
 
  private:
+  [[nodiscard]] bool by_products() const { return recipe_.codec == IndexCodec::kPq && !binary(); }
   [[nodiscard]] bool binary() const { return recipe_.type == DataType::kBinaryVector; }
   Status Prepare() const;
   Status PrepareOnce() const;
+  Status ParseSpace() const;
   Status PrepareCodes() const;
+  Status PrepareProducts() const;
   Status PrepareBits() const;
   [[nodiscard]] Status CheckFits(const FlatQueries& queries, const ColumnView& vectors) const;
   [[nodiscard]] uint32_t VertexOf(uint32_t first_row) const;
   [[nodiscard]] GraphContents Contents() const;
   [[nodiscard]] GraphShape ShapeByHead() const;
+  [[nodiscard]] double CandidatesByFile() const;
 
   IndexFile file_;
   IndexRecipe recipe_;
@@ -73,6 +79,10 @@ class GraphIndex final : public VectorIndex {
   mutable HugeArray<uint8_t> coarse_;
   mutable HugeArray<CoarseFactors> coarse_factors_;
   mutable HugeArray<std::byte> bits_;  ///< of binary vectors
+  mutable std::optional<codec::ResidualPqCodebook> book_;
+  mutable HugeArray<std::byte> products_;
+  mutable HugeArray<float> norms_;  ///< of product codes
+  mutable GraphMargin margin_;
   mutable HugeArray<uint32_t> links_;
   mutable HugeArray<uint32_t> upper_;
   mutable GraphSketches sketches_;
@@ -93,6 +103,8 @@ Status GraphIndex::Open() {
   const int64_t most_dim = binary() ? 1 << 18 : 1 << 16;
   if (recipe_.dim <= 0 || recipe_.dim > most_dim || (binary() && recipe_.dim % 8 != 0))
     return file_.Damaged("its dimension is out of range");
+  if (by_products() && !ProductShapeOf(recipe_, static_cast<size_t>(recipe_.dim)).sound())
+    return file_.Damaged("its product codes are out of range");
   return Status::Ok();
 }
 
@@ -114,12 +126,16 @@ HugeArray<T> Copied(std::span<const T> values) {
   return array;
 }
 
-Status GraphIndex::PrepareCodes() const {
-  const size_t vertices = head_.vertices;
+Status GraphIndex::ParseSpace() const {
   auto space = CodeSpace::Parse(recipe_, file_.Section(kGraphSpace), file_.name());
   if (!space.ok()) return space.status();
   space_ = *std::move(space);
-  if (head_.padded_dim != space_->padded_dim()) return file_.Damaged("its codes have a wrong length");
+  return head_.padded_dim == space_->padded_dim() ? Status::Ok() : file_.Damaged("its codes have a wrong length");
+}
+
+Status GraphIndex::PrepareCodes() const {
+  const size_t vertices = head_.vertices;
+  QUIVER_RETURN_IF_ERROR(ParseSpace());
   QUIVER_ASSIGN_OR_RETURN(const auto coarse, file_.Values<uint8_t>(kGraphCoarse, vertices * head_.padded_dim / 2));
   QUIVER_ASSIGN_OR_RETURN(const auto fine, file_.Values<uint8_t>(kGraphFine, vertices * head_.padded_dim / 2));
   QUIVER_ASSIGN_OR_RETURN(const auto coarse_factors, file_.Values<CoarseFactors>(kGraphCoarseFactors, vertices));
@@ -133,6 +149,28 @@ Status GraphIndex::PrepareCodes() const {
   usual_scale_ = vertices > 0 ? static_cast<float>(scales / static_cast<double>(vertices)) : 0;
   if (GraphSketches::Useful(head_.padded_dim)) sketches_ = GraphSketches(view_.points, head_.vertices);
   memory_ += coarse_.memory_bytes() + coarse_factors_.memory_bytes() + sketches_.memory_bytes();
+  return Status::Ok();
+}
+
+Status GraphIndex::PrepareProducts() const {
+  const size_t vertices = head_.vertices;
+  QUIVER_RETURN_IF_ERROR(ParseSpace());
+  const codec::ResidualPqShape shape = ProductShapeOf(recipe_, head_.padded_dim);
+  const size_t bytes = shape.row_bytes();
+  QUIVER_ASSIGN_OR_RETURN(const auto centres, file_.Values<float>(kGraphBook, shape.centre_values()));
+  QUIVER_ASSIGN_OR_RETURN(const auto codes, file_.Values<std::byte>(kGraphProducts, vertices * bytes));
+  QUIVER_ASSIGN_OR_RETURN(const auto norms, file_.Values<float>(kGraphProductNorms, vertices));
+  QUIVER_ASSIGN_OR_RETURN(const auto margin, file_.Values<GraphMargin>(kGraphProductMargin, 1));
+  margin_ = margin[0];
+  if (!(margin_.margin >= 0) || !(margin_.candidates >= 0)) return file_.Damaged("its margin is out of range");
+  book_.emplace(shape, centres);
+  // There is an array without vertices too, for it tells the kind of the graph.
+  products_ = HugeArray<std::byte>(std::max<size_t>(codes.size(), 1));
+  if (!codes.empty()) std::memcpy(products_.data(), codes.data(), codes.size());
+  norms_ = Copied(norms);
+  view_.points.dim = head_.padded_dim;
+  view_.points.products = {products_.data(), bytes, norms_.data(), margin_.margin};
+  memory_ += book_->memory_bytes() + products_.memory_bytes() + norms_.memory_bytes();
   return Status::Ok();
 }
 
@@ -159,7 +197,7 @@ Status GraphIndex::PrepareOnce() const {
       (vertices > 0 && head_.entry >= vertices)) {
     return file_.Damaged("the head of the graph is out of range");
   }
-  QUIVER_RETURN_IF_ERROR(binary() ? PrepareBits() : PrepareCodes());
+  QUIVER_RETURN_IF_ERROR(binary() ? PrepareBits() : by_products() ? PrepareProducts() : PrepareCodes());
   QUIVER_ASSIGN_OR_RETURN(const auto links, file_.Values<uint32_t>(kGraphLinks, vertices * head_.degree));
   const std::string_view sizes = file_.Section(kGraphHead).substr(sizeof(GraphHead));
   if (sizes.size() != head_.upper_levels * sizeof(uint32_t)) return file_.Damaged("the head has a wrong size");
@@ -260,16 +298,30 @@ class ColumnScorer final : public RowScorer {
   const ColumnView& vectors_;
 };
 
+/// What was measured is read where it lies, unchecked: should it be damaged, another plan is chosen, that is all.
+double GraphIndex::CandidatesByFile() const {
+  const std::string_view bytes = file_.Section(kGraphProductMargin);
+  GraphMargin margin;
+  if (bytes.size() == sizeof(margin)) std::memcpy(&margin, bytes.data(), sizeof(margin));
+  return margin.candidates >= 0 ? static_cast<double>(margin.candidates) : 0;
+}
+
 /// By what the head tells: the rest may wait for its first search.
 GraphShape GraphIndex::ShapeByHead() const {
   const size_t dim = head_.padded_dim;
+  const codec::ResidualPqShape products = ProductShapeOf(recipe_, dim);
+  const bool sketched = !binary() && !by_products() && GraphSketches::Useful(dim);
+  const size_t coarse = binary()        ? static_cast<size_t>(recipe_.dim) / 8
+                        : by_products() ? products.row_bytes()
+                                        : dim / 2;
   return {.rows = static_cast<double>(file_.row_count()),
           .vertices = static_cast<double>(head_.vertices),
           .degree = static_cast<double>(head_.degree),
           .row_bytes = static_cast<double>(FixedWidth(recipe_.type, recipe_.dim)),
-          .coarse_bytes = static_cast<double>(binary() ? recipe_.dim / 8 : static_cast<int64_t>(dim) / 2),
-          .sketch_bytes =
-              static_cast<double>(!binary() && GraphSketches::Useful(dim) ? GraphSketches::RowBytes(dim) : size_t{0}),
+          .coarse_bytes = static_cast<double>(coarse),
+          .sketch_bytes = static_cast<double>(sketched ? GraphSketches::RowBytes(dim) : size_t{0}),
+          .lookups = static_cast<double>(by_products() ? products.centre_values() : size_t{0}),
+          .candidates = by_products() ? CandidatesByFile() : 0,
           .curve = {}};
 }
 
@@ -278,7 +330,7 @@ uint64_t GraphIndex::rows_to_score(size_t k) const {
 }
 
 double GraphIndex::expected_cost(std::optional<uint64_t> matches, const IndexSearchOptions& options) const {
-  // What was measured is read where it lies, unchecked: should it be damaged, another plan is chosen, that is all.
+  // Unchecked, too.
   const std::string_view bytes = file_.Section(kGraphCurve);
   std::span curve(reinterpret_cast<const GraphCurvePoint*>(bytes.data()), bytes.size() / sizeof(GraphCurvePoint));
   const auto is_share = [](const GraphCurvePoint& point) { return point.recall >= 0 && point.recall <= 1; };
@@ -295,6 +347,8 @@ double GraphIndex::expected_cost(std::optional<uint64_t> matches, const IndexSea
 GraphContents GraphIndex::Contents() const {
   return {.view = view_,
           .space = binary() ? nullptr : &*space_,
+          .book = book_ ? &*book_ : nullptr,
+          .candidates = margin_.candidates,
           .sketches = &sketches_,
           .usual_scale = usual_scale_,
           .rows = {.row_offset = row_offset_.empty() ? nullptr : row_offset_.data(), .rows = rows_.data()},
@@ -334,11 +388,16 @@ Status GraphIndex::Search(const FlatQueries& queries, size_t query, const Column
   return GraphSearch(contents, call).Run();
 }
 
-/// Encodes a query for a stream.
-GraphStreamQuery EncodeForStream(const CodeSpace& space, const FlatQueries& queries, size_t query,
-                                 const IndexRecipe& recipe) {
+/// Encodes a query for a stream; with a book for product codes.
+GraphStreamQuery EncodeForStream(const CodeSpace& space, const codec::ResidualPqCodebook* book,
+                                 const FlatQueries& queries, size_t query, const IndexRecipe& recipe) {
   GraphStreamQuery encoded;
   CodeSpace::Work work;
+  if (book != nullptr) {
+    encoded.terms = space.PointOfQuery(queries, query, work);
+    if (encoded.terms.usable) encoded.products.Prepare(*book, work.rotated.data());
+    return encoded;
+  }
   encoded.codes.resize(space.padded_dim());
   encoded.terms = space.EncodeQuery(queries, query, encoded.codes.data(), work);
   if (!encoded.terms.usable) return encoded;
@@ -386,9 +445,10 @@ Result<std::unique_ptr<HitStream>> GraphIndex::OpenStream(const FlatQueries& que
   if (binary()) {
     plan.query.bits.assign(queries.Bits(query), queries.Bits(query) + view_.points.bits.bytes);
   } else {
-    plan.query = EncodeForStream(*space_, queries, query, recipe_);
+    plan.query = EncodeForStream(*space_, contents.book, queries, query, recipe_);
   }
-  if (!plan.query.terms.usable || planner.Choose(kept) == SearchPlan::kScoreMatches) {
+  if (!plan.query.terms.usable || (options.exact && !bounds_scores()) ||
+      planner.Choose(kept) == SearchPlan::kScoreMatches) {
     return OpenScoringStream(std::move(call));
   }
   plan.walk = !options.exact && planner.Cost(SearchPlan::kWalk, kept) < planner.Cost(SearchPlan::kScanCodes, kept);

@@ -20,8 +20,12 @@ enum GraphSection : uint32_t {
   kGraphCurve = 10,   ///< GraphCurvePoint, by rising ef
   kGraphFine = 12,    ///< fine halves, likewise
   kGraphCoarseFactors = 13,  ///< CoarseFactors per vertex
-  kGraphBits = 14,    ///< binary vectors, in place of the space, the codes and their factors: dim / 8 bytes per vertex
-  kGraphStarts = 11,  ///< vertices that every walk begins with, beside the one that the levels lead to
+  kGraphBits = 14,  ///< binary vectors, in place of the space, the codes and their factors: dim / 8 bytes per vertex
+  kGraphBook = 15,  ///< product codes: codec::ResidualPqCodebook::centres, of padded_dim dimensions
+  kGraphProducts = 16,       ///< in place of the coarse and fine halves and the factors: the code of each vertex
+  kGraphProductNorms = 17,   ///< per vertex: squared length of what its code stands for (f32)
+  kGraphProductMargin = 18,  ///< one GraphMargin
+  kGraphStarts = 11,         ///< vertices that every walk begins with, beside the one that the levels lead to
 };
 
 struct GraphHead {
@@ -39,6 +43,12 @@ struct GraphCurvePoint {
   uint32_t ef = 0;
   float recall = 0;     ///< of the 10 nearest
   float distances = 0;  ///< code distances per query
+};
+
+/// By how much keys of product codes err, measured at build on the same rows.
+struct GraphMargin {
+  float margin = 0;      ///< GraphProducts::margin
+  float candidates = 0;  ///< vertices within it of the key of the 10th best
 };
 
 }  // namespace quiver::index

@@ -5,6 +5,8 @@ namespace {
 
 /// Encoding a query, ranking and scoring the last candidates.
 constexpr double kStart = 4000;
+/// A product of a query with a centre of a product code, for each of its dimensions.
+constexpr double kLookup = 0.06;
 /// A raw row that is scored: the miss, and its bytes.
 constexpr double kScore = 60;
 constexpr double kScoreByte = 0.06;
@@ -40,18 +42,26 @@ double GraphPlanner::Distances(double ef) const {
   return std::min(static_cast<double>(curve.back().distances) * ef / curve.back().ef, shape_.vertices);
 }
 
+/// Candidates that are scored exactly.
+double GraphPlanner::Scored() const {
+  const auto least = static_cast<double>(RefineCount(k_));
+  const double most = std::max(static_cast<double>(ef_), least);
+  return std::clamp(shape_.candidates * static_cast<double>(k_) / 10, least, most);
+}
+
 double GraphPlanner::PlainCost(SearchPlan plan, const GraphFilter& filter) const {
   const double words = filter.all ? 0 : shape_.rows / 64 * kWord;
   const double score = kScore + kScoreByte * shape_.row_bytes;
-  const double refine = static_cast<double>(RefineCount(k_)) * score;
+  const double start = kStart + kLookup * shape_.lookups;
+  const double refine = Scored() * score;
   switch (plan) {
     case SearchPlan::kScoreMatches: return words + filter.matches * score;
     case SearchPlan::kScanCodes: {
       const double rest = shape_.sketch_bytes > 0 ? 4 * static_cast<double>(RefineCount(k_)) * WalkDistance() : 0;
-      return kStart + refine + words + rest + filter.matches * ScanDistance();
+      return start + refine + words + rest + filter.matches * ScanDistance();
     }
     case SearchPlan::kWalk:
-      return kStart + refine +
+      return start + refine +
              Distances(filter.all ? static_cast<double>(ef_) : WalkRoom(filter.share)) * WalkDistance();
     case SearchPlan::kWalkThrough: {
       // Fewer matches than these cannot be told from a filter that keeps away from the query.
@@ -60,7 +70,7 @@ double GraphPlanner::PlainCost(SearchPlan plan, const GraphFilter& filter) const
       const double rows_behind = std::clamp(0.5 / std::max(share, 1e-9) - 1, 0.0, shape_.degree);
       const double expansion =
           (1 + rows_behind) * (kLinkRow + shape_.degree * kLook) + kThroughDistances * shape_.degree * WalkDistance();
-      return kStart + refine + Distances(SeedRoom(share)) * WalkDistance() +
+      return start + refine + Distances(SeedRoom(share)) * WalkDistance() +
              kThroughExpansions * static_cast<double>(ThroughRoom()) * expansion;
     }
     case SearchPlan::kProbe:

@@ -34,6 +34,8 @@ struct GraphShape {
   double row_bytes = 0;     ///< of a raw vector
   double coarse_bytes = 0;  ///< of a coarse code
   double sketch_bytes = 0;  ///< 0: there are none
+  double lookups = 0;       ///< values looked up for a query on product codes; 0: there are other codes
+  double candidates = 0;    ///< that a search for 10 rows scores exactly, where codes err so much; 0: RefineCount
   std::span<const GraphCurvePoint> curve;
 };
 
@@ -94,8 +96,10 @@ class GraphPlanner {
 
  private:
   [[nodiscard]] double Distances(double ef) const;
-  [[nodiscard]] double WalkDistance() const { return 40 + 0.11 * shape_.coarse_bytes; }
+  [[nodiscard]] double Scored() const;
+  [[nodiscard]] double WalkDistance() const { return 40 + (shape_.lookups > 0 ? 0.25 : 0.11) * shape_.coarse_bytes; }
   [[nodiscard]] double ScanDistance() const {
+    if (shape_.lookups > 0) return 5 + 0.25 * shape_.coarse_bytes;
     return shape_.sketch_bytes > 0 ? 4 + 0.14 * shape_.sketch_bytes : 5 + 0.065 * shape_.coarse_bytes;
   }
 

@@ -32,6 +32,8 @@ GraphShape GraphContents::Shape() const {
           .row_bytes = row_bytes,
           .coarse_bytes = static_cast<double>(view.points.coarse_bytes()),
           .sketch_bytes = sketches == nullptr || sketches->empty() ? 0 : static_cast<double>(sketches->row_bytes()),
+          .lookups = book == nullptr ? 0 : static_cast<double>(book->shape().centre_values()),
+          .candidates = static_cast<double>(candidates),
           .curve = curve};
 }
 
@@ -65,11 +67,25 @@ GraphSearch::GraphSearch(const GraphContents& graph, const GraphCall& call)
 /// Its terms say whether codes hold for it.
 GraphQuery GraphSearch::EncodeQuery() {
   if (graph_.space == nullptr) return GraphQuery(call_.queries.Bits(call_.query));
+  if (graph_.book != nullptr) {
+    GraphQuery query;
+    query.terms = query.lookup_terms = graph_.space->PointOfQuery(call_.queries, call_.query, call_.scratch.work);
+    if (!query.terms.usable) return query;
+    call_.scratch.product_query.Prepare(*graph_.book, call_.scratch.work.rotated.data());
+    query.lookup = call_.scratch.product_query.lookup();
+    return query;
+  }
   const size_t dim = graph_.view.points.dim;
   GraphScratch& scratch = call_.scratch;
   if (scratch.codes.size() < dim) scratch.codes.resize(dim);
   const QueryTerms terms = graph_.space->EncodeQuery(call_.queries, call_.query, scratch.codes.data(), scratch.work);
   return {scratch.codes.data(), dim, terms};
+}
+
+float GraphSearch::QueryLength() const {
+  int64_t squares = 0;
+  for (size_t d = 0; d < graph_.view.points.dim; ++d) squares += encoded_.codes[d] * encoded_.codes[d];
+  return std::sqrt(static_cast<float>(squares));
 }
 
 /// Candidates that are scored exactly.
@@ -102,22 +118,30 @@ Status GraphSearch::ScanExactly() {
 }
 
 /// Compares the codes of all matching vertices, in stages of rising precision: each takes on what its errors leave a
-/// chance to be among the k best. The last scores exactly and offers.
-Status GraphSearch::ScanCodes() {
+/// chance to be among the k best. The last scores exactly and offers. Product codes are the only stage before it.
+Status GraphSearch::ScanCodes(size_t ef) {
   GraphScratch& scratch = call_.scratch;
   float keys[kMostSetBits];
   uint32_t ids[kMostSetBits];
   // The last of k estimates is most likely too good.
   const size_t wanted = call_.options.k + call_.options.k / 8 + 2;
-  int64_t squares = 0;
-  for (size_t d = 0; d < graph_.view.points.dim; ++d) squares += encoded_.codes[d] * encoded_.codes[d];
+  const bool by_products = graph_.view.points.by_products();
   const float unit =
-      kScanDeviations * encoded_.terms.product_weight * graph_.usual_scale * std::sqrt(static_cast<float>(squares));
+      by_products ? 0 : kScanDeviations * encoded_.terms.product_weight * graph_.usual_scale * QueryLength();
   Shortlist& sketched = scratch.shortlist;
   Shortlist& coarse = scratch.coarse_list;
   Shortlist& whole = scratch.whole_list;
   coarse.Begin(wanted, kCoarseError * unit, kMostFromCodes * wanted);
-  whole.Begin(wanted, kWholeError * unit, kMostFromCodes * wanted);
+  if (by_products) {
+    // What a walk would score at most, a scan may score too.
+    whole.Begin(wanted, graph_.view.points.products.margin, std::max(ef, kMostFromCodes * wanted));
+  } else {
+    whole.Begin(wanted, kWholeError * unit, kMostFromCodes * wanted);
+  }
+  const auto take_whole = [&](const uint32_t* some, size_t count) {
+    graph_.view.points.WholeKeys(encoded_, some, count, keys);
+    for (size_t i = 0; i < count; ++i) whole.Offer(keys[i], some[i]);
+  };
   const auto take_coarse = [&](const uint32_t* some, size_t count) {
     graph_.view.points.CoarseKeys(encoded_, some, count, keys);
     for (size_t i = 0; i < count; ++i) coarse.Offer(keys[i], some[i]);
@@ -143,6 +167,8 @@ Status GraphSearch::ScanCodes() {
         if (sketches) {
           graph_.sketches->Keys(scratch.sketch, some, count, keys);
           for (size_t i = 0; i < count; ++i) sketched.Offer(keys[i], some[i]);
+        } else if (by_products) {
+          take_whole(some, count);
         } else {
           take_coarse(some, count);
         }
@@ -150,10 +176,7 @@ Status GraphSearch::ScanCodes() {
       });
   if (!all) return Error(StatusCode::kCancelled, "the search was cancelled");
   if (sketches) pass_on(sketched, take_coarse);
-  pass_on(coarse, [&](const uint32_t* some, size_t count) {
-    graph_.view.points.WholeKeys(encoded_, some, count, keys);
-    for (size_t i = 0; i < count; ++i) whole.Offer(keys[i], some[i]);
-  });
+  if (!by_products) pass_on(coarse, take_whole);
   whole.Cut();
   // The pool moves all that lies behind what is inserted.
   whole.Sort();
@@ -165,8 +188,11 @@ Status GraphSearch::ScanCodes() {
 
 /// Scores the best of the pool exactly and offers them.
 Status GraphSearch::Rank(size_t wanted) {
-  // Where all candidates are scored exactly, their order does not matter.
-  if (call_.scratch.pool.size() > wanted && !graph_.view.points.exact()) {
+  const GraphProducts& products = graph_.view.points.products;
+  if (products.codes != nullptr) {
+    wanted = CandidatesWithin(call_.scratch.pool, products.margin, std::max(call_.result.k(), call_.options.k), wanted);
+  } else if (call_.scratch.pool.size() > wanted && !graph_.view.points.exact()) {
+    // Where all candidates are scored exactly, their order does not matter.
     RankByWholeCodes(graph_.view, encoded_, call_.scratch, call_.counters);
     wanted = WorthScoring(wanted);
   }
@@ -181,10 +207,7 @@ size_t GraphSearch::WorthScoring(size_t wanted) const {
   const WalkPool& pool = call_.scratch.pool;
   const size_t k = std::max(call_.result.k(), call_.options.k);
   if (call_.options.refine > 1 || pool.size() <= k || wanted <= k) return wanted;
-  int64_t squares = 0;
-  for (size_t d = 0; d < graph_.view.points.dim; ++d) squares += encoded_.codes[d] * encoded_.codes[d];
-  const float unit =
-      kRefineDeviations * kWholeError * encoded_.terms.product_weight * std::sqrt(static_cast<float>(squares));
+  const float unit = kRefineDeviations * kWholeError * encoded_.terms.product_weight * QueryLength();
   const auto error = [&](size_t i) { return unit * graph_.view.points.factors[pool.id(i)].scale; };
   float worst = -std::numeric_limits<float>::infinity();
   for (size_t i = 0; i < k; ++i) worst = std::max(worst, pool.key(i) + error(i));
@@ -222,7 +245,7 @@ Status GraphSearch::WalkFiltered(const GraphPlanner& planner, const GraphFilter&
   if (end == WalkEnd::kCancelled) return Error(StatusCode::kCancelled, "the search was cancelled");
   if (end == WalkEnd::kFound && FoundEnough()) return Rank(RefineFor());
   ++call_.counters.changed_plans;
-  return ScanCodes();
+  return ScanCodes(ef);
 }
 
 /// Whether the pool holds the rows that are wanted.
@@ -318,7 +341,7 @@ Status GraphSearch::Run() {
   }
 
   if (plan == SearchPlan::kScanCodes) {
-    QUIVER_RETURN_IF_ERROR(ScanCodes());
+    QUIVER_RETURN_IF_ERROR(ScanCodes(ef));
   } else if (filter.bits != nullptr) {
     QUIVER_RETURN_IF_ERROR(WalkFiltered(planner, kept, ef, plan));
   } else if (!WalkGraph(graph_.view, encoded_, ef, call_.scratch, counters, options.cancelled, call_.absent)) {
@@ -328,7 +351,7 @@ Status GraphSearch::Run() {
   } else {
     // A walk that ran dry goes on as a scan.
     ++counters.changed_plans;
-    QUIVER_RETURN_IF_ERROR(ScanCodes());
+    QUIVER_RETURN_IF_ERROR(ScanCodes(ef));
   }
   OfferRest();
   return end();

@@ -25,7 +25,9 @@ namespace quiver::index {
 /// What a search reads of a graph.
 struct GraphContents {
   const GraphView& view;
-  const CodeSpace* space = nullptr;  ///< nullptr: vertices are bits
+  const CodeSpace* space = nullptr;                 ///< nullptr: vertices are bits
+  const codec::ResidualPqCodebook* book = nullptr;  ///< of product codes
+  float candidates = 0;                             ///< GraphMargin::candidates
   const GraphSketches* sketches = nullptr;
   float usual_scale = 0;                     ///< of codes
   VertexFilter rows;                         ///< of each vertex; its `bits` are those of the search
@@ -69,8 +71,10 @@ class GraphSearch {
 
  private:
   [[nodiscard]] GraphQuery EncodeQuery();
+  /// Of the codes of the query.
+  [[nodiscard]] float QueryLength() const;
   [[nodiscard]] size_t RefineFor() const;
-  Status ScanCodes();
+  Status ScanCodes(size_t ef);
   Status WalkFiltered(const GraphPlanner& planner, const GraphFilter& filter, size_t ef, SearchPlan plan);
   Status Rank(size_t wanted);
   [[nodiscard]] size_t WorthScoring(size_t wanted) const;

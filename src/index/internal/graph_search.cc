@@ -228,6 +228,14 @@ bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef,
   }
 }
 
+size_t CandidatesWithin(const WalkPool& pool, float margin, size_t k, size_t least) {
+  size_t count = std::min(std::max(k, least), pool.size());
+  if (k == 0 || pool.size() <= k) return count;
+  const float worst = pool.key(k - 1) + margin;
+  while (count < pool.size() && pool.key(count) <= worst) ++count;
+  return count;
+}
+
 void RankByWholeCodes(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters) {
   std::swap(scratch.pool, scratch.seeds);
   const WalkPool& coarse = scratch.seeds;

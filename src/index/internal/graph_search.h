@@ -21,6 +21,7 @@ namespace quiver::index {
 struct GraphScratch {
   CodeSpace::Work work;
   std::vector<int8_t> codes;
+  codec::ResidualPqQuery product_query;
   WalkPool pool;  ///< candidates of the last walk, best first
   WalkPool seeds;
   WalkPool way;  ///< of filtered walks: candidates that lead on, whether they match or not
@@ -142,6 +143,10 @@ WalkEnd WalkGraphChecked(const GraphView& view, const GraphQuery& query, const V
 /// Returns false when `cancelled` said so.
 bool WalkGraphThrough(const GraphView& view, const GraphQuery& query, size_t ef, const VertexFilter& matches,
                       GraphScratch& scratch, IndexCounters& counters, const std::function<bool()>& cancelled);
+
+/// Of candidates in the order of keys that err, how many may be among the k best: those not worse than the k-th by more
+/// than `margin`, and at least `least`.
+size_t CandidatesWithin(const WalkPool& pool, float margin, size_t k, size_t least);
 
 /// Orders the candidates of the pool, found by coarse codes, by their whole codes.
 void RankByWholeCodes(const GraphView& view, const GraphQuery& query, GraphScratch& scratch, IndexCounters& counters);

@@ -25,7 +25,8 @@ class GraphStream final : public CodedStream {
 
   [[nodiscard]] uint64_t memory_bytes() const override {
     return CodedStream::memory_bytes() + (way_.capacity() + found_.capacity()) * sizeof(Candidate) +
-           settled_.capacity() * sizeof(uint64_t) + (walked_ ? plan_.view.vertices : 0);
+           settled_.capacity() * sizeof(uint64_t) + plan_.query.products.memory_bytes() +
+           (walked_ ? plan_.view.vertices : 0);
   }
 
  private:
@@ -153,7 +154,7 @@ Status GraphStream::Walk(size_t wanted) {
 /// Compares all that match and were not settled by whole codes. With p and q the points of a row and of the query, p'
 /// and q' what their codes say,
 ///   | |p - q| - |p' - q'| |  <=  |p - p'| + |q - q'|,    | <p, q> - <p', q'> |  <=  |q| |p - p'| + |p'| |q - q'|
-/// and |p - p'| is at most half a step in each dimension.
+/// and |p - p'| is at most half a step in each dimension. Keys of product codes are as good as their margin.
 Status GraphStream::KnowRest() {
   const WalkPoints& points = plan_.view.points;
   const GraphStreamQuery& query = plan_.query;
@@ -174,6 +175,12 @@ Status GraphStream::KnowRest() {
         for (size_t i = 0; i < count; ++i) {
           if (points.exact()) {
             Know({keys[i], keys[i], ids[i]});
+            continue;
+          }
+          if (points.by_products()) {
+            // No bound: hardly any of two rows come in the wrong order when their keys lie that far apart.
+            const float error = points.products.margin / 2;
+            Know({keys[i] - error, keys[i] + error, ids[i]});
             continue;
           }
           const codec::Sq8Factors& factors = points.factors[ids[i]];

@@ -20,7 +20,8 @@ namespace quiver::index {
 /// An encoded query that owns its codes, and what bounds need.
 struct GraphStreamQuery {
   std::vector<int8_t> codes;
-  std::vector<std::byte> bits;  ///< of binary vectors, in place of all the rest
+  std::vector<std::byte> bits;      ///< of binary vectors, in place of all the rest
+  codec::ResidualPqQuery products;  ///< in place of the codes
   QueryTerms terms;
   bool by_product = false;
   float norm = 0;         ///< squared length of the encoded query
@@ -29,6 +30,12 @@ struct GraphStreamQuery {
 
   [[nodiscard]] GraphQuery query() const {
     if (!bits.empty()) return GraphQuery(bits.data());
+    if (codes.empty()) {
+      GraphQuery query;
+      query.terms = query.lookup_terms = terms;
+      query.lookup = products.lookup();
+      return query;
+    }
     return {codes.data(), codes.size(), terms};
   }
 };

@@ -22,7 +22,8 @@ void WriteRecipe(const IndexRecipe& recipe, ByteWriter& writer) {
   writer.Value(recipe.ef_construction);
   writer.Value(recipe.nlist);
   writer.Value(recipe.code_bits);
-  writer.Value(recipe.quantizers);
+  writer.Value(static_cast<uint16_t>(recipe.quantizers));
+  writer.Value(static_cast<uint16_t>(recipe.stages - 1));
   writer.Value(recipe.seed);
 }
 
@@ -37,7 +38,8 @@ IndexRecipe ReadRecipe(ByteReader& reader) {
   recipe.ef_construction = reader.Value<uint32_t>();
   recipe.nlist = reader.Value<uint32_t>();
   recipe.code_bits = reader.Value<uint32_t>();
-  recipe.quantizers = reader.Value<uint32_t>();
+  recipe.quantizers = reader.Value<uint16_t>();
+  recipe.stages = reader.Value<uint16_t>() + uint32_t{1};
   recipe.seed = reader.Value<uint64_t>();
   return recipe;
 }
