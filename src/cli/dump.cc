@@ -336,6 +336,11 @@ Status DescribeVectorIndex(Tree& tree, std::string_view bytes, const std::string
   if (recipe.structure == index::IndexStructure::kGraph) {
     tree.Count("degree", recipe.degree);
     tree.Count("ef_construction", recipe.ef_construction);
+    if (recipe.codec == index::IndexCodec::kPq) {
+      tree.Count("quantizers", recipe.quantizers);
+      tree.Count("stages", recipe.stages);
+      tree.Count("code_bits", recipe.code_bits);
+    }
   } else if (recipe.structure == index::IndexStructure::kLists) {
     tree.Count("nlist", recipe.nlist);
     const bool pq = recipe.codec == index::IndexCodec::kPq;

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "codec/pq.h"
 #include "expr/filter.h"
 #include "expr/predicate.h"
 #include "simd/list_kernels.h"
@@ -19,6 +20,9 @@ using index::IndexStructure;
 
 /// The most bits per dimension that lists take.
 constexpr auto kMostCodeBits = static_cast<uint32_t>(simd::ListKernels::kMaxBits);
+
+/// Rows that product codes are trained on at most.
+constexpr uint64_t kTrainingRows = codec::PqCodebook::kTrainingRows;
 
 struct NamedRecipe {
   std::string_view name;
@@ -38,8 +42,8 @@ constexpr std::array kRecipes{
     NamedRecipe{"BIN_IVF_FLAT", IndexStructure::kLists, IndexCodec::kRaw},
     NamedRecipe{"HNSW", IndexStructure::kGraph, IndexCodec::kSq8},
     NamedRecipe{"HNSW_SQ", IndexStructure::kGraph, IndexCodec::kSq8},
-    NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kSq8},
-    NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kSq8},
+    NamedRecipe{"HNSW_PQ", IndexStructure::kGraph, IndexCodec::kPq},
+    NamedRecipe{"HNSW_PRQ", IndexStructure::kGraph, IndexCodec::kPq},
     NamedRecipe{"SPARSE_INVERTED_INDEX", IndexStructure::kInverted, IndexCodec::kRaw},
     NamedRecipe{"SPARSE_WAND", IndexStructure::kInverted, IndexCodec::kRaw},
     NamedRecipe{"AUTOINDEX", IndexStructure::kGraph, IndexCodec::kSq8},
@@ -86,13 +90,26 @@ void SetProductCodes(uint64_t quantizers, uint64_t bits, IndexRecipe& recipe) {
   recipe.code_bits = exist ? static_cast<uint32_t>(bits) : BitsPerDimension(recipe.dim, quantizers, bits);
 }
 
+/// Puts product codes of a graph into `recipe`; where codes of so many bits do not exist, or take no less than a byte
+/// for each dimension, the codes of HNSW.
+void SetGraphCodes(uint64_t quantizers, uint64_t stages, uint64_t bits, IndexRecipe& recipe) {
+  const auto dim = static_cast<uint64_t>(std::max<int64_t>(recipe.dim, 0));
+  const bool exist = (bits == 4 || bits == 8) && quantizers >= 1 && quantizers <= dim && stages >= 1 &&
+                     quantizers * stages * bits < dim * 8;
+  recipe.codec = exist ? IndexCodec::kPq : IndexCodec::kSq8;
+  if (!exist) return;
+  recipe.quantizers = static_cast<uint32_t>(quantizers);
+  recipe.stages = static_cast<uint32_t>(stages);
+  recipe.code_bits = static_cast<uint32_t>(bits);
+}
+
 uint64_t CodeBytes(const IndexRecipe& recipe) {
   const auto dim = static_cast<uint64_t>(std::max<int64_t>(recipe.dim, 1));
   switch (recipe.codec) {
     case IndexCodec::kRaw: return recipe.type == DataType::kBinaryVector ? dim / 8 : 4 * dim;
     case IndexCodec::kSq8: return dim + 16;
     case IndexCodec::kRabitq: return dim * recipe.code_bits / 8 + 32;
-    case IndexCodec::kPq: return uint64_t{recipe.quantizers} * recipe.code_bits / 8 + 4;
+    case IndexCodec::kPq: return uint64_t{recipe.quantizers} * recipe.stages * recipe.code_bits / 8 + 4;
   }
   return 4 * dim;
 }
@@ -143,6 +160,11 @@ std::optional<IndexRecipe> RecipeOf(const FieldSchema& field, const IndexInfo& i
     constexpr uint32_t kScannBits = 4;
     const uint32_t sub_dim = std::max<uint32_t>(Number(index, "sub_dim").value_or(2), 1);
     SetProductCodes(static_cast<uint64_t>(field.dim) / sub_dim, kScannBits, recipe);
+  } else if (index.index_type == "HNSW_PQ") {
+    SetGraphCodes(Number(index, "m").value_or(32), 1, Number(index, "nbits").value_or(8), recipe);
+  } else if (index.index_type == "HNSW_PRQ") {
+    SetGraphCodes(Number(index, "m").value_or(2), Number(index, "nrq").value_or(2), Number(index, "nbits").value_or(8),
+                  recipe);
   }
   return recipe;
 }
@@ -265,7 +287,16 @@ uint64_t BuildMemory(const IndexRecipe& recipe, const ColumnView& column) {
   const uint64_t rows = column.rows;
   uint64_t per_row = CodeBytes(recipe) + 16;
   if (recipe.structure == IndexStructure::kGraph) per_row += uint64_t{recipe.degree} * 4 * 5 / 4 + 16;
-  return rows * per_row * 2;  // while it is built, and the file
+  uint64_t bytes = rows * per_row * 2;  // while it is built, and the file
+  if (recipe.structure == IndexStructure::kGraph && recipe.codec == IndexCodec::kPq) {
+    // Links are made by the codes of HNSW. The centres, and the rows that they are trained on, twice.
+    IndexRecipe linked = recipe;
+    linked.codec = IndexCodec::kSq8;
+    const uint64_t vector = 4 * static_cast<uint64_t>(std::max<int64_t>(recipe.dim, 1));
+    const uint64_t centres = uint64_t{recipe.stages} << recipe.code_bits;
+    bytes += rows * CodeBytes(linked) + (3 * centres + 2 * std::min(rows, kTrainingRows)) * vector;
+  }
+  return bytes;
 }
 
 }  // namespace quiver::engine

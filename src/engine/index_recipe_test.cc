@@ -62,7 +62,6 @@ TEST(IndexRecipeTest, NamesMapToStructureAndCodec) {
   EXPECT_EQ(Recipe("HNSW_SQ", {{"sq_type", "bf16"}})->codec, IndexCodec::kSq8);
   EXPECT_EQ(Recipe("IVF_RABITQ", {{"rbq_bits", "3"}})->code_bits, 3U);
   EXPECT_EQ(Recipe("IVF_RABITQ", {{"rbq_bits", "9"}})->code_bits, 8U);
-  EXPECT_EQ(Recipe("HNSW_PRQ", {{"m", "2"}})->codec, IndexCodec::kSq8);
   EXPECT_EQ(Recipe("AUTOINDEX", {}, DataType::kInt8Vector)->structure, IndexStructure::kGraph);
 }
 
@@ -85,6 +84,41 @@ TEST(IndexRecipeTest, NamesOfProductCodesTakeAsManyBits) {
   expect("SCANN", {}, IndexCodec::kPq, 32, 4);
   expect("SCANN", {{"sub_dim", "1"}}, IndexCodec::kPq, 64, 4);
   expect("SCANN", {{"sub_dim", "64"}}, IndexCodec::kPq, 1, 4);
+}
+
+TEST(IndexRecipeTest, NamesOfGraphsOnProductCodesGiveThem) {
+  const auto expect = [](const char* name, const KeyValues& params, IndexCodec codec, uint32_t quantizers,
+                         uint32_t stages, uint32_t bits) {
+    const auto recipe = Recipe(name, params);
+    ASSERT_TRUE(recipe) << name;
+    EXPECT_EQ(recipe->structure, IndexStructure::kGraph);
+    EXPECT_EQ(recipe->codec, codec);
+    EXPECT_EQ(recipe->quantizers, quantizers);
+    EXPECT_EQ(recipe->stages, stages);
+    if (codec == IndexCodec::kPq) {
+      EXPECT_EQ(recipe->code_bits, bits);
+    }
+  };
+  expect("HNSW_PQ", {}, IndexCodec::kPq, 32, 1, 8);
+  expect("HNSW_PQ", {{"m", "16"}, {"nbits", "4"}}, IndexCodec::kPq, 16, 1, 4);
+  expect("HNSW_PQ", {{"m", "64"}, {"nbits", "4"}}, IndexCodec::kPq, 64, 1, 4);
+  expect("HNSW_PRQ", {}, IndexCodec::kPq, 2, 2, 8);
+  expect("HNSW_PRQ", {{"m", "4"}, {"nrq", "15"}, {"nbits", "8"}}, IndexCodec::kPq, 4, 15, 8);
+  expect("HNSW_PRQ", {{"m", "8"}, {"nrq", "3"}, {"nbits", "4"}}, IndexCodec::kPq, 8, 3, 4);
+  // Codes of another number of bits, and such that take no less room than a byte for each dimension.
+  expect("HNSW_PQ", {{"m", "16"}, {"nbits", "6"}}, IndexCodec::kSq8, 0, 1, 0);
+  expect("HNSW_PRQ", {{"m", "2"}, {"nbits", "12"}}, IndexCodec::kSq8, 0, 1, 0);
+  expect("HNSW_PQ", {{"m", "64"}}, IndexCodec::kSq8, 0, 1, 0);
+  expect("HNSW_PRQ", {{"m", "8"}, {"nrq", "16"}}, IndexCodec::kSq8, 0, 1, 0);
+  EXPECT_EQ(Recipe("HNSW_PQ", {{"m", "8"}}, DataType::kInt8Vector)->codec, IndexCodec::kPq);
+}
+
+TEST(IndexRecipeTest, GraphsOnProductCodesAreBuiltByThoseOfHnsw) {
+  ColumnView column;
+  column.rows = 100'000;
+  const auto memory = [&](const char* name) { return BuildMemory(*Recipe(name), column); };
+  EXPECT_GT(memory("HNSW_PRQ"), 100'000u * 64);
+  EXPECT_LT(memory("HNSW_PRQ"), memory("HNSW") + memory("HNSW") / 2);
 }
 
 TEST(IndexRecipeTest, BinaryVectorsAreKeptInListsOrWhereAskedForInAGraph) {
