@@ -767,7 +767,7 @@ Status GrowingLists::Impl::Search(uint32_t rows, const FlatQueries& queries, siz
     return nlist * (3 + width / 40) + static_cast<double>(rows) * some / plan.nlist * (1.5 + share * (10 + width / 16));
   };
   const double score = matches * row;
-  const double probe = cost_of(plan.Expected(filter, asked, most));
+  const double probe = cost_of(plan.Expected(filter, asked, most, false));
   if (counters.reasons != nullptr) {
     counters.reasons->cost[static_cast<size_t>(SearchPlan::kScoreMatches)] = score;
     counters.reasons->cost[static_cast<size_t>(SearchPlan::kProbe)] = probe;

@@ -142,14 +142,16 @@ void Lists::Tell(const ListsCosts& costs, uint32_t nprobe, IndexCounters& counte
   counters.reasons->nlist = header_.nlist;
 }
 
-/// By the prices and by what searches have taken. `most`: of ListsPlan::ListsFor.
-ListsCosts Lists::CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
+/// By the prices and by what searches have taken. `most` and `full`: of ListsPlan::Expected.
+ListsCosts Lists::CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most, bool full) const {
   const auto matches = static_cast<double>(filter.bits == nullptr ? file_.row_count() : filter.count);
-  const double lists = plan().Expected(filter, options, most);
+  const double lists = plan().Expected(filter, options, most, full);
   const PlanTimings& timings = TimingsFor(filter);
   return {.score_matches = matches * RowCost() * timings.Factor(SearchPlan::kScoreMatches),
           .probe = ProbeCost(filter, options.k, lists) * timings.Factor(SearchPlan::kProbe)};
 }
+
+bool Lists::Full(const TopK& result) const { return KeyOf(result.threshold()) <= kLargest; }
 
 /// Nanoseconds, roughly, of fetching and scoring one row.
 double Lists::RowCost() const {
@@ -612,7 +614,7 @@ Status Lists::Search(const FlatQueries& queries, size_t query, const ColumnView&
   const Task task{queries, query, vectors, filter, first_row, result, buffers, counters};
   const uint32_t most = plan().ListsFor(options, filter);
   const ListsGoal goal = plan().GoalOf(filter, options, most);
-  const ListsCosts costs = CostsOf(filter, options, most);
+  const ListsCosts costs = CostsOf(filter, options, most, Full(result));
   Tell(costs, most, counters);
   const PlanTimer timer(&TimingsFor(filter));
   const bool scored = filter.bits != nullptr && costs.score_matches <= costs.probe;
@@ -661,7 +663,9 @@ Status Lists::SearchBatch(const FlatQueries& queries, const ColumnView& vectors,
   ListsScratch& buffers = scratch.impl().lists;
   const uint32_t most = plan().ListsFor(options, filter);
   const ListsGoal goal = plan().GoalOf(filter, options, most);
-  const ListsCosts costs = CostsOf(filter, options, most);
+  // One plan for all queries, whose results differ little in what was found before.
+  const ListsCosts costs =
+      CostsOf(filter, options, most, std::ranges::all_of(results, [this](const TopK& result) { return Full(result); }));
   const bool scored = filter.bits != nullptr && costs.score_matches <= costs.probe;
   Tell(costs, most, counters);
   for (size_t first = 0; first < queries.nq(); first += kMostBatch) {

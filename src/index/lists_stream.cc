@@ -105,7 +105,7 @@ Result<std::unique_ptr<HitStream>> Lists::OpenStream(const FlatQueries& queries,
                                                      const StreamOptions& options, uint64_t first_row) const {
   QUIVER_RETURN_IF_ERROR(EnsureSound());
   StreamCall call{queries, query, vectors, filter, options, first_row};
-  const ListsCosts costs = CostsOf(filter, options.search, plan().ListsFor(options.search, filter));
+  const ListsCosts costs = CostsOf(filter, options.search, plan().ListsFor(options.search, filter), false);
   // Raw lists say nothing of rows that are not scored, product codes nothing that holds of each.
   const bool scored =
       binary() || (!bounds_scores() && options.exact) || (filter.bits != nullptr && costs.score_matches <= costs.probe);

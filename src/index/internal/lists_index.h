@@ -64,7 +64,7 @@ class Lists final : public VectorIndex {
                                      const IndexSearchOptions& options) const override {
     const uint64_t some = 0;
     const RowFilter filter{.bits = matches ? &some : nullptr, .count = matches.value_or(0)};
-    const ListsCosts costs = CostsOf(filter, options, plan().ListsFor(options, filter));
+    const ListsCosts costs = CostsOf(filter, options, plan().ListsFor(options, filter), false);
     return matches ? std::min(costs.score_matches, costs.probe) : costs.probe;
   }
 
@@ -97,7 +97,10 @@ class Lists final : public VectorIndex {
   [[nodiscard]] double RowCost() const;
   [[nodiscard]] ListsPrices PricesFor(const RowFilter& filter, size_t k) const;
   [[nodiscard]] double ProbeCost(const RowFilter& filter, size_t k, double lists) const;
-  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  [[nodiscard]] ListsCosts CostsOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most,
+                                   bool full) const;
+  /// Whether as many hits as wanted were found before, in other segments.
+  [[nodiscard]] bool Full(const TopK& result) const;
   void Tell(const ListsCosts& costs, uint32_t nprobe, IndexCounters& counters) const;
   [[nodiscard]] bool ScoringTheRestIsCheaper(const Task& task, const ListsQuery& state, size_t done,
                                              size_t wanted) const;

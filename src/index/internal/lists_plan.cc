@@ -93,15 +93,22 @@ ListsGoal ListsPlan::GoalOf(const RowFilter& filter, const IndexSearchOptions& o
           .yield = kMissedFactor * (std::pow(1 + growth, kMissedExponent) - 1) * missed};
 }
 
-double ListsPlan::Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const {
+double ListsPlan::Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most, bool full) const {
   if (filter.bits == nullptr) return most;
   const double share = std::max(ShareOf(filter), 1e-9);
-  const double promised =
-      curve.empty() ? 0 : ListsForRecall(Promised(options, ListsFor(options, {})), options.k) / std::sqrt(share);
   // As many lists as hold k matches, if these lie anywhere.
-  const double holding = nlist * static_cast<double>(std::max<size_t>(options.k, 1)) /
-                         (share * static_cast<double>(std::max<uint64_t>(listed, 1)));
-  return std::min(static_cast<double>(nlist), kOvershoot * std::max({static_cast<double>(most), promised, holding}));
+  double lists = nlist * static_cast<double>(std::max<size_t>(options.k, 1)) /
+                 (share * static_cast<double>(std::max<uint64_t>(listed, 1)));
+  if (full) {
+    lists = std::max(lists, static_cast<double>(GoalOf(filter, options, most).first));
+  } else {
+    lists = std::max(lists, static_cast<double>(most));
+    if (!curve.empty()) {
+      const uint32_t asked = ListsFor(options, {});
+      lists = std::max(lists, ListsForRecall(Promised(options, asked), options.k) / std::sqrt(share));
+    }
+  }
+  return std::min(static_cast<double>(nlist), kOvershoot * lists);
 }
 
 size_t ChooseLists(const IndexRecipe& recipe, size_t rows) {

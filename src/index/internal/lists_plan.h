@@ -46,8 +46,10 @@ struct ListsPlan {
   /// that match lie: far from the query hits are spread thin. So it is what the last lists brought that ends a search.
   /// `most`: of ListsFor.
   [[nodiscard]] ListsGoal GoalOf(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
-  /// Lists that a search is expected to have looked at when its goal is reached. `most`: of ListsFor.
-  [[nodiscard]] double Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most) const;
+  /// Lists that a search is expected to have looked at when its goal is reached. `most`: of ListsFor; `full`: there are
+  /// as many hits as wanted already, of other segments, so that rounds soon bring hardly any.
+  [[nodiscard]] double Expected(const RowFilter& filter, const IndexSearchOptions& options, uint32_t most,
+                                bool full) const;
 
  private:
   [[nodiscard]] uint32_t ListsForRecall(double recall, size_t k) const;
