@@ -221,19 +221,6 @@ TEST(GraphTest, QueriesThatCodesCannotHoldAreScannedExactly) {
   }
 }
 
-/// Bits of the rows that `keep` accepts.
-template <class Keep>
-std::vector<uint64_t> MaskOf(size_t rows, uint64_t& count, const Keep& keep) {
-  std::vector<uint64_t> bits(rows / 64 + 1, 0);
-  count = 0;
-  for (size_t row = 0; row < rows; ++row) {
-    if (!keep(row)) continue;
-    bits[row / 64] |= uint64_t{1} << (row % 64);
-    ++count;
-  }
-  return bits;
-}
-
 TEST(GraphTest, FiltersKeepTheirRecallAndNeverLoseAnswers) {
   constexpr size_t kRows = 20000;
   const Table table = Clustered(DataType::kFloatVector, 24, kRows, 15);
