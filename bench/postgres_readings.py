@@ -6,11 +6,12 @@ fill: copies the rows of a folder into a table and builds its indexes. search: r
 """
 
 import argparse
+import contextlib
 import json
-import multiprocessing
 import pathlib
 import time
 
+import closed_loop
 import numpy
 import psycopg
 from pgvector.psycopg import register_vector
@@ -75,54 +76,24 @@ def statements(options):
     return [f"SELECT id FROM readings {text}ORDER BY vector <-> %b LIMIT {options.limit}" for text in where], vectors
 
 
-def client(options, number, barrier, results):
+@contextlib.contextmanager
+def connected(options):
     texts, vectors = statements(options)
-    times = []
     with connect(options) as connection:
         prepare(options, connection)
-        for index in range(20):
-            connection.execute(texts[index % len(texts)], (vectors[index % len(texts)],), binary=True).fetchall()
-        barrier.wait()
-        end = time.monotonic() + options.seconds
-        index = number
-        while (begin := time.monotonic()) < end:
-            connection.execute(texts[index % len(texts)], (vectors[index % len(texts)],), binary=True).fetchall()
-            times.append(time.monotonic() - begin)
-            index += options.clients
-    results.put(times)
 
+        def search(index):
+            return [row[0] for row in connection.execute(texts[index], (vectors[index],), binary=True).fetchall()]
 
-def search(options):
-    if options.answers:
-        texts, vectors = statements(options)
-        with connect(options) as connection:
-            prepare(options, connection)
-            found = [[row[0] for row in connection.execute(text, (vector,), binary=True).fetchall()] for text, vector in zip(texts, vectors)]
-        pathlib.Path(options.answers).write_text(json.dumps(found))
-        return {}
-    barrier, results = multiprocessing.Barrier(options.clients), multiprocessing.Queue()
-    clients = [multiprocessing.Process(target=client, args=(options, number, barrier, results)) for number in range(options.clients)]
-    for each in clients:
-        each.start()
-    times = sorted(t for _ in clients for t in results.get())
-    for each in clients:
-        each.join()
-    at = lambda part: times[int(part * (len(times) - 1))] * 1e6
-    return {"calls_per_second": len(times) / options.seconds, "p50_us": at(0.5), "p95_us": at(0.95), "p99_us": at(0.99)}
+        yield search, len(texts)
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("mode", choices=["fill", "search"])
-    parser.add_argument("--folder", required=True)
-    parser.add_argument("--file")
-    parser.add_argument("--answers")
+    closed_loop.add_arguments(parser)
     parser.add_argument("--custom-plans", action="store_true", help="plan each execution for its values")
-    for name in ("port", "dim", "limit", "effort", "clients"):
-        parser.add_argument(f"--{name}", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5)
     options = parser.parse_args()
-    print(json.dumps(fill(options) if options.mode == "fill" else search(options)))
+    print(json.dumps(fill(options) if options.mode == "fill" else closed_loop.run(options, connected)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-# peers: searches through servers, filtered or not, of Quiver, PostgreSQL + pgvector and milvus-lite at equal recall
+# peers: searches through servers, filtered or not, of Quiver and others at equal recall
 #
-# usage: bench/run_peers.py [--rows 200000] [--dim 384] [--engines quiver,postgres,milvus-lite] [--recall 0.95] [--limit 10]
+# usage: bench/run_peers.py [--rows 200000] [--dim 384] [--engines quiver,postgres,milvus-lite,chroma] [--recall 0.95] [--limit 10]
 #                           [--clients 1,8,64] [--queries 200] [--seconds 5] [--folder DIR] [--pause NAMES] [--json FILE]
 #
 # The rows, filters and exact answers are those of bench/readings.py. Each engine gets an HNSW graph of M 16 and
 # efConstruction 200 and an index over each of the other fields, and is asked over its own protocol: Quiver and milvus-lite
 # by quiver_load with the same requests, PostgreSQL by processes with psycopg, prepared statements and binary vectors
-# (hnsw.iterative_scan relaxed_order). For each class of filters the effort (ef) is the smallest of a sweep whose mean
-# recall reaches --recall; where none does, the best is shown. Closed loops of --clients connections; CPU is that of the
-# server's processes. The engines work one after another on an otherwise idle machine; --pause stops other programs
-# whose names match while they are measured. An engine that cannot be installed or started is named and left out.
+# (hnsw.iterative_scan relaxed_order), Chroma by processes with its client (it indexes all fields anyhow). For each class
+# of filters the effort (ef) is the smallest of a sweep whose mean recall reaches --recall; where none does, the best is
+# shown. Closed loops of --clients connections; CPU is that of the server's processes. The engines work one after another
+# on an otherwise idle machine; --pause stops other programs whose names match while they are measured. An engine that
+# cannot be installed or started is named and left out.
 # Exit code 1: Quiver failed, or one of its queries got fewer rows than match.
 import argparse
 import contextlib
@@ -26,7 +27,7 @@ import time
 import run_storage
 from readings import COLLECTION, Readings, Requests, classes_of, create_collection, exact, read_answers, recalls_of
 from run_sensors import enter_environment, paused, wait_for_rest
-from run_storage import ROOT, Failure, MilvusLite, Postgres, Quiver, anonymous_kb, disk_bytes, environment, family
+from run_storage import ROOT, Chroma, Failure, MilvusLite, Postgres, Quiver, anonymous_kb, disk_bytes, environment, family
 
 POSTGRES = [*run_storage.POSTGRES, "pgvector==0.4.2"]
 EFFORTS = [10, 14, 20, 28, 40, 56, 80, 112, 160, 240, 400, 800]
@@ -88,19 +89,18 @@ class OverMilvus:
                          "--seconds", self.options.seconds)
 
 
-class OverSql:
-    """PostgreSQL under psycopg."""
+class OverPython:
+    """A server under a program of clients in Python, with an environment of its own."""
 
     def __init__(self, server, options, folder):
         self.server, self.options, self.folder = server, options, folder
-        self.python = environment("postgres-search", POSTGRES)
 
     def run(self, mode, *arguments):
-        done = subprocess.run([str(self.python), str(ROOT / "bench" / "postgres_readings.py"), mode, "--port", str(self.server.port),
+        done = subprocess.run([str(self.python()), str(ROOT / "bench" / self.program), mode, "--port", str(self.server.port),
                                "--dim", str(self.options.dim), "--limit", str(self.options.limit), "--folder", str(self.folder),
                                *map(str, arguments)], capture_output=True, text=True, timeout=3 * 3600, check=False)
         if done.returncode != 0:
-            raise Failure(f"PostgreSQL {mode}: {done.stderr.strip()[-300:]}")
+            raise Failure(f"{self.server.name} {mode}: {done.stderr.strip()[-300:]}")
         return json.loads(done.stdout)
 
     def fill(self, data):
@@ -113,8 +113,8 @@ class OverSql:
         import numpy
 
         numpy.save(self.folder / "queries.npy", vectors)
-        (self.folder / "statements").write_text(json.dumps([as_sql(text) for text in kind.expressions]))
-        return self.run("search", "--file", self.folder / "statements", "--effort", max(effort, self.options.limit), *arguments)
+        (self.folder / "filters").write_text(json.dumps([self.translate(text) for text in kind.expressions]))
+        return self.run("search", "--file", self.folder / "filters", "--effort", max(effort, self.options.limit), *arguments)
 
     def answers(self, kind, vectors, effort):
         answers = self.folder / "found"
@@ -125,9 +125,38 @@ class OverSql:
         return self.search(kind, vectors, effort, "--clients", clients, "--seconds", self.options.seconds)
 
 
-def as_sql(expression):
-    text = expression.replace("==", "=").replace("case", '"case"')
-    return re.sub(r"in \[([^]]*)\]", r"IN (\1)", text)
+class OverSql(OverPython):
+    """PostgreSQL under psycopg."""
+
+    program = "postgres_readings.py"
+
+    @staticmethod
+    def python():
+        return environment("postgres-search", POSTGRES)
+
+    @staticmethod
+    def translate(expression):
+        text = expression.replace("==", "=").replace("case", '"case"')
+        return re.sub(r"in \[([^]]*)\]", r"IN (\1)", text)
+
+
+class OverChroma(OverPython):
+    """Chroma under its own client."""
+
+    program = "chroma_readings.py"
+
+    def python(self):
+        return self.server.python
+
+    @staticmethod
+    def translate(expression):
+        """Its form of a filter; None where there is none."""
+        operators = {"==": "$eq", "in": "$in", "<": "$lt", "<=": "$lte", ">": "$gt"}
+        terms = []
+        for term in expression.split(" and ") if expression else []:
+            field, operator, value = term.split(" ", 2)
+            terms.append({field: {operators[operator]: json.loads(value)}})
+        return {"$and": terms} if len(terms) > 1 else terms[0] if terms else None
 
 
 def mean_recall(answers, truth):
@@ -150,7 +179,7 @@ def effort_for(engine, options, kind, vectors, truth):
 
 def run_engine(name, options, data, vectors, classes, truths, folder):
     starts = {"quiver": (lambda: Quiver(folder), OverMilvus), "milvus-lite": (lambda: MilvusLite(folder), OverMilvus),
-              "postgres": (lambda: Postgres(folder), OverSql)}
+              "postgres": (lambda: Postgres(folder), OverSql), "chroma": (lambda: Chroma(folder), OverChroma)}
     start, over = starts[name]
     results = []
     with start() as server:
@@ -182,7 +211,7 @@ def main():
     parser.add_argument("--build", default=os.environ.get("QUIVER_BUILD", str(ROOT / "build" / "release")))
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--dim", type=int, default=384)
-    parser.add_argument("--engines", default="quiver,postgres,milvus-lite")
+    parser.add_argument("--engines", default="quiver,postgres,milvus-lite,chroma")
     parser.add_argument("--recall", type=float, default=0.95)
     parser.add_argument("--limit", type=int, default=10)
     parser.add_argument("--clients", default="1,8,64")

