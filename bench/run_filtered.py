@@ -3,8 +3,9 @@
 #
 # usage: bench/run_filtered.py [--small] [--sets E,T] [--rows N] [--peers hnswlib,faiss,usearch,zvec] [--minutes 60]
 #                              [--kinds random,near,far,range,equal,in,and,not,labels] [--shares 0.01,0.1,...] (per cent)
-#                              [--recall 0.95,0.98] [--queries 1000] [--peer-queries 100] [--rounds 3] [--prepare]
-#                              [--ours "graph 32 200 1"] [--build DIR] [--rebuild] [--json FILE] [--plots FOLDER] [--streams]
+#                              [--recall 0.95,0.98] [--efforts 10,14,...] [--limit 10] [--queries 1000]
+#                              [--peer-queries 100] [--rounds 3] [--prepare] [--ours "graph 32 200 1"] [--build DIR]
+#                              [--rebuild] [--json FILE] [--plots FOLDER] [--streams]
 #
 # Sets as in run_ann.py. random, near and far keep rows at random, or of each query the rows of the nearest or of the
 # farthest groups first, see bench/filtered_bench.cc. The other kinds are conditions on attributes, see
@@ -45,8 +46,8 @@ CORRELATIONS = ["random", "near", "far"]
 class Ours(run_ann.Ours):
     """filtered_bench in its own process."""
 
-    def __init__(self, program, data, build, queries):
-        super().__init__(program, data, build, [data["base"], data["queries"], str(queries), str(K), "IP"])
+    def __init__(self, program, data, build, queries, limit):
+        super().__init__(program, data, build, [data["base"], data["queries"], str(queries), str(limit), "IP"])
 
     def ready(self, path, rebuild):
         if rebuild or not path.exists():
@@ -165,7 +166,7 @@ def run_set(programs, name, rows, options, end):
 
     data = run_ann.prepare(str(programs["ann_bench"]), name, rows)
     engines = [] if options.streams else make_peers(numpy, data, name, options)
-    ours = Ours(str(programs["filtered_bench"]), data, options.ours, options.queries)
+    ours = Ours(str(programs["filtered_bench"]), data, options.ours, options.queries, options.limit)
     ours.ready(CACHE / "data" / f"{data['name']}.{options.ours.replace(' ', '-')}.index", options.rebuild)
     print(f"\ndata {name}: {rows} rows, one thread, {options.ours}, load {os.getloadavg()[0]:.1f}")
     results = []
@@ -181,10 +182,11 @@ def run_set(programs, name, rows, options, end):
 
 def measure_set(numpy, ours, engines, data, name, options, end, folder):
     recalls = [float(text) for text in options.recall.split(",")]
+    efforts = [int(text) for text in options.efforts.split(",")]
     ours.filter("random", 100, "")
     unfiltered = {}
     for wanted in recalls:
-        unfiltered[wanted] = cheapest(ours.at, wanted, options.rounds, EFS)
+        unfiltered[wanted] = cheapest(ours.at, wanted, options.rounds, efforts)
         show("unfiltered", unfiltered[wanted])
     results = []
     few = min(options.queries, options.peer_queries)
@@ -200,21 +202,21 @@ def measure_set(numpy, ours, engines, data, name, options, end, folder):
         sweeps = [(engine, remembered(lambda ef, engine=engine: engine.at(ef, masks, few, condition)))
                   for engine in engines if condition or not engine.needs_condition]
         for wanted in recalls:
-            print(f"   recall@{K} >= {wanted}")
-            mine = cheapest(ours.at, wanted, options.rounds, EFS)
+            print(f"   recall@{options.limit} >= {wanted}")
+            mine = cheapest(ours.at, wanted, options.rounds, efforts)
             show(options.ours, mine, unfiltered[wanted]["rate"], scan)
             results.append({**row, "wanted": wanted, "engine": options.ours, "scan": scan, **mine})
             for engine, measure in sweeps:
-                theirs = cheapest(measure, wanted, 1, EFS)
+                theirs = cheapest(measure, wanted, 1, efforts)
                 show(engine.name, theirs)
                 results.append({**row, "wanted": wanted, "engine": engine.name, **theirs})
-    draw(results, name, data["rows"], recalls, options.plots)
+    draw(results, name, data["rows"], recalls, options)
     return results
 
 
-def draw(results, name, rows, recalls, folder):
+def draw(results, name, rows, recalls, options):
     """One plot per recall: the points of random filters, or of all kinds where there is no random one, that reached it."""
-    for wanted in recalls if folder else []:
+    for wanted in recalls if options.plots else []:
         points = [row for row in results if row["wanted"] == wanted and row["reached"]]
         points = [row for row in points if row["kind"] == "random"] or points
         series = {}
@@ -222,8 +224,8 @@ def draw(results, name, rows, recalls, folder):
             series.setdefault(row["engine"], []).append((row["share"], row["rate"]))
         if series:
             kinds = ", ".join(dict.fromkeys(row["kind"] for row in points))
-            path = pathlib.Path(folder) / f"filtered-{name}-{rows}-{wanted:g}.svg"
-            plots.draw_shares(path, f"data {name}, {rows:,} rows, recall@{K} of {wanted:g}, filters: {kinds}", series)
+            path = pathlib.Path(options.plots) / f"filtered-{name}-{rows}-{wanted:g}.svg"
+            plots.draw_shares(path, f"data {name}, {rows:,} rows, recall@{options.limit} of {wanted:g}, filters: {kinds}", series)
 
 
 def main():
@@ -237,6 +239,8 @@ def main():
     parser.add_argument("--kinds", default=",".join([*CORRELATIONS, *conditions.KINDS]))
     parser.add_argument("--shares", default=",".join(str(share) for share in SHARES))
     parser.add_argument("--recall", default="0.95,0.98")
+    parser.add_argument("--efforts", default=",".join(map(str, EFS)), help="of the sweep: ef, and the lists that stand for it")
+    parser.add_argument("--limit", type=int, default=K, help="rows wanted; peers know their usual number alone")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=60, help="that one index of a peer, or all filters, may take")
@@ -252,6 +256,9 @@ def main():
         if not program.exists():
             print(f"{program} is missing: cmake --build {options.build} --target {name}", file=sys.stderr)
             return 1
+    if options.limit != K and options.peers:
+        print(f'--limit other than {K} needs --peers ""', file=sys.stderr)
+        return 1
     run_ann.enter_environment()
     if options.plots:
         pathlib.Path(options.plots).mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,6 @@ void ForListed(const ColumnView& vectors, std::span<const uint32_t> listed, size
   }
   for (; !listed.empty(); listed = listed.subspan(std::min(block_rows, listed.size()))) {
     const size_t count = std::min(block_rows, listed.size());
-    if (vectors.fixed != nullptr) io::AskForRows(vectors.fixed, vectors.width, listed.first(count));
     const bool consecutive = listed[count - 1] - listed[0] + 1 == count;
     visit(Block{listed[0], count, consecutive ? nullptr : listed.data()});
   }

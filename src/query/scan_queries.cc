@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "io/row_pages.h"
 #include "query/ranking.h"
 
 namespace quiver::query {
@@ -81,6 +82,7 @@ Result<bool> ScanQueries::ScanListed(const segment::Segment& segment, std::span<
   }
   QUIVER_ASSIGN_OR_RETURN(const ColumnView vectors, WholeColumn(segment, listed));
   if (!vectors.present()) return false;
+  io::AskForRows(vectors.fixed, vectors.width, listed);
   index::FlatScanListed(*flat, vectors, listed, first_id, results, scratch.flat);
   return true;
 }
